@@ -1,0 +1,68 @@
+//! The evidence: one [`Entry`] per decision, written as JSON Lines.
+//!
+//! The type is pure; the writer beside it appends under the owner's state directory and nowhere else.
+//! Text that comes from an agent is escaped and masked by the caller before it gets here.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of the ledger. New kinds of entries add variants to [`Kind`]; the envelope stays.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// Wall-clock time of the end of the call, RFC 3339 with milliseconds, UTC.
+    pub time: String,
+    /// The agent's name.
+    pub agent: String,
+    /// The hash of the compiled policy that decided.
+    pub policy: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// The place in a hash chain, once a chain is kept; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Link>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Kind {
+    /// A command ran in a jail, or was refused.
+    Exec(Exec),
+}
+
+/// A command that ran or was refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The call's id, as in the journal and the report.
+    pub call: String,
+    /// The command, masked and escaped.
+    pub command: String,
+    /// The tier that was enforced: `full`, `landlock` or `refused`.
+    pub tier: String,
+    /// Each mechanism and what was really enforced of it: `full`, `partial: ...`, `none: ...`.
+    pub mechanisms: std::collections::BTreeMap<String, String>,
+    /// The exit code the caller saw.
+    pub exit: i32,
+    /// Why it was refused or ended, if Mantlet did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Milliseconds from start to the end of the review.
+    pub duration_ms: u64,
+    /// Bytes of standard output and standard error; absent when the client died before it could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<u64>,
+    /// Paths that the review reported, escaped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+/// The place of an entry in a chain: reserved for the signed ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The position, from 0.
+    pub seq: u64,
+    /// The SHA-256 of the previous line, in hex.
+    pub prev: String,
+}
