@@ -2,7 +2,27 @@
 //!
 //! Pure: text in, values out. It touches the host only through [`Host`], never opens a file,
 //! never reads the environment. A `Policy` can only be made by validation.
+#![forbid(unsafe_code)]
 
+mod agent;
+mod error;
+mod file;
+mod hash;
+mod limits;
+mod names;
+mod place;
+mod read;
+mod roles;
+mod rules;
+mod sections;
+#[cfg(test)]
+mod tests;
 mod types;
+mod units;
+mod validate;
 
+pub use error::{Fault, PolicyError, PolicyErrors};
+pub use roles::{MEMORY, PRESETS, Preset};
+pub use sections::*;
 pub use types::*;
+pub use validate::{default_policy, parse};
