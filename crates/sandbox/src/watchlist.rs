@@ -72,3 +72,8 @@ pub(crate) fn may_matter(name: &[u8]) -> bool {
 pub(crate) fn is_enforced(row: &Protected) -> bool {
     row.action == Action::Protect
 }
+
+/// The row of a git directory with this path.
+pub(crate) fn git_row(path: &str) -> Option<&'static Protected> {
+    PROTECTED.iter().find(|row| row.scope == Scope::GitDir && row.path == path)
+}
