@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod diff;
+mod edit;
 mod error;
 mod file;
 mod hash;
@@ -21,6 +23,8 @@ mod types;
 mod units;
 mod validate;
 
+pub use diff::unified;
+pub use edit::{AllowError, Edit, Grant, allow, starter};
 pub use error::{Fault, PolicyError, PolicyErrors};
 pub use roles::{MEMORY, PRESETS, Preset};
 pub use sections::*;
