@@ -4,4 +4,4 @@ mod host;
 mod source;
 
 pub use host::RealHost;
-pub use source::{Loaded, SourceError, load, locate, policy_for, select};
+pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_file};
