@@ -1,4 +1,8 @@
 //! `mantlet policy` and `mantlet allow` as a person runs them, in a home that exists only here.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test; the lint's own exception does not reach its helpers here"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
