@@ -426,7 +426,8 @@ fn judge(fd: &OwnedFd, file: &Path, at: &Path, caller: u32) -> Result<FileType, 
     let kind = FileType::from_raw_mode(stat.st_mode);
     if !is_owner_trusted(stat.st_uid, kind, caller) {
         let hint = match caller {
-            0 => format!("chown root {}", at.display()),
+            // Never "chown root": it would take a user's home away from its user.
+            0 => format!("keep the policy that root runs under in {SYSTEM}"),
             _ => format!("make it your own: sudo chown {caller} {}", at.display()),
         };
         return Err(untrusted(
