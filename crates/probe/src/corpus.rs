@@ -7,7 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 /// The corpus as it was built in: one file per class.
-const FILES: &[(&str, &str)] = &[("home.toml", include_str!("../corpus/home.toml"))];
+const FILES: &[(&str, &str)] = &[
+    ("home.toml", include_str!("../corpus/home.toml")),
+    (
+        "environment.toml",
+        include_str!("../corpus/environment.toml"),
+    ),
+    ("proc.toml", include_str!("../corpus/proc.toml")),
+    ("sockets.toml", include_str!("../corpus/sockets.toml")),
+    ("network.toml", include_str!("../corpus/network.toml")),
+    (
+        "descriptors.toml",
+        include_str!("../corpus/descriptors.toml"),
+    ),
+    ("keyrings.toml", include_str!("../corpus/keyrings.toml")),
+    ("ipc.toml", include_str!("../corpus/ipc.toml")),
+];
 
 /// Everything that can be wrong with the corpus.
 #[derive(Debug, thiserror::Error)]
@@ -261,6 +276,10 @@ pub(crate) enum Need {
     Tiocsti,
     /// The kernel has the 32-bit system calls.
     I386,
+    /// The kernel has multipath TCP.
+    Mptcp,
+    /// The kernel has AF_VSOCK.
+    Vsock,
 }
 
 /// What is run: a shell line, or an operation of this program.

@@ -100,6 +100,10 @@ fn unmet(needs: &[Need]) -> Option<String> {
         Need::I386 => {
             (!crate::ops::has_i386()).then(|| "this kernel has no 32-bit system calls".to_owned())
         }
+        Need::Mptcp => (crate::sys::net::socket(libc::AF_INET, libc::SOCK_STREAM, 262).is_err())
+            .then(|| "this kernel has no multipath TCP".to_owned()),
+        Need::Vsock => (crate::sys::net::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).is_err())
+            .then(|| "this kernel has no AF_VSOCK".to_owned()),
         Need::Perf => {
             let is_open =
                 is_root || number("/proc/sys/kernel/perf_event_paranoid").is_some_and(|n| n <= 2);
