@@ -134,7 +134,7 @@ fn nothing_names_a_developers_machine_or_is_left_to_do() {
     assert_none(wrong);
 }
 
-/// `/home/u/work/` holds no `/work/`: a path begins where no name stands before it.
+/// A path begins where no name stands before it: one below a home directory is somebody else's.
 fn contains_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line.get(..at).and_then(|b| b.chars().next_back());
