@@ -22,6 +22,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("keyrings.toml", include_str!("../corpus/keyrings.toml")),
     ("ipc.toml", include_str!("../corpus/ipc.toml")),
+    ("reading.toml", include_str!("../corpus/reading.toml")),
 ];
 
 /// Everything that can be wrong with the corpus.
