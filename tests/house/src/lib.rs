@@ -136,8 +136,26 @@ pub struct Tracked {
     pub text: String,
 }
 
-/// Returns every file that git tracks. Outside a git checkout there is nothing to compare with, and that is a failure.
+/// Returns every file of the repository: what git tracks or, in an unpacked archive, what is there.
 pub fn tracked() -> Vec<Tracked> {
+    let paths = if top().join(".git").exists() {
+        git_paths()
+    } else {
+        walked_paths()
+    };
+    assert!(!paths.is_empty(), "a repository without files");
+    let read = |(path, is_executable): (String, bool)| {
+        let bytes = std::fs::read(top().join(&path)).ok()?;
+        Some(Tracked {
+            path,
+            is_executable,
+            text: String::from_utf8(bytes).unwrap_or_default(),
+        })
+    };
+    paths.into_iter().filter_map(read).collect()
+}
+
+fn git_paths() -> Vec<(String, bool)> {
     let output = Command::new("git")
         // A checkout that belongs to another user than the tests' is still the one to look at.
         .args(["-c", "safe.directory=*", "ls-files", "-z", "--stage"])
@@ -155,14 +173,32 @@ pub fn tracked() -> Vec<Tracked> {
         .filter(|e| !e.is_empty())
         .map(|e| e.split_once('\t').expect("mode, tab, path"));
     entries
-        .filter_map(|(stage, path)| {
-            let bytes = std::fs::read(top().join(path)).ok()?;
-            let text = String::from_utf8(bytes).unwrap_or_default();
-            Some(Tracked {
-                path: path.to_owned(),
-                is_executable: stage.starts_with("100755"),
-                text,
-            })
-        })
+        .map(|(stage, path)| (path.to_owned(), stage.starts_with("100755")))
         .collect()
+}
+
+fn walked_paths() -> Vec<(String, bool)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let top = top();
+    let mut open = vec![top.clone()];
+    let mut paths = Vec::new();
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).expect("a readable directory") {
+            let path = entry.expect("a readable entry").path();
+            let name = path.file_name().unwrap_or_default().to_owned();
+            let meta = path.symlink_metadata().expect("metadata");
+            if meta.is_dir() && name != "target" && name != "node_modules" {
+                open.push(path);
+            } else if meta.is_file() {
+                let inside = path
+                    .strip_prefix(&top)
+                    .expect("below the top")
+                    .to_str()
+                    .expect("UTF-8")
+                    .to_owned();
+                paths.push((inside, meta.permissions().mode() & 0o100 != 0));
+            }
+        }
+    }
+    paths
 }
