@@ -3,10 +3,16 @@
 //! Pure: tables and lookups. It opens nothing; the rooms above decide with it.
 #![forbid(unsafe_code)]
 
+mod gitconfig;
+mod lookup;
 mod protected;
+mod secrets;
 mod state;
 
-pub use protected::{Action, PROTECTED, Protected, Scope};
+pub use gitconfig::{Finding, git_config_findings, gitfile_target};
+pub use lookup::{classify, classify_git, interesting};
+pub use protected::{Action, BARE_REPOSITORY, MEMORY, PROTECTED, Protected, Scope};
+pub use secrets::{SECRETS, Secret, SecretKind};
 pub use state::{STATE_SECRETS, StateSecret};
 
 /// A client's own directory of settings, sessions and credentials.

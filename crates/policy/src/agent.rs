@@ -65,6 +65,8 @@ pub(crate) fn agent(
     ] {
         place.note(key.to_owned(), text.as_ref().map(|text| text.at), faults);
     }
+    let accepted = section.accept.iter().flatten().next();
+    place.note("accept".into(), accepted.map(|text| text.at), faults);
     place.build(name, section, faults)
 }
 

@@ -5,7 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod diff;
+mod edit;
 mod error;
+mod explain;
 mod file;
 mod hash;
 mod limits;
@@ -14,6 +17,7 @@ mod place;
 mod read;
 mod roles;
 mod rules;
+mod schema;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -21,8 +25,12 @@ mod types;
 mod units;
 mod validate;
 
+pub use diff::unified;
+pub use edit::{AllowError, Edit, Grant, allow, starter};
 pub use error::{Fault, PolicyError, PolicyErrors};
+pub use explain::{Enforced, Sentence, explain, for_agent};
 pub use roles::{MEMORY, PRESETS, Preset};
+pub use schema::schema;
 pub use sections::*;
 pub use types::*;
 pub use validate::{default_policy, parse};

@@ -103,6 +103,7 @@ fn namespaces(entry: &mut Entry<'_>) -> Result<Built, BuildError> {
     }
     if plan.ids.mapping != Mapping::Caller {
         sys::set_ids(plan.ids.uid, plan.ids.gid).at("take the ids of", "the jail")?;
+        sys::set_dumpable().at("set dumpable", "init")?;
         sys::unshare(libc::CLONE_NEWUSER).at("make", "the user namespace")?;
         if let Some(proc) = &built.proc_fd {
             write_maps(proc, plan)?;
@@ -124,16 +125,31 @@ fn write_maps(proc: &OwnedFd, plan: &Plan) -> Result<(), BuildError> {
     write(proc, "self/gid_map", format!("{0} {0} 1", plan.ids.gid).as_bytes())
 }
 
-/// Tells the monitor what was built, and hands over the terminal and a view of the jail's /proc.
+/// What init hands to the monitor with its first word, in this order.
+pub(crate) const HAS_TERMINAL: u8 = 1;
+pub(crate) const HAS_PROC: u8 = 2;
+pub(crate) const HAS_TMPFS: u8 = 4;
+pub(crate) const HAS_MOUNT_NS: u8 = 8;
+pub(crate) const HAS_USER_NS: u8 = 16;
+
+/// Tells the monitor what was built, and hands over the terminal and views of the jail.
 fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
-    let mut fds = Vec::new();
-    let mut flags = 0u8;
-    for (bit, fd) in [(1, &built.pty), (2, &built.proc_fd)] {
-        if let Some(fd) = fd {
-            flags |= bit;
-            fds.push(fd.as_fd());
-        }
-    }
+    let open = |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).at("open", path);
+    let is_full = entry.tier == Tier::Full;
+    let has_mounts = is_full && !(entry.plan.protected.is_empty() && entry.plan.denied.is_empty());
+    let is_own = entry.plan.ids.mapping == Mapping::Caller;
+    let tmpfs = is_full.then(|| open("/tmp", OFlags::PATH)).transpose()?;
+    let mount = has_mounts.then(|| open("/proc/self/ns/mnt", OFlags::RDONLY)).transpose()?;
+    let user = (has_mounts && is_own).then(|| open("/proc/self/ns/user", OFlags::RDONLY)).transpose()?;
+    let views = [
+        (HAS_TERMINAL, &built.pty),
+        (HAS_PROC, &built.proc_fd),
+        (HAS_TMPFS, &tmpfs),
+        (HAS_MOUNT_NS, &mount),
+        (HAS_USER_NS, &user),
+    ];
+    let flags = views.iter().filter(|(_, fd)| fd.is_some()).fold(0, |sum, (bit, _)| sum | bit);
+    let fds: Vec<_> = views.iter().filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd)).collect();
     let mut payload = vec![flags];
     if let Extent::Partial(missing) = &built.proc {
         payload.extend_from_slice(missing.as_bytes());
@@ -229,9 +245,12 @@ fn plan_program(plan: &Plan) -> PathBuf {
 
 /// The command's own process, up to its exec.
 fn start(entry: &Entry<'_>, slave: Option<OwnedFd>, failed: &OwnedFd) -> ! {
-    let result = prepare(entry, slave).and_then(|()| Err(exec(entry.plan)));
-    let errno = result.err().and_then(|e: io::Error| e.raw_os_error()).unwrap_or(libc::EIO);
-    drop(rustix::io::write(failed, &errno.to_le_bytes()));
+    let error = match prepare(entry, slave) {
+        Ok(()) => exec(entry.plan),
+        Err(e) => e,
+    };
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    rustix::io::write(failed, &errno.to_le_bytes()).ok();
     sys::exit_now(127)
 }
 

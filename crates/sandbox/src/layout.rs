@@ -62,7 +62,7 @@ pub(crate) const PROC_COVERED: &[&str] = &["/proc/keys", "/proc/key-users", "/pr
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The marker of a jail, and the place of programs that the owner hands in.
-pub(crate) const MARKER: &str = "/run/mantlet/jail";
+pub const MARKER: &str = "/run/mantlet/jail";
 
 /// A command too long for one argument is put here (MAX_ARG_STRLEN is 128 KiB, execve(2)).
 pub(crate) const COMMAND_FILE: &str = "/run/mantlet/command";

@@ -138,6 +138,12 @@ pub(crate) fn set_not_dumpable() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
 }
 
+/// Makes this process's /proc entries its own again after a change of ids, for the id maps.
+pub(crate) fn set_dumpable() -> io::Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) }.into()).map(drop)
+}
+
 /// Asks the kernel to kill this process when its parent dies.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     // SAFETY: plain integers.
@@ -175,6 +181,27 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
+/// Closes every descriptor from 3 on but those in `keep`: a fork of the monitor must hold nothing of its caller.
+pub(crate) fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= 3).collect();
+    keep.sort_unstable();
+    let mut first: RawFd = 3;
+    for fd in keep {
+        if fd > first {
+            // SAFETY: only called in a fork that never drops the descriptors it inherited.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = fd + 1;
+    }
+    close_from(first)
+}
+
+/// Makes orphans of this process's descendants come back to it.
+pub(crate) fn become_subreaper() -> io::Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }.into()).map(drop)
+}
+
 /// Puts `fd` at exactly `target`, inheritable.
 pub(crate) fn dup_onto(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
     if fd.as_raw_fd() == target {
@@ -195,6 +222,19 @@ pub(crate) fn close_standard(target: RawFd) {
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads nothing.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// One of the standard descriptors, or one this program keeps open by number.
+pub(crate) fn standard(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: the standard descriptors are never closed by the client, and a pipe end kept by number is closed
+    // only after its relay has been removed.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Closes a descriptor kept by number.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: the caller gives up the only use of this number.
+    unsafe { libc::close(fd) };
 }
 
 /// Replaces this process. Returns only on failure.
@@ -384,12 +424,6 @@ pub(crate) fn controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) }.into()).map(drop)
 }
 
-/// Takes over a descriptor number the program was started with.
-pub(crate) fn take_fd(fd: RawFd) -> OwnedFd {
-    // SAFETY: called once per number, for descriptors given by the caller at start.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
 /// Answers the Landlock ABI of the running kernel, 0 when it is absent or switched off.
 pub(crate) fn landlock_abi() -> u32 {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
@@ -398,4 +432,11 @@ pub(crate) fn landlock_abi() -> u32 {
         libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, LANDLOCK_CREATE_RULESET_VERSION)
     };
     u32::try_from(abi).unwrap_or(0)
+}
+
+/// Closes what the caller left open beyond the standard descriptors. Called first, before anything is opened.
+pub fn close_inherited() {
+    if close_from(3).is_err() {
+        exit_now(125);
+    }
 }

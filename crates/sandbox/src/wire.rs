@@ -50,7 +50,7 @@ const TAGS: [Tag; 10] = [
 
 /// The largest payload of one message.
 pub(crate) const MAX: usize = 48 * 1024;
-const MAX_FDS: usize = 4;
+const MAX_FDS: usize = 6;
 
 /// A message received.
 pub(crate) struct Message {
