@@ -22,6 +22,19 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("keyrings.toml", include_str!("../corpus/keyrings.toml")),
     ("ipc.toml", include_str!("../corpus/ipc.toml")),
+    ("git.toml", include_str!("../corpus/git.toml")),
+    ("self.toml", include_str!("../corpus/self.toml")),
+    ("links.toml", include_str!("../corpus/links.toml")),
+    ("outside.toml", include_str!("../corpus/outside.toml")),
+    ("kernel.toml", include_str!("../corpus/kernel.toml")),
+    ("setuid.toml", include_str!("../corpus/setuid.toml")),
+    ("devices.toml", include_str!("../corpus/devices.toml")),
+    ("limits.toml", include_str!("../corpus/limits.toml")),
+    ("lifetime.toml", include_str!("../corpus/lifetime.toml")),
+    ("signals.toml", include_str!("../corpus/signals.toml")),
+    ("terminal.toml", include_str!("../corpus/terminal.toml")),
+    ("logs.toml", include_str!("../corpus/logs.toml")),
+    ("size.toml", include_str!("../corpus/size.toml")),
     ("reading.toml", include_str!("../corpus/reading.toml")),
 ];
 
@@ -265,8 +278,6 @@ pub(crate) enum TerminalStep {
 pub(crate) enum Need {
     /// The caller is root: nobody else could do it without a jail either.
     Root,
-    /// The caller is not root.
-    User,
     /// The kernel has the x32 system calls.
     X32,
     /// `kernel.perf_event_paranoid` lets an ordinary user in.
@@ -281,6 +292,10 @@ pub(crate) enum Need {
     Mptcp,
     /// The kernel has AF_VSOCK.
     Vsock,
+    /// The kernel has fchmodat2 (Linux 6.6).
+    Fchmodat2,
+    /// The host shows a block device.
+    Disk,
 }
 
 /// What is run: a shell line, or an operation of this program.

@@ -93,7 +93,6 @@ fn unmet(needs: &[Need]) -> Option<String> {
     };
     needs.iter().find_map(|need| match need {
         Need::Root => (!is_root).then(|| "only root could do it without a jail".to_owned()),
-        Need::User => is_root.then(|| "only an ordinary user is stopped by it".to_owned()),
         Need::X32 => crate::sys::kernel::x32_getpid()
             .is_err()
             .then(|| "this kernel has no x32 system calls".to_owned()),
@@ -104,6 +103,12 @@ fn unmet(needs: &[Need]) -> Option<String> {
             .then(|| "this kernel has no multipath TCP".to_owned()),
         Need::Vsock => (crate::sys::net::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).is_err())
             .then(|| "this kernel has no AF_VSOCK".to_owned()),
+        Need::Fchmodat2 => {
+            let asked = crate::sys::kernel::fchmodat2("/nonexistent", 0o600);
+            let is_missing = asked.is_err_and(|e| e.raw_os_error() == Some(libc::ENOSYS));
+            is_missing.then(|| "this kernel has no fchmodat2".to_owned())
+        }
+        Need::Disk => (!has_disk()).then(|| "this host shows no disk".to_owned()),
         Need::Perf => {
             let is_open =
                 is_root || number("/proc/sys/kernel/perf_event_paranoid").is_some_and(|n| n <= 2);
@@ -114,6 +119,12 @@ fn unmet(needs: &[Need]) -> Option<String> {
         Need::Tiocsti => (number("/proc/sys/dev/tty/legacy_tiocsti").unwrap_or(1) != 1)
             .then(|| "dev.tty.legacy_tiocsti is off".to_owned()),
     })
+}
+
+fn has_disk() -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    let is_disk = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_block_device());
+    fs::read_dir("/dev").is_ok_and(|dev| dev.flatten().any(|e| is_disk(&e)))
 }
 
 fn arm(case: &Case, spec: &Spec) -> io::Result<Outcome> {
@@ -181,6 +192,7 @@ fn words(spec: &Spec, home: &Path, uid: u32) -> BTreeMap<String, String> {
         ("{mark}", spec.mark.clone()),
         ("{uid}", uid.to_string()),
         ("{address}", address),
+        ("{big}", "x".repeat(100_000)),
     ];
     pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
 }

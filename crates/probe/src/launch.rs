@@ -74,10 +74,11 @@ pub(crate) fn run(
         .env_clear()
         .envs(planted.env.iter().cloned())
         .current_dir(planted.fill("{ws}"));
-    command
-        .process_group(0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if terminal.is_none() {
+        // On a terminal the command becomes the leader of a session, which a group's leader may not.
+        command.process_group(0);
+    }
     let (master, slave) = terminal.map_or((None, None), |(m, s)| (Some(m), Some(s)));
     match slave {
         Some(slave) => command.stdin(Stdio::from(slave)),

@@ -203,6 +203,8 @@ fn clone_trees(spec: &Spec) -> Result<Trees, WorldError> {
 fn become_first_process(spec: &Spec, text: &str, trees: Trees, uid: u32) -> Result<(), WorldError> {
     sys::die_with_parent().map_err(at("ask to die with the parent"))?;
     build(trees, uid)?;
+    // The owner's processes get numbers that no process in a young jail has: a number means one process only.
+    fs::write("/proc/sys/kernel/ns_last_pid", "20000").map_err(at("choose high process numbers"))?;
     fs::write(SPEC, text).map_err(at("leave the spec"))?;
     sys::loopback_up(HOST_ADDRESS).map_err(at("bring the loopback interface up"))?;
     let home = home_of(uid);

@@ -40,7 +40,6 @@ pub(super) const OPS: &[(&str, Op)] = &[
         Ok(drop(rustix::termios::tcgetwinsize(std::io::stdin())?))
     }),
     ("syslog", |_| print(&sys::syslog()?)),
-    ("iopl", |_| Ok(sys::iopl()?)),
     ("sethostname", |w| Ok(sys::sethostname(w.get(0)?)?)),
     ("memfd", |_| Ok(drop(sys::memfd()?))),
     ("nothing", |_| Ok(())),

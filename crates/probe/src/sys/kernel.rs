@@ -340,11 +340,6 @@ pub(crate) fn syslog() -> io::Result<Vec<u8>> {
     Ok(buf)
 }
 
-/// Asks for all I/O ports.
-pub(crate) fn iopl() -> io::Result<()> {
-    raw(libc::SYS_iopl, [Arg::N(3)]).map(drop)
-}
-
 /// Sets the host's name.
 pub(crate) fn sethostname(name: &str) -> io::Result<()> {
     raw(
