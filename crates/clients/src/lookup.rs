@@ -41,12 +41,22 @@ pub fn interesting(name: &[u8]) -> bool {
         return false;
     };
     if HEADS[usize::from(*first)] & (1 << clamp(name.len())) != 0 {
-        return name == b".git"
+        return name.eq_ignore_ascii_case(b".git")
             || PROTECTED
                 .iter()
-                .any(|row| row.scope != Scope::GitDir && head(row) == name);
+                .any(|row| row.scope != Scope::GitDir && is_same(row, head(row), name));
     }
     ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Compares a name with that of a row. Names with a dot in front, and those of git, are the same in any case: on a
+/// file system that ignores case `.GIT/hooks` is a hook (CVE-2014-9390, CVE-2025-59944), and nobody needs one elsewhere.
+/// Other names are exact: `docs/agents.md` is a document.
+fn is_same(row: &Protected, wanted: &[u8], name: &[u8]) -> bool {
+    match row.path.starts_with('.') || row.scope == Scope::GitDir {
+        true => wanted.eq_ignore_ascii_case(name),
+        false => wanted == name,
+    }
 }
 
 fn head(row: &Protected) -> &'static [u8] {
@@ -65,7 +75,7 @@ pub fn classify(names: &[&[u8]]) -> Option<&'static Protected> {
             continue;
         }
         let below = &names[depth..];
-        let found = match below[0] == b".git" {
+        let found = match below[0].eq_ignore_ascii_case(b".git") {
             true => classify_git(&below[1..]),
             false => rows(below, |scope| {
                 scope == Scope::AnyDepth || (scope == Scope::Top && depth == 0)
@@ -86,7 +96,10 @@ pub fn classify_git(names: &[&[u8]]) -> Option<&'static Protected> {
     if let Some(row) = rows(names, |scope| scope == Scope::GitDir) {
         return Some(row);
     }
-    if names.first() != Some(&&b"modules"[..]) {
+    if !names
+        .first()
+        .is_some_and(|name| name.eq_ignore_ascii_case(b"modules"))
+    {
         return None;
     }
     // The name of a submodule may have slashes in it, so that its git directory stands at any depth of `modules`.
@@ -103,15 +116,16 @@ fn rows(names: &[&[u8]], is_in: impl Fn(Scope) -> bool) -> Option<&'static Prote
     let of = |action| {
         PROTECTED
             .iter()
-            .find(|row| row.action == action && is_in(row.scope) && matches(row.path, names))
+            .find(|row| row.action == action && is_in(row.scope) && matches(row, names))
     };
     of(Action::Protect).or_else(|| of(Action::List))
 }
 
-fn matches(pattern: &str, names: &[&[u8]]) -> bool {
-    let (pattern, is_tree) = pattern
+fn matches(row: &Protected, names: &[&[u8]]) -> bool {
+    let (pattern, is_tree) = row
+        .path
         .strip_suffix('/')
-        .map_or((pattern, false), |pattern| (pattern, true));
+        .map_or((row.path, false), |pattern| (pattern, true));
     let mut parts = 0;
     for part in pattern.split('/') {
         let Some(name) = names.get(parts) else {
@@ -120,7 +134,7 @@ fn matches(pattern: &str, names: &[&[u8]]) -> bool {
         let is_match = match part.strip_prefix('*') {
             Some("") => true,
             Some(ending) => name.ends_with(ending.as_bytes()) && name.len() > ending.len(),
-            None => *name == part.as_bytes(),
+            None => is_same(row, part.as_bytes(), name),
         };
         if !is_match {
             return false;
@@ -189,12 +203,7 @@ mod tests {
                     .split('/')
                     .map(str::as_bytes)
                     .collect();
-                assert!(
-                    !matches(other.path, &names),
-                    "{} and {}",
-                    row.path,
-                    other.path
-                );
+                assert!(!matches(other, &names), "{} and {}", row.path, other.path);
             }
         }
     }
@@ -234,6 +243,9 @@ mod tests {
             ".git/modules/a/modules/b/config",
             ".git/worktrees/w/commondir",
             "node_modules/x/.git/hooks/pre-commit",
+            ".GIT/Hooks/pre-commit",
+            ".git/MODULES/sub/CONFIG",
+            ".cUrSoR/mcp.json",
         ] {
             assert_eq!(
                 row(path).map(|(_, action)| action),
@@ -273,6 +285,7 @@ mod tests {
         );
         assert_eq!(row(".venv/lib/x.pth"), Some((".venv/", Action::List)));
         assert_eq!(row("sub/SECURITY.md"), None);
+        assert_eq!(row("docs/agents.md"), None);
         assert_eq!(
             row("SECURITY.md").map(|(_, action)| action),
             Some(Action::Protect)

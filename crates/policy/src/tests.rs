@@ -539,3 +539,19 @@ fn escapes_in_a_file_never_reach_a_terminal() {
         .to_string();
     assert!(!errors.contains('\u{1b}'), "{errors}");
 }
+
+#[test]
+fn a_damaged_file_is_an_error_with_a_place_and_never_a_panic() {
+    for at in 0..SKETCH.len() {
+        let cut = &SKETCH[..at];
+        let without = format!("{cut}{}", &SKETCH[at + 1..]);
+        let doubled = format!("{cut}{}", &SKETCH[at - at.min(1)..]);
+        let noise = format!("{cut}\u{7f}\u{202e}ä\"{}", &SKETCH[at..]);
+        for text in [cut, &without, &doubled, &noise] {
+            for error in read(text).err().iter().flat_map(PolicyErrors::errors) {
+                assert!(error.line > 0 && error.column > 0 && !error.hint.is_empty());
+                assert!(!error.fault.to_string().contains('\u{202e}'));
+            }
+        }
+    }
+}

@@ -85,7 +85,8 @@ pub struct PathRule {
 }
 
 impl PathRule {
-    /// Returns the pattern as it was written, with `~` expanded. Relative patterns are relative to the workspace.
+    /// Returns the pattern as it was written; in `deny` and `protect` with `~` expanded and without a trailing `/`.
+    /// Relative patterns are relative to the workspace.
     pub fn pattern(&self) -> &str {
         &self.pattern
     }

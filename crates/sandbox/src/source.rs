@@ -121,6 +121,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// The file, or none when the default applies.
     pub file: Option<PathBuf>,
+    /// Its text; empty when the default applies.
+    pub text: String,
 }
 
 /// Names the file that decides, in order: the given one, the machine's, the user's. The last may not exist.
@@ -135,13 +137,14 @@ pub fn locate(given: Option<&Path>, host: &dyn Host) -> Result<PathBuf, SourceEr
         });
     }
     // Any answer but "not there" counts as there: an unreadable policy must not give way to a weaker one.
-    match rustix::fs::lstat(SYSTEM) {
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(user_file(host)),
-        _ => Ok(SYSTEM.into()),
+    match is_absent(Path::new(SYSTEM)) {
+        true => Ok(user_file(host)),
+        false => Ok(SYSTEM.into()),
     }
 }
 
-fn user_file(host: &dyn Host) -> PathBuf {
+/// Names the file of the calling user, whether it exists or not.
+pub fn user_file(host: &dyn Host) -> PathBuf {
     let named = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
@@ -160,11 +163,7 @@ pub fn load(given: Option<&Path>, host: &dyn Host) -> Result<Option<Loaded>, Sou
 
 fn load_at(path: PathBuf, is_given: bool, host: &dyn Host) -> Result<Option<Loaded>, SourceError> {
     let opened = match open_trusted(&path, rustix::process::getuid().as_raw()) {
-        Err(SourceError::Read { source, .. })
-            if !is_given && source.kind() == io::ErrorKind::NotFound =>
-        {
-            return Ok(None);
-        }
+        Err(_) if !is_given && is_absent(&path) => return Ok(None),
         opened => opened?,
     };
     let text = read(opened.file, &path)?;
@@ -173,7 +172,17 @@ fn load_at(path: PathBuf, is_given: bool, host: &dyn Host) -> Result<Option<Load
     Ok(Some(Loaded {
         policy,
         file: Some(path),
+        text,
     }))
+}
+
+/// Whether nothing has this name. A directory on the way that others can write matters once there is a file in it:
+/// then the file is refused, so that deleting it cannot turn a narrow policy into the default unseen.
+fn is_absent(path: &Path) -> bool {
+    matches!(
+        rustix::fs::lstat(path),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)
+    )
 }
 
 /// Loads the policy, or makes the default one: a builder with `workspace` and nothing else.
@@ -191,6 +200,7 @@ pub fn policy_for(
         None => Ok(Loaded {
             policy: mantlet_policy::default_policy(agent.unwrap_or("main"), workspace, host)?,
             file: None,
+            text: String::new(),
         }),
     }
 }
@@ -416,7 +426,8 @@ fn judge(fd: &OwnedFd, file: &Path, at: &Path, caller: u32) -> Result<FileType, 
     let kind = FileType::from_raw_mode(stat.st_mode);
     if !is_owner_trusted(stat.st_uid, kind, caller) {
         let hint = match caller {
-            0 => format!("chown root {}", at.display()),
+            // Never "chown root": it would take a user's home away from its user.
+            0 => format!("keep the policy that root runs under in {SYSTEM}"),
             _ => format!("make it your own: sudo chown {caller} {}", at.display()),
         };
         return Err(untrusted(
@@ -682,6 +693,9 @@ mod tests {
         let path = top.0.join("home/.config/mantlet/mantlet.toml");
         assert!(load_at(path.clone(), false, &top.host()).unwrap().is_none());
         assert!(load_at(path.clone(), true, &top.host()).is_err());
+        chmod(&top.0.join("home"), 0o777);
+        assert!(load_at(path.clone(), false, &top.host()).unwrap().is_none());
+        chmod(&top.0.join("home"), 0o755);
         fs::create_dir(&path).unwrap();
         assert!(load_at(path, false, &top.host()).is_err());
     }
