@@ -286,5 +286,14 @@ fn body_length(body: &[u8], alphabet: Alphabet, length: Length) -> Option<usize>
 }
 
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
+    let first = needle.first()?;
+    let mut at = 0;
+    loop {
+        let rest = haystack.get(at..)?;
+        at += rest.iter().position(|b| b == first)?;
+        if haystack.get(at..)?.starts_with(needle) {
+            return Some(at);
+        }
+        at += 1;
+    }
 }

@@ -35,6 +35,7 @@ const FILES: &[(&str, &str)] = &[
     ("terminal.toml", include_str!("../corpus/terminal.toml")),
     ("logs.toml", include_str!("../corpus/logs.toml")),
     ("size.toml", include_str!("../corpus/size.toml")),
+    ("reading.toml", include_str!("../corpus/reading.toml")),
 ];
 
 /// Everything that can be wrong with the corpus.
