@@ -8,6 +8,7 @@ import { agentIdOf } from "./agent.ts";
 import { execArgv, scriptArgv, type Place } from "./command.ts";
 import { launcherEnvironment } from "./environment.ts";
 import { run } from "./run.ts";
+import { showSkills } from "./skills.ts";
 
 /** The name in `agents.defaults.sandbox.backend`. */
 export const BACKEND_ID = "mantlet";
@@ -17,6 +18,7 @@ const LABEL = "mantlet-run";
 export interface BackendParts {
   /** The absolute path of mantlet-run, or an error; asked anew for every call. */
   readonly locate: (workspace: string) => string;
+  readonly warn: (message: string) => void;
   /** OpenClaw's stock file bridge. */
   readonly createFsBridge: (params: {
     sandbox: FsBridgeContext;
@@ -49,7 +51,7 @@ function createHandle(parts: BackendParts, request: SandboxRequest): SandboxHand
   const place = (): Place => ({ program: parts.locate(workspace), agent, workspace });
   const env = () => launcherEnvironment(process.env);
 
-  const runShellCommand = async (shell: ShellRequest): Promise<ShellResult> => {
+  const runInJail = async (shell: ShellRequest): Promise<ShellResult> => {
     request.assertRuntimeCurrent?.();
     return run({
       argv: scriptArgv(place(), shell.script, shell.args ?? []),
@@ -58,6 +60,18 @@ function createHandle(parts: BackendParts, request: SandboxRequest): SandboxHand
       allowFailure: shell.allowFailure ?? false,
       signal: shell.signal,
     });
+  };
+
+  let skillsShown: Promise<void> | undefined;
+  // Once per handle. A failure costs the skills, not the command: nothing of the jail depends on them.
+  const ready = (): Promise<void> =>
+    (skillsShown ??= showSkills(request.skillsWorkspaceDir, workspace, runInJail).catch((error: unknown) => {
+      parts.warn(`mantlet: the skills of agent ${agent} could not be copied into its workspace: ${String(error)}`);
+    }));
+
+  const runShellCommand = async (shell: ShellRequest): Promise<ShellResult> => {
+    await ready();
+    return runInJail(shell);
   };
 
   return {
@@ -70,6 +84,7 @@ function createHandle(parts: BackendParts, request: SandboxRequest): SandboxHand
     env: { ...request.cfg.docker.env },
     runShellCommand,
     async buildExecSpec({ command, workdir, env: asked, usePty }) {
+      await ready();
       request.assertRuntimeCurrent?.();
       return {
         argv: execArgv(place(), { command, cwd: workdir ?? workspace, env: asked, terminal: usePty }),

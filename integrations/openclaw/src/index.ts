@@ -17,6 +17,7 @@ export default definePluginEntry({
       BACKEND_ID,
       createBackend({
         locate: (workspace) => locateMantletRun({ configured, workspace }),
+        warn: (message) => api.logger.warn(message),
         createFsBridge: createRemoteShellSandboxFsBridge,
       }),
     );

@@ -6,6 +6,7 @@ declare module "openclaw/plugin-sdk/plugin-entry" {
     readonly pluginConfig?: Readonly<Record<string, unknown>>;
     /** "full" when the plugin is to act; other modes only look at what it would register. */
     readonly registrationMode: string;
+    readonly logger: { warn(message: string): void };
     readonly lifecycle: {
       registerRuntimeLifecycle(lifecycle: {
         id: string;
@@ -29,6 +30,8 @@ declare module "openclaw/plugin-sdk/sandbox" {
     readonly scopeKey: string;
     readonly workspaceDir: string;
     readonly agentWorkspaceDir: string;
+    /** Holds `skills/`: what OpenClaw prepared for this sandbox, outside the workspace. */
+    readonly skillsWorkspaceDir?: string;
     readonly cfg: {
       readonly workspaceAccess: "none" | "ro" | "rw";
       readonly docker: {

@@ -1,7 +1,7 @@
 // The handle OpenClaw gets: what it runs, with which environment, and what it refuses.
 
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
@@ -25,7 +25,7 @@ const request: SandboxRequest = {
 };
 
 function handle(over: Partial<SandboxRequest> = {}) {
-  return createBackend({ locate: () => unjailed, createFsBridge: () => ({}) }).factory({ ...request, ...over });
+  return createBackend({ locate: () => unjailed, warn: () => {}, createFsBridge: () => ({}) }).factory({ ...request, ...over });
 }
 
 test("an_exec_carries_the_environment_it_was_given_and_none_of_the_gateways", async () => {
@@ -44,6 +44,7 @@ test("a_missing_program_fails_every_call", async () => {
     locate: () => {
       throw new Error("not found");
     },
+    warn: () => {},
     createFsBridge: () => ({}),
   });
   const sandbox = await backend.factory(request);
@@ -103,4 +104,27 @@ test("a_retired_workspace_runs_nothing", async () => {
   });
   await assert.rejects(sandbox.buildExecSpec({ command: "true", env: {}, usePty: false }), /retired/);
   await assert.rejects(sandbox.runShellCommand({ script: "true" }), /retired/);
+});
+
+test("skills_appear_where_the_prompt_says_and_an_old_copy_goes", async () => {
+  const skillsWorkspaceDir = path.join(root, "prepared");
+  mkdirSync(path.join(skillsWorkspaceDir, "skills/one"), { recursive: true });
+  writeFileSync(path.join(skillsWorkspaceDir, "skills/one/SKILL.md"), "read me");
+  const shown = path.join(root, ".openclaw/sandbox-skills/skills");
+  mkdirSync(path.join(shown, "gone"), { recursive: true });
+  const sandbox = await handle({ skillsWorkspaceDir });
+  await sandbox.runShellCommand({ script: "true" });
+  assert.equal(readFileSync(path.join(shown, "one/SKILL.md"), "utf8"), "read me");
+  assert.ok(!existsSync(path.join(shown, "gone")));
+});
+
+test("skills_that_cannot_be_copied_are_reported_and_commands_still_run", async () => {
+  const skillsWorkspaceDir = path.join(root, "unreadable");
+  mkdirSync(skillsWorkspaceDir);
+  symlinkSync("/dev/null", path.join(skillsWorkspaceDir, "skills"));
+  const warnings: string[] = [];
+  const backend = createBackend({ locate: () => unjailed, warn: (message) => warnings.push(message), createFsBridge: () => ({}) });
+  const sandbox = await backend.factory({ ...request, skillsWorkspaceDir });
+  assert.equal((await sandbox.runShellCommand({ script: "echo ran" })).stdout.toString("utf8"), "ran\n");
+  assert.equal(warnings.length, 1);
 });

@@ -16,8 +16,8 @@ const model = await ScriptedModel.listen();
 const home = new Home(path.join(scratch, "home"), path.join(cache, "node_modules/openclaw/openclaw.mjs"), `canary-${randomBytes(8).toString("hex")}`);
 const mantlet = { sandbox: "mantlet", plugin: path.join(scratch, "plugin"), mantletRun: path.join(scratch, "bin/mantlet-run") } as const;
 
-await play("control: sandbox off", control(home), { ...mantlet, sandbox: "off" });
-await play("sandbox backend mantlet", jailed(home), mantlet);
+await play("control: sandbox off", control(home, model.baseUrl), { ...mantlet, sandbox: "off" });
+await play("sandbox backend mantlet", jailed(home, model.baseUrl), mantlet);
 await play("the plugin is missing", withoutPlugin(home), { ...mantlet, plugin: undefined });
 await play("mantlet-run is missing", withoutProgram(home), { ...mantlet, mantletRun: path.join(scratch, "bin/absent") });
 check("nothing that was started is still running", survivors().length === 0, survivors().join("; "));

@@ -34,6 +34,9 @@ export class Home {
     mkdirSync(this.state, { recursive: true, mode: 0o700 });
     mkdirSync(this.workspace, { recursive: true });
     mkdirSync(path.join(directory, ".ssh"), { mode: 0o700 });
+    // A managed skill: OpenClaw names it to the model at a path inside the workspace.
+    mkdirSync(path.join(this.state, "skills/managed"), { recursive: true });
+    writeFileSync(path.join(this.state, "skills/managed/SKILL.md"), "---\nname: managed\ndescription: a managed skill\n---\nthe managed skill's text\n");
     writeFileSync(path.join(this.state, ".env"), `CANARY_DOTENV=${canary}-dotenv\n`, { mode: 0o600 });
     writeFileSync(path.join(directory, ".ssh/id_canary"), `${canary}-ssh\n`, { mode: 0o600 });
     writeFileSync(path.join(directory, "outside.txt"), `${canary}-outside\n`);

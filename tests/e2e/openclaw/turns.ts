@@ -33,9 +33,10 @@ const killLatest: Step["call"] = (results) => {
   const session = results.map((result) => /session ([a-z0-9-]+)/.exec(result)?.[1]).findLast((name) => name !== undefined);
   return { tool: "process", args: { action: "kill", sessionId: session ?? "" } };
 };
+const connect = (url: string): string => `bash -c 'exec 3<>/dev/tcp/127.0.0.1/${new URL(url).port} && echo connected'`;
 const readKey = (home: Home): string => `cat ${home.directory}/.ssh/id_canary; echo "cat: $?"`;
 
-export function control(home: Home): Act {
+export function control(home: Home, modelUrl: string): Act {
   const written = path.join(home.directory, "written-by-control");
   const touched = path.join(home.directory, "touched-by-control");
   const leaks = (what: string) => (result: string) => result.includes(`${home.canary}-${what}`);
@@ -45,6 +46,7 @@ export function control(home: Home): Act {
       { call: exec(readDotenv(home)), claims: { "exec leaks ~/.openclaw/.env": leaks("dotenv") } },
       { call: exec(readEnvironments), claims: { "exec leaks the gateway's environment": leaks("environment") } },
       { call: exec(readKey(home)), claims: { "exec leaks ~/.ssh": leaks("ssh") } },
+      { call: exec(connect(modelUrl)), claims: { "exec reaches a server on the host's loopback": (result) => result.includes("connected") } },
       { call: exec(`touch ${touched}`), claims: { "exec writes outside the workspace": () => existsSync(touched) } },
       { call: read(path.join(home.directory, "outside.txt")), claims: { "the read tool leaks a file outside the workspace": leaks("outside") } },
       { call: write(written, "x"), claims: { "the write tool writes outside the workspace": () => existsSync(written) } },
@@ -53,9 +55,10 @@ export function control(home: Home): Act {
   };
 }
 
-export function jailed(home: Home): Act {
+export function jailed(home: Home, modelUrl: string): Act {
   const at = (...parts: string[]): string => path.join(home.workspace, ...parts);
   const outside = path.join(home.directory, "written-from-the-jail");
+  const skill = at(".openclaw/sandbox-skills/skills/managed/SKILL.md");
   const silent = (result: string): boolean => !result.includes(home.canary);
   const long = "0123456789abcdef\n".repeat(10_000);
   return {
@@ -86,7 +89,7 @@ export function jailed(home: Home): Act {
       { call: exec("echo out; echo err >&2; exit 7"), claims: { "output and exit code come back": (result) => ["out", "err", "7"].every((part) => result.includes(part)) } },
       { call: exec(`cat > long.txt <<'END'\n${long}END`), claims: { "a 170 kB command works": () => holds(at("long.txt"), long) } },
       { call: exec(`touch ${outside}; echo "touch: $?"`), claims: { "exec writes nothing outside the workspace": () => !existsSync(outside) } },
-      { call: exec("ip -o link 2>/dev/null | wc -l; cat /proc/net/dev"), claims: { "exec sees no network but lo": (result) => result.includes("lo:") && !/eth|wlan|ens/.test(result) } },
+      { call: exec(connect(modelUrl)), claims: { "exec cannot reach a server on the host's loopback": (result) => result.includes("refused") && !result.includes("connected") } },
       {
         call: exec("sleep 3601 & echo started; sleep 3602", { timeoutSeconds: 2 }),
         claims: { "a timeout ends the command": (result) => result.includes("started") && result.includes("timed out after 2 seconds") },
@@ -103,6 +106,8 @@ export function jailed(home: Home): Act {
       { call: exec("cat note.txt"), claims: { "exec reads what the tools wrote": (result) => result.includes("from the edit tool") } },
       { call: read(path.join(home.state, ".env")), claims: { "the read tool refuses ~/.openclaw/.env": silent } },
       { call: read(path.join(home.directory, "outside.txt")), claims: { "the read tool refuses a file outside the workspace": silent } },
+      { call: read(skill), claims: { "the read tool reads a managed skill where the prompt says it is": (result) => result.includes("the managed skill's text") } },
+      { call: exec(`cat ${skill}`), claims: { "and so does exec": (result) => result.includes("the managed skill's text") } },
       { call: exec("ln -s ../.env link-out && ls -l link-out"), claims: { "a symlink out can be made": (result) => result.includes("link-out") } },
       { call: read("link-out"), claims: { "the read tool does not follow it out": silent } },
       { call: write(outside, "x"), claims: { "the write tool writes nothing outside the workspace": () => !existsSync(outside) } },
