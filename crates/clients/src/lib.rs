@@ -1,10 +1,19 @@
 //! What each agent client keeps where, as data: state directories, protected files, and why.
 //!
 //! Pure: tables and lookups. It opens nothing; the rooms above decide with it.
+#![forbid(unsafe_code)]
 
+mod gitconfig;
+mod lookup;
 mod protected;
+mod secrets;
+mod state;
 
-pub use protected::{Action, PROTECTED, Protected, Scope};
+pub use gitconfig::{Finding, git_config_findings, gitfile_target};
+pub use lookup::{classify, classify_git, interesting};
+pub use protected::{Action, BARE_REPOSITORY, MEMORY, PROTECTED, Protected, Scope};
+pub use secrets::{SECRETS, Secret, SecretKind};
+pub use state::{STATE_SECRETS, StateSecret};
 
 /// A client's own directory of settings, sessions and credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +28,39 @@ pub struct StateDir {
 
 /// The state directories that no workspace may contain and no jail shows unless a policy names a part of one.
 pub const STATE_DIRS: &[StateDir] = &[
-    StateDir { client: "openclaw", path: ".openclaw", env: Some("OPENCLAW_STATE_DIR") },
-    StateDir { client: "claude", path: ".claude", env: Some("CLAUDE_CONFIG_DIR") },
-    StateDir { client: "codex", path: ".codex", env: Some("CODEX_HOME") },
-    StateDir { client: "gemini", path: ".gemini", env: None },
-    StateDir { client: "copilot", path: ".copilot", env: None },
-    StateDir { client: "cursor", path: ".cursor", env: None },
-    StateDir { client: "opencode", path: ".config/opencode", env: None },
+    StateDir {
+        client: "openclaw",
+        path: ".openclaw",
+        env: Some("OPENCLAW_STATE_DIR"),
+    },
+    StateDir {
+        client: "claude",
+        path: ".claude",
+        env: Some("CLAUDE_CONFIG_DIR"),
+    },
+    StateDir {
+        client: "codex",
+        path: ".codex",
+        env: Some("CODEX_HOME"),
+    },
+    StateDir {
+        client: "gemini",
+        path: ".gemini",
+        env: None,
+    },
+    StateDir {
+        client: "copilot",
+        path: ".copilot",
+        env: None,
+    },
+    StateDir {
+        client: "cursor",
+        path: ".cursor",
+        env: None,
+    },
+    StateDir {
+        client: "opencode",
+        path: ".config/opencode",
+        env: None,
+    },
 ];

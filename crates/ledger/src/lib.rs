@@ -3,7 +3,21 @@
 //! The type is pure; the writer beside it appends under the owner's state directory and nowhere else.
 //! Text that comes from an agent is escaped and masked by the caller before it gets here.
 
+#![forbid(unsafe_code)]
+
+mod escape;
+mod place;
+mod reader;
+mod time;
+mod writer;
+
 use serde::{Deserialize, Serialize};
+
+pub use escape::{escape, escape_json, shorten};
+pub use place::{FILE_NAME, ledger_dir};
+pub use reader::{Line, ReadError, Reader};
+pub use time::rfc3339;
+pub use writer::{AppendError, OpenError, Writer};
 
 /// One line of the ledger. New kinds of entries add variants to [`Kind`]; the envelope stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

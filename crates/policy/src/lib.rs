@@ -2,7 +2,35 @@
 //!
 //! Pure: text in, values out. It touches the host only through [`Host`], never opens a file,
 //! never reads the environment. A `Policy` can only be made by validation.
+#![forbid(unsafe_code)]
 
+mod agent;
+mod diff;
+mod edit;
+mod error;
+mod explain;
+mod file;
+mod hash;
+mod limits;
+mod names;
+mod place;
+mod read;
+mod roles;
+mod rules;
+mod schema;
+mod sections;
+#[cfg(test)]
+mod tests;
 mod types;
+mod units;
+mod validate;
 
+pub use diff::unified;
+pub use edit::{AllowError, Edit, Grant, allow, starter};
+pub use error::{Fault, PolicyError, PolicyErrors};
+pub use explain::{Enforced, Sentence, explain, for_agent};
+pub use roles::{MEMORY, PRESETS, Preset};
+pub use schema::schema;
+pub use sections::*;
 pub use types::*;
+pub use validate::{default_policy, parse};

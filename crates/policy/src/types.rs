@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::sections::{Alert, Credential, Dlp, Handoff, NamedAction, Publish, Watch, Web};
+
 /// What validation needs to know of the host it judges for.
 pub trait Host {
     /// Returns the owner's home directory, canonical.
@@ -15,6 +17,10 @@ pub trait Host {
     /// # Errors
     /// The error of `realpath(3)`.
     fn canonical(&self, path: &Path) -> std::io::Result<PathBuf>;
+    /// Returns where agent clients keep credentials inside and beside their state directories: no rule opens these.
+    fn secrets(&self) -> &[PathBuf] {
+        &[]
+    }
 }
 
 /// What an agent is for: a preset of a policy.
@@ -206,6 +212,11 @@ pub struct Agent {
     pub(crate) limits: Limits,
     pub(crate) tools: Vec<String>,
     pub(crate) egress: Vec<String>,
+    pub(crate) web: Web,
+    pub(crate) publish: Publish,
+    pub(crate) dlp: Dlp,
+    pub(crate) actions: Vec<NamedAction>,
+    pub(crate) lines: BTreeMap<String, usize>,
 }
 
 /// An exception the owner takes knowingly, by name.
@@ -242,10 +253,7 @@ impl Agent {
     }
     /// Returns whether commands may run.
     pub fn exec(&self) -> Exec {
-        match self.role {
-            Role::Builder | Role::Operator => Exec::Jailed,
-            Role::Scout | Role::Public => Exec::Refused,
-        }
+        self.role.preset().exec
     }
     /// Returns the file rules.
     pub fn files(&self) -> &Files {
@@ -267,12 +275,36 @@ impl Agent {
     pub fn egress(&self) -> &[String] {
         &self.egress
     }
+    /// Returns what may be fetched beyond that list.
+    pub fn web(&self) -> Web {
+        self.web
+    }
+    /// Returns what may be reached inside from outside.
+    pub fn publish(&self) -> &Publish {
+        &self.publish
+    }
+    /// Returns what is done with secrets on their way.
+    pub fn dlp(&self) -> Dlp {
+        self.dlp
+    }
+    /// Returns the commands that may run outside the jail after the owner's yes.
+    pub fn actions(&self) -> &[NamedAction] {
+        &self.actions
+    }
+    /// Returns the line where a key was written, as `role`, `limits.memory`, `env.pass.LANG` or `egress.allow.github.com:443`.
+    pub fn line(&self, key: &str) -> Option<usize> {
+        self.lines.get(key).copied()
+    }
 }
 
 /// A whole validated policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     pub(crate) agents: Vec<Agent>,
+    pub(crate) credentials: Vec<Credential>,
+    pub(crate) handoffs: Vec<Handoff>,
+    pub(crate) watch: Option<Watch>,
+    pub(crate) alert: Option<Alert>,
     pub(crate) hash: String,
 }
 
@@ -280,6 +312,22 @@ impl Policy {
     /// Returns the agents in the order of the file.
     pub fn agents(&self) -> &[Agent] {
         &self.agents
+    }
+    /// Returns the credentials, by name. Nothing enforces them yet.
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
+    }
+    /// Returns the handoffs. Nothing enforces them yet.
+    pub fn handoffs(&self) -> &[Handoff] {
+        &self.handoffs
+    }
+    /// Returns the watched files. Nothing enforces them yet.
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+    /// Returns how the owner is told. Nothing enforces it yet.
+    pub fn alert(&self) -> Option<&Alert> {
+        self.alert.as_ref()
     }
     /// Returns the SHA-256 of the compiled policy, in lower-case hex: the same for the same meaning, whatever the comments and order.
     pub fn hash(&self) -> &str {
@@ -291,7 +339,10 @@ impl Policy {
     }
     /// Returns the only agent that runs in `client`, if there is exactly one.
     pub fn agent_for_client(&self, client: &str) -> Option<&Agent> {
-        let mut found = self.agents.iter().filter(|a| a.client.as_deref() == Some(client));
+        let mut found = self
+            .agents
+            .iter()
+            .filter(|a| a.client.as_deref() == Some(client));
         found.next().filter(|_| found.next().is_none())
     }
 }

@@ -1,1 +1,50 @@
-//! sandbox
+//! A policy found, compiled to a jail, and the jail entered.
+//!
+//! [`exec`] runs one command. The order of a call: `call` makes the plan, `monitor` owns the jail, `init` builds it
+//! around itself (`root`, `landlock_rules`, `seccomp`), `client` carries bytes, `review` looks at what was left.
+
+mod call;
+mod cgroup;
+mod client;
+mod disk;
+mod fallback;
+mod gitconfig;
+mod host;
+mod idmap;
+mod ids;
+mod init;
+mod journal;
+mod landlock_rules;
+mod layout;
+mod limits;
+mod live;
+mod monitor;
+mod outcome;
+mod plan;
+mod quarantine;
+mod recovery;
+mod report;
+mod request;
+mod review;
+mod root;
+mod scan;
+mod seccomp;
+mod source;
+mod sys;
+mod text;
+mod tier;
+mod walk;
+mod watchlist;
+mod wire;
+
+pub use call::exec;
+pub use host::RealHost;
+pub use ids::{Ids, Mapping};
+pub use layout::MARKER;
+pub use plan::Refusal;
+pub use report::{Finding, Held, Report};
+pub use request::{Command, Request, UsageError, parse_exec};
+pub use seccomp::table as seccomp_table;
+pub use source::{Loaded, SourceError, load, locate, policy_for, select};
+pub use sys::close_inherited;
+pub use tier::{Extent, Mechanisms, Tier};

@@ -1,2 +1,68 @@
-//! x
-fn main() {}
+//! `mantlet-run`: the jailer, small and static. `mantlet exec` and every client's seam come through here.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use mantlet_sandbox::{UsageError, close_inherited, exec, parse_exec};
+
+const HELP: &str = "\
+Runs a command in the jail of an agent's policy.
+
+Usage: mantlet-run exec [OPTIONS] -- COMMAND [ARGUMENT...]
+       mantlet-run exec [OPTIONS] -c 'LINE FOR THE SHELL'
+
+Options:
+  --agent NAME       The agent whose policy applies
+  --client NAME      The client it runs in, to choose the agent by
+  --policy FILE      The policy (default: /etc/mantlet/mantlet.toml, else ~/.config/mantlet/mantlet.toml)
+  --workspace DIR    The workspace, or a directory in it (default without a policy: the current directory)
+  --cwd DIR          Where the command starts
+  --env NAME=VALUE   Adds to the command's environment; may be repeated
+  --timeout TIME     Ends the call after this time (500ms, 90s, 10m), if the policy's limit is not shorter
+  --report FILE      Writes the report of what was enforced, as JSON
+  --with PROGRAM     Mounts this program read-only at /run/mantlet/NAME; may be repeated
+  -c LINE            A line for the shell; repeated ones are joined, so it may be of any length
+  -h, --help         This help
+  -V, --version      The version
+
+Exit code: the command's own, 128+n if signal n ended it; 125 if Mantlet failed or refused, 126 if the command
+could not be executed, 127 if it was not found.
+";
+
+/// `env(1)` and its relatives: a failure of the program itself.
+const FAILED: i32 = 125;
+
+fn main() {
+    close_inherited();
+    std::process::exit(run());
+}
+
+fn run() -> i32 {
+    let mut parser = lexopt::Parser::from_env();
+    let first = match parser.next() {
+        Ok(first) => first,
+        Err(e) => return usage(&e.into()),
+    };
+    match first {
+        Some(lexopt::Arg::Value(word)) if word == "exec" => match parse_exec(&mut parser) {
+            Ok(request) => exec(&request),
+            Err(UsageError::Argument(lexopt::Error::UnexpectedOption(o))) if o == "--help" || o == "-h" => help(),
+            Err(e) => usage(&e),
+        },
+        Some(lexopt::Arg::Short('h') | lexopt::Arg::Long("help")) => help(),
+        Some(lexopt::Arg::Short('V') | lexopt::Arg::Long("version")) => {
+            println!("mantlet-run {}", env!("CARGO_PKG_VERSION"));
+            0
+        }
+        Some(other) => usage(&other.unexpected().into()),
+        None => usage(&UsageError::Words("no subcommand was given".into())),
+    }
+}
+
+fn help() -> i32 {
+    print!("{HELP}");
+    0
+}
+
+fn usage(error: &UsageError) -> i32 {
+    eprintln!("mantlet-run: {error}\nhint: mantlet-run --help");
+    FAILED
+}

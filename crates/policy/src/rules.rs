@@ -1,0 +1,159 @@
+//! The path rules of one agent: what is opened, and what is taken away again.
+
+use std::path::Path;
+
+use crate::agent::Place;
+use crate::error::{Fault, Faults, escape};
+use crate::file::AgentFile;
+use crate::place;
+use crate::read::At;
+use crate::types::{Files, Origin, PathRule, Review};
+use crate::validate::word;
+
+const REVIEWS: &[(&str, Review)] = &[
+    ("report", Review::Report),
+    ("quarantine", Review::Quarantine),
+    ("fail", Review::Fail),
+];
+
+impl Place<'_> {
+    pub(crate) fn files(&mut self, section: &AgentFile, faults: &mut Faults<'_>) -> Files {
+        let preset = self.role.preset();
+        let mut write: Vec<PathRule> = preset
+            .writes
+            .iter()
+            .map(|name| PathRule {
+                pattern: (*name).to_owned(),
+                path: Some(self.workspace.join(name)),
+                origin: Origin::Role(self.role),
+            })
+            .collect();
+        write.extend(self.opened(&section.write, "write", faults));
+        self.note(
+            "files.review".into(),
+            section.review.as_ref().map(|text| text.at),
+            faults,
+        );
+        Files {
+            read: self.opened(&section.read, "read", faults),
+            write,
+            deny: self.patterns(&section.deny, "deny", faults),
+            protect: self.patterns(&section.protect, "protect", faults),
+            review: section
+                .review
+                .as_ref()
+                .and_then(|text| word(text, "review", REVIEWS, faults))
+                .unwrap_or(Review::Quarantine),
+            is_workspace_writable: preset.is_workspace_writable,
+        }
+    }
+
+    /// The literal paths of `read` and `write`.
+    fn opened(
+        &self,
+        list: &Option<Vec<At<String>>>,
+        key: &'static str,
+        faults: &mut Faults<'_>,
+    ) -> Vec<PathRule> {
+        let mut rules = Vec::new();
+        for text in list.iter().flatten() {
+            let bad = |why: String| Fault::BadValue {
+                what: "path",
+                value: escape(&text.value),
+                why,
+            };
+            if text.value.contains(['*', '?', '{']) {
+                faults.add(
+                    text.at,
+                    bad(format!("`{key}` takes no wildcards")),
+                    "name the directory; `deny` can take parts of it away",
+                );
+                continue;
+            }
+            let path = match place::literal(&text.value, Some(&self.workspace), self.host.home()) {
+                Ok(path) => path,
+                Err(why) => {
+                    faults.add(
+                        text.at,
+                        bad(why),
+                        "write a path that begins with `/`, `~/`, or is relative to the workspace",
+                    );
+                    continue;
+                }
+            };
+            if let Some((fault, hint)) = self.refusal(&path, key) {
+                faults.add(text.at, fault, hint);
+                continue;
+            }
+            rules.push(PathRule {
+                pattern: text.value.clone(),
+                path: Some(path),
+                origin: Origin::Line(faults.line(text.at)),
+            });
+        }
+        rules
+    }
+
+    fn refusal(&self, path: &Path, key: &'static str) -> Option<(Fault, String)> {
+        if !self.is_whole || path.starts_with(&self.workspace) {
+            return None;
+        }
+        if key == "write" && !self.role.preset().is_workspace_writable {
+            let why = format!(
+                "lies outside the workspace, and a {} writes nothing there",
+                self.role.word()
+            );
+            let hint = "name a path inside the workspace, or another role".to_owned();
+            return Some((
+                Fault::Opens {
+                    key,
+                    path: place::show(path),
+                    why,
+                },
+                hint,
+            ));
+        }
+        let judged = match key {
+            "write" => place::written(path, self.host),
+            _ => place::opened(path, self.host),
+        };
+        judged.err().map(|(why, hint)| {
+            (
+                Fault::Opens {
+                    key,
+                    path: place::show(path),
+                    why,
+                },
+                hint,
+            )
+        })
+    }
+
+    /// The globs of `deny` and `protect`.
+    fn patterns(
+        &self,
+        list: &Option<Vec<At<String>>>,
+        key: &str,
+        faults: &mut Faults<'_>,
+    ) -> Vec<PathRule> {
+        let mut rules = Vec::new();
+        for text in list.iter().flatten() {
+            match place::pattern(&text.value, &self.workspace, self.host.home()) {
+                Ok((pattern, path)) => rules.push(PathRule {
+                    pattern,
+                    path,
+                    origin: Origin::Line(faults.line(text.at)),
+                }),
+                Err(why) => {
+                    let fault = Fault::BadValue {
+                        what: "glob",
+                        value: escape(&text.value),
+                        why,
+                    };
+                    faults.add(text.at, fault, format!("write for example `{key} = [\"**/.env\"]`: `**/` is any depth, `*` one name"));
+                }
+            }
+        }
+        rules
+    }
+}

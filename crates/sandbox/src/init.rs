@@ -1,0 +1,293 @@
+//! The jail's pid 1: builds the jail around itself, gives up every privilege, starts the command, reaps.
+//!
+//! It has no way back: each step is irreversible, and any failure ends it before the command has started.
+//! When it exits the kernel kills everything in its pid namespace.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+
+use crate::ids::Mapping;
+use crate::landlock_rules::{self, Use};
+use crate::plan::Plan;
+use crate::root::{self, At, BuildError, Built};
+use crate::sys::{self, Fork, Wait};
+use crate::tier::{Extent, Tier};
+use crate::wire::{self, Tag};
+
+/// What init gets from the monitor.
+pub(crate) struct Entry<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) tier: Tier,
+    /// To the monitor: its end is the jail's life line.
+    pub(crate) monitor: OwnedFd,
+    /// A user namespace that maps root's files to the jail's uid.
+    pub(crate) idmap: Option<OwnedFd>,
+    /// Standard input, output and error; `None` is closed, or the terminal.
+    pub(crate) stdio: [Stdio; 3],
+}
+
+/// One standard descriptor of the command.
+pub(crate) enum Stdio {
+    Closed,
+    Terminal,
+    Pipe(OwnedFd),
+}
+
+/// Runs as pid 1. Never returns.
+pub(crate) fn run(mut entry: Entry<'_>) -> ! {
+    sys::set_process_name(c"mantlet-init");
+    let outcome = build(&mut entry).and_then(|pty| supervise(&entry, pty));
+    let failed = match outcome {
+        Ok(code) => return_code(&entry, code),
+        Err(e) => e,
+    };
+    let errno = failed.source.raw_os_error().unwrap_or(0);
+    let text = format!("{errno} {failed}");
+    // The monitor also notices the end itself; without this it lacks only the reason.
+    drop(wire::send(entry.monitor.as_fd(), Tag::Failed, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
+    sys::exit_now(125)
+}
+
+fn return_code(entry: &Entry<'_>, code: i32) -> ! {
+    drop(wire::send(entry.monitor.as_fd(), Tag::Exited, &code.to_le_bytes(), &[]));
+    sys::exit_now(0)
+}
+
+/// Builds the jail and waits for the word to start. Answers the terminal's slave.
+fn build(entry: &mut Entry<'_>) -> Result<Option<OwnedFd>, BuildError> {
+    let plan = entry.plan;
+    let built = match entry.tier {
+        Tier::Full => namespaces(entry)?,
+        Tier::Landlock => Built { proc: Extent::Full(""), proc_fd: None, pty: None },
+    };
+    let slave = built.pty.as_ref().map(|m| sys::pty_peer(m.as_fd()).at("open the slave of", "/dev/pts")).transpose()?;
+    announce(entry, built)?;
+    set_limits(plan, entry.tier)?;
+    sys::wipe_initial_strings();
+    sys::set_not_dumpable().at("set not dumpable", "init")?;
+    sys::die_with_parent().at("set death signal", "init")?;
+    confine(plan, entry.tier)?;
+    rustix::process::chdir(plan.cwd.as_path()).at("enter", &plan.cwd)?;
+    match wire::receive(entry.monitor.as_fd()).at("wait for", "the monitor")? {
+        Some(message) if message.tag == Tag::Go => Ok(slave),
+        _ => Err(io::Error::other("the monitor is gone")).at("wait for", "the monitor"),
+    }
+}
+
+/// Everything that needs privilege over the new namespaces, then the ids.
+fn namespaces(entry: &mut Entry<'_>) -> Result<Built, BuildError> {
+    let plan = entry.plan;
+    let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).at("open", "/proc")?;
+    if plan.ids.mapping == Mapping::Caller {
+        write_maps(&proc, plan)?;
+    }
+    sys::new_session_keyring().at("make a session keyring for", "the jail")?;
+    sys::loopback_up().at("bring up", "lo")?;
+    sys::set_host_name("mantlet").at("set the host name", "mantlet")?;
+    write(&proc, "self/oom_score_adj", b"1000")?;
+    let idmap = entry.idmap.take();
+    let built = root::enter(plan, idmap.as_ref().map(AsFd::as_fd))?;
+    if built.proc_fd.is_some() {
+        // Kernels before 6.14 have no pid_max of a namespace's own; RLIMIT_NPROC bounds the jail either way.
+        let pid_max = (plan.limits.processes.saturating_mul(4) + 300).to_string();
+        drop(std::fs::write("/proc/sys/kernel/pid_max", pid_max));
+        let pages = (plan.limits.memory / 4096).to_string();
+        drop(std::fs::write("/proc/sys/kernel/shmall", pages));
+        root::seal_proc()?;
+    }
+    if plan.ids.mapping != Mapping::Caller {
+        sys::set_ids(plan.ids.uid, plan.ids.gid).at("take the ids of", "the jail")?;
+        sys::unshare(libc::CLONE_NEWUSER).at("make", "the user namespace")?;
+        if let Some(proc) = &built.proc_fd {
+            write_maps(proc, plan)?;
+        }
+    }
+    Ok(built)
+}
+
+fn write(proc: &OwnedFd, path: &str, content: &[u8]) -> Result<(), BuildError> {
+    let full = Path::new("/proc").join(path);
+    let fd = rustix::fs::openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("open", &full)?;
+    rustix::io::write(&fd, content).at("write", &full).map(drop)
+}
+
+/// Maps the jail's uid and gid onto themselves, and nothing else.
+fn write_maps(proc: &OwnedFd, plan: &Plan) -> Result<(), BuildError> {
+    write(proc, "self/setgroups", b"deny")?;
+    write(proc, "self/uid_map", format!("{0} {0} 1", plan.ids.uid).as_bytes())?;
+    write(proc, "self/gid_map", format!("{0} {0} 1", plan.ids.gid).as_bytes())
+}
+
+/// What init hands to the monitor with its first word, in this order.
+pub(crate) const HAS_TERMINAL: u8 = 1;
+pub(crate) const HAS_PROC: u8 = 2;
+pub(crate) const HAS_TMPFS: u8 = 4;
+pub(crate) const HAS_MOUNT_NS: u8 = 8;
+pub(crate) const HAS_USER_NS: u8 = 16;
+
+/// Tells the monitor what was built, and hands over the terminal and views of the jail.
+fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
+    let open = |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).at("open", path);
+    let is_full = entry.tier == Tier::Full;
+    let has_mounts = is_full && !(entry.plan.protected.is_empty() && entry.plan.denied.is_empty());
+    let is_own = entry.plan.ids.mapping == Mapping::Caller;
+    let tmpfs = is_full.then(|| open("/tmp", OFlags::PATH)).transpose()?;
+    let mount = has_mounts.then(|| open("/proc/self/ns/mnt", OFlags::RDONLY)).transpose()?;
+    let user = (has_mounts && is_own).then(|| open("/proc/self/ns/user", OFlags::RDONLY)).transpose()?;
+    let views = [
+        (HAS_TERMINAL, &built.pty),
+        (HAS_PROC, &built.proc_fd),
+        (HAS_TMPFS, &tmpfs),
+        (HAS_MOUNT_NS, &mount),
+        (HAS_USER_NS, &user),
+    ];
+    let flags = views.iter().filter(|(_, fd)| fd.is_some()).fold(0, |sum, (bit, _)| sum | bit);
+    let fds: Vec<_> = views.iter().filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd)).collect();
+    let mut payload = vec![flags];
+    if let Extent::Partial(missing) = &built.proc {
+        payload.extend_from_slice(missing.as_bytes());
+    }
+    wire::send(entry.monitor.as_fd(), Tag::Built, &payload, &fds).at("tell", "the monitor")
+}
+
+fn set_limits(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
+    let limits = &plan.limits;
+    let cpu = limits.cpu.as_secs().max(1);
+    let mut list = vec![
+        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_FSIZE, limits.file_size),
+        (libc::RLIMIT_CPU, cpu),
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_MEMLOCK, limits.memory.min(64 << 20)),
+        (libc::RLIMIT_MSGQUEUE, 1 << 20),
+        (libc::RLIMIT_SIGPENDING, 4096),
+    ];
+    if tier == Tier::Full {
+        // Inside a user namespace this counts the jail's processes only (init is one of them).
+        list.push((libc::RLIMIT_NPROC, u64::from(limits.processes) + 1));
+    }
+    for (resource, value) in list {
+        let hard = sys::hard_rlimit(resource).at("read", "the resource limits")?;
+        let value = value.min(hard);
+        sys::set_rlimit(resource, value, value).at("set", "the resource limits")?;
+    }
+    Ok(())
+}
+
+/// Gives up every privilege, for this process and all it will start.
+fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
+    sys::set_no_new_privs().at("set", "no_new_privs")?;
+    let places: Vec<(PathBuf, Use)> = plan.landlock_places(tier);
+    landlock_rules::restrict(places.iter().map(|(p, u)| (p.as_path(), *u)))
+        .map_err(|e| io::Error::other(e.to_string()))
+        .at("apply", "Landlock")?;
+    sys::drop_capabilities().at("drop", "capabilities")?;
+    sys::install_seccomp(&crate::seccomp::program(tier)).at("install", "seccomp")
+}
+
+/// Starts the command and reaps until it ends. Answers its exit code.
+fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildError> {
+    let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
+    let (failed, child_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make", "a pipe")?;
+    let child = match sys::clone(0).at("fork", "the command")? {
+        Fork::Child => start(entry, slave, &child_end),
+        Fork::Parent(pid) => pid,
+    };
+    drop(child_end);
+    drop(slave);
+    let mut errno = [0; 4];
+    if rustix::io::read(&failed, &mut errno).at("read", "the start's outcome")? == 4 {
+        let source = io::Error::from_raw_os_error(i32::from_le_bytes(errno));
+        return Err(BuildError { step: "exec", path: plan_program(entry.plan), source });
+    }
+    loop {
+        let mut fds =
+            [PollFd::new(&signals, PollFlags::IN), PollFd::new(&entry.monitor, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e).at("wait for", "the command"),
+        }
+        if !fds[1].revents().is_empty() {
+            match wire::receive(entry.monitor.as_fd()).at("hear", "the monitor")? {
+                Some(message) if message.tag == Tag::Signal => forward(child, &message.payload),
+                Some(_) => {}
+                // The monitor is dead: nothing may outlive it.
+                None => sys::exit_now(125),
+            }
+        }
+        while sys::next_signal(signals.as_fd()).is_some() {}
+        while let Ok(Some(reaped)) = sys::reap(-1, Wait::Poll) {
+            if reaped.pid == child {
+                return Ok(reaped.code);
+            }
+        }
+    }
+}
+
+/// Delivers a forwarded signal: those a terminal makes to the whole group, others to the command alone.
+fn forward(child: i32, payload: &[u8]) {
+    let Some(signal) = payload.first().map(|s| i32::from(*s)) else { return };
+    let target = if matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGHUP | libc::SIGWINCH) { -child } else { child };
+    // ESRCH: it has just ended, which the loop will see.
+    drop(sys::kill(target, signal));
+}
+
+fn plan_program(plan: &Plan) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(plan.argv.first().map_or(b"".as_slice(), |a| a.to_bytes())))
+}
+
+/// The command's own process, up to its exec.
+fn start(entry: &Entry<'_>, slave: Option<OwnedFd>, failed: &OwnedFd) -> ! {
+    let error = match prepare(entry, slave) {
+        Ok(()) => exec(entry.plan),
+        Err(e) => e,
+    };
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    drop(rustix::io::write(failed, &errno.to_le_bytes()));
+    sys::exit_now(127)
+}
+
+fn prepare(entry: &Entry<'_>, slave: Option<OwnedFd>) -> io::Result<()> {
+    rustix::process::setsid()?;
+    if let Some(slave) = &slave {
+        sys::controlling_terminal(slave.as_fd())?;
+    }
+    for (target, stdio) in (0..).zip(&entry.stdio) {
+        match (stdio, &slave) {
+            (Stdio::Pipe(fd), _) => sys::dup_onto(fd.as_fd(), target)?,
+            (Stdio::Terminal, Some(slave)) => sys::dup_onto(slave.as_fd(), target)?,
+            (Stdio::Closed, _) | (Stdio::Terminal, None) => sys::close_standard(target),
+        }
+    }
+    sys::reset_signals();
+    sys::close_on_exec_from(3)
+}
+
+/// Looks the program up in the jail's PATH, as execvp(3) does.
+fn exec(plan: &Plan) -> io::Error {
+    let Some(program) = plan.argv.first() else { return io::Error::from_raw_os_error(libc::ENOENT) };
+    if program.as_bytes().contains(&b'/') {
+        return sys::exec(program, &plan.argv, &plan.env);
+    }
+    let mut last = io::Error::from_raw_os_error(libc::ENOENT);
+    for dir in plan.path.split(|b| *b == b':') {
+        let mut full = dir.to_vec();
+        full.push(b'/');
+        full.extend_from_slice(program.as_bytes());
+        let Ok(full) = CString::new(full) else { continue };
+        let err = sys::exec(&full, &plan.argv, &plan.env);
+        if !matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) {
+            last = err;
+            if last.raw_os_error() != Some(libc::EACCES) {
+                break;
+            }
+        }
+    }
+    last
+}

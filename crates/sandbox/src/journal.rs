@@ -1,0 +1,147 @@
+//! The journal: a call is written down before it starts and struck out when it is reviewed and cleaned.
+//!
+//! The entry is locked by the monitor and by init, so an entry that can be locked belongs to a call whose
+//! monitor was killed. The next call finishes it before anything runs.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Refusal;
+
+/// The directories of Mantlet below the owner's state directory.
+pub(crate) struct State {
+    pub(crate) top: PathBuf,
+}
+
+/// What a finisher needs to know of an unfinished call.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) call: String,
+    pub(crate) agent: String,
+    pub(crate) policy: String,
+    /// Bytes of the workspace's path.
+    pub(crate) workspace: Vec<u8>,
+    /// Wall clock of the start in the kernel's own coarse time, which is what file times are made of.
+    pub(crate) started: (i64, i64),
+    /// Directories to remove: control groups.
+    pub(crate) cgroups: Vec<PathBuf>,
+    /// What the review does with a finding.
+    pub(crate) review: String,
+    /// Relative paths the policy exempts from the table.
+    pub(crate) exempt: Vec<Vec<u8>>,
+}
+
+impl Record {
+    pub(crate) fn workspace(&self) -> PathBuf {
+        PathBuf::from(std::ffi::OsString::from_vec(self.workspace.clone()))
+    }
+}
+
+/// An entry of the journal, locked.
+pub(crate) struct Entry {
+    pub(crate) path: PathBuf,
+    file: OwnedFd,
+}
+
+impl State {
+    /// Finds the state directory of the owner, making it where it is missing.
+    pub(crate) fn open(home: &Path, workspaces: &[&Path]) -> Result<State, Refusal> {
+        let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+        let top = named.unwrap_or_else(|| home.join(".local/state")).join("mantlet");
+        let state = State { top };
+        state.make("journal")?;
+        let real = std::fs::canonicalize(&state.top)?;
+        if let Some(inside) = workspaces.iter().find(|w| real.starts_with(w)) {
+            let what = format!("the state directory {real:?} lies inside the workspace {inside:?}");
+            return Err(Refusal::new(what).hint("choose a workspace that does not contain it, or set XDG_STATE_HOME"));
+        }
+        Ok(State { top: real })
+    }
+
+    /// Makes one of the directories, 0700, and answers it.
+    pub(crate) fn make(&self, name: &str) -> Result<PathBuf, Refusal> {
+        use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+        let path = self.top.join(name);
+        if let Ok(meta) = std::fs::symlink_metadata(&path) {
+            let owner = rustix::process::geteuid().as_raw();
+            if !meta.is_dir() || meta.uid() != owner || meta.permissions().mode() & 0o022 != 0 {
+                let what = format!("{path:?} is not a directory of your own that only you can write");
+                return Err(Refusal::new(what).hint(format!("move it away: mv {0} {0}.old", crate::text::shell_word(&path))));
+            }
+            return Ok(path);
+        }
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(|e| Refusal::new(format!("cannot make the state directory {path:?}: {e}")))?;
+        Ok(path)
+    }
+
+    /// Writes a call down, locked, before it starts.
+    pub(crate) fn begin(&self, record: &Record) -> io::Result<Entry> {
+        let path = self.top.join("journal").join(&record.call);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let entry = Entry { path, file };
+        entry.write(record)?;
+        Ok(entry)
+    }
+
+    /// Answers the entries whose calls are dead, locked by us now.
+    pub(crate) fn unfinished(&self) -> io::Result<Vec<(Entry, Option<Record>)>> {
+        let mut out = Vec::new();
+        for item in std::fs::read_dir(self.top.join("journal"))? {
+            let path = item?.path();
+            let opened = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
+            let Ok(file) = opened else { continue };
+            // Held: that call lives, or another finisher is at it.
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            // Finished between the listing and the lock.
+            if rustix::fs::fstat(&file).is_ok_and(|s| s.st_nlink == 0) {
+                continue;
+            }
+            let mut text = String::new();
+            let mut reader = std::fs::File::from(file);
+            reader.read_to_string(&mut text)?;
+            out.push((Entry { path, file: reader.into() }, serde_json::from_str(&text).ok()));
+        }
+        Ok(out)
+    }
+}
+
+impl Entry {
+    fn write(&self, record: &Record) -> io::Result<()> {
+        let mut file = std::fs::File::from(self.file.try_clone()?);
+        file.write_all(&serde_json::to_vec(record)?)
+    }
+
+    /// Strikes the call out: it is reviewed and cleaned.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+
+    /// The locked descriptor, which init keeps open as long as it lives.
+    pub(crate) fn lock(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The kernel's coarse wall clock: file times come from it, so a file changed after this has a time not before it.
+pub(crate) fn coarse_now() -> (i64, i64) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    (now.tv_sec, now.tv_nsec)
+}
+
+/// A path as the bytes of a record.
+pub(crate) fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}

@@ -1,0 +1,332 @@
+//! The monitor of one call: it owns the jail, its limits, the review and the evidence, in a session of its own.
+//!
+//! The client may die at any moment; the monitor then kills, reviews, cleans and exits. If the monitor dies the
+//! kernel kills init (PDEATHSIG) and the next call finishes its journal entry.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::cgroup::Cgroups;
+use crate::disk::Disk;
+use crate::fallback;
+use crate::idmap;
+use crate::ids::Mapping;
+use crate::init::{self, Stdio};
+use crate::journal::{self, Entry, Record, State};
+use crate::limits::{Breach, Sampler};
+use crate::live::{Live, Namespaces};
+use crate::outcome::{Clock, Ending, Facts};
+use crate::plan::Plan;
+use crate::report::Outcome;
+use crate::sys::{self, Fork, Wait};
+use crate::tier::Tier;
+use crate::wire::{self, Message, Tag};
+
+/// Runs one call. Never returns.
+pub(crate) fn run(mut plan: Plan, state: &State, client: &OwnedFd, stdio: [Stdio; 3], began: Instant) -> ! {
+    sys::set_process_name(c"mantlet-monitor");
+    // A session of its own: the terminal's signals and its hang-up are the client's to forward.
+    drop(rustix::process::setsid());
+    sys::ignore_signal(libc::SIGPIPE);
+    let outcome = match begin(&plan, state) {
+        Ok((entry, cgroups)) => Call { state, client, entry, cgroups, clock: Clock::start() }.run(&mut plan, stdio, began),
+        Err(why) => Ending::refused(why).conclude(&plan, state, began),
+    };
+    tell(client, &outcome);
+    sys::exit_now(0)
+}
+
+fn tell(client: &OwnedFd, outcome: &Outcome) {
+    let text = serde_json::to_vec(outcome).unwrap_or_default();
+    if text.len() < wire::MAX {
+        drop(wire::send(client.as_fd(), Tag::Done, &text, &[]));
+    } else if let Ok(memfd) = rustix::fs::memfd_create("outcome", rustix::fs::MemfdFlags::CLOEXEC) {
+        let mut file = std::fs::File::from(memfd);
+        drop(std::io::Write::write_all(&mut file, &text));
+        drop(wire::send(client.as_fd(), Tag::DoneLarge, &[], &[file.as_fd()]));
+    }
+}
+
+fn begin(plan: &Plan, state: &State) -> Result<(Entry, Cgroups), String> {
+    let cgroups = Cgroups::plan(&plan.call, &plan.limits);
+    let record = Record {
+        call: plan.call.clone(),
+        agent: plan.agent.clone(),
+        policy: plan.policy_hash.clone(),
+        workspace: journal::bytes(&plan.workspace),
+        started: journal::coarse_now(),
+        cgroups: cgroups.paths().to_vec(),
+        review: format!("{:?}", plan.review),
+        exempt: plan.rules.exempt().cloned().collect(),
+    };
+    let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;
+    Ok((entry, cgroups))
+}
+
+/// One call, from its journal entry to its outcome.
+struct Call<'a> {
+    state: &'a State,
+    client: &'a OwnedFd,
+    entry: Entry,
+    cgroups: Cgroups,
+    clock: Clock,
+}
+
+impl Call<'_> {
+    fn run(self, plan: &mut Plan, stdio: [Stdio; 3], began: Instant) -> Outcome {
+        let mut stdio = Some(stdio);
+        let mut ending = self.try_tiers(plan, &mut stdio);
+        drop(stdio);
+        self.cgroups.remove_own();
+        if ending.tier == Some(Tier::Landlock) {
+            fallback::remove_private(self.state, &plan.call);
+        }
+        ending.bytes_out = self.output_bytes(ending.bytes_out);
+        let outcome = ending.conclude(plan, self.state, began);
+        // An entry that cannot be removed is finished by the next call.
+        drop(self.entry.finish());
+        outcome
+    }
+
+    /// Tries the best tier, then the least the policy takes, and runs the command in the first that holds.
+    fn try_tiers(&self, plan: &mut Plan, stdio: &mut Option<[Stdio; 3]>) -> Ending {
+        let unavailable = match self.attempt(plan, Tier::Full, stdio) {
+            Ok(ending) => return ending,
+            Err(why) => why,
+        };
+        if plan.least_tier == Tier::Full {
+            let hint = "run `mantlet doctor` for the cause and the fix, or set tier = \"landlock\" for this agent";
+            return Ending::refused(format!("this host does not give the tier `full`: {unavailable}\nhint: {hint}"));
+        }
+        let note = format!("the tier `full` is not to be had here: {unavailable}");
+        let prepared = fallback::check(plan)
+            .and_then(|()| fallback::prepare(plan, self.state).map_err(|e| format!("cannot make a private HOME: {e}")))
+            .and_then(|()| sys::become_subreaper().map_err(|e| e.to_string()));
+        if let Err(why) = prepared {
+            return Ending::refused(format!("{why}\nnote: {note}"));
+        }
+        match self.attempt(plan, Tier::Landlock, stdio) {
+            Ok(mut ending) => {
+                ending.facts.notes.push(note);
+                ending
+            }
+            Err(why) => Ending::refused(format!("{why}\nnote: {note}")),
+        }
+    }
+
+    /// One attempt at a tier. `Err`: the host does not give it, and nothing has run.
+    fn attempt(&self, plan: &Plan, tier: Tier, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
+        let idmap = match (tier, plan.ids.mapping) {
+            (Tier::Full, Mapping::Idmapped) => {
+                Some(idmap::user_namespace(plan.ids).map_err(|e| format!("making the id map: {e}"))?)
+            }
+            (Tier::Landlock, Mapping::Idmapped) => {
+                return Err("the workspace belongs to root, and ids are mapped only in the tier `full`".into());
+            }
+            _ => None,
+        };
+        let (ours, theirs) = wire::pair().map_err(|e| e.to_string())?;
+        let flags = match (tier, plan.ids.mapping) {
+            (Tier::Landlock, _) => 0,
+            (Tier::Full, Mapping::Caller) => sys::NS_ALL,
+            (Tier::Full, _) => sys::NS_ROOT,
+        };
+        let started = journal::coarse_now();
+        let pid = match sys::clone(flags).map_err(|e| format!("making the namespaces: {e}"))? {
+            Fork::Child => self.become_init(plan, tier, theirs, idmap, stdio),
+            Fork::Parent(pid) => pid,
+        };
+        drop(theirs);
+        drop(idmap);
+        let mut jail = Jail { plan, tier, client: self.client, init: ours, pid, facts: Facts::default(), started };
+        jail.supervise(self, stdio)
+    }
+
+    fn become_init(&self, plan: &Plan, tier: Tier, monitor: OwnedFd, idmap: Option<OwnedFd>, stdio: &mut Option<[Stdio; 3]>) -> ! {
+        let stdio = stdio.take().unwrap_or([Stdio::Closed, Stdio::Closed, Stdio::Closed]);
+        // The journal's lock stays open on purpose: the call is not over while init lives.
+        let mut keep = vec![self.entry.lock().as_raw_fd(), monitor.as_raw_fd(), plan.workspace_fd.as_raw_fd()];
+        keep.extend(idmap.as_ref().map(AsRawFd::as_raw_fd));
+        keep.extend(stdio.iter().filter_map(|s| if let Stdio::Pipe(fd) = s { Some(fd.as_raw_fd()) } else { None }));
+        if sys::close_all_but(&keep).is_err() {
+            sys::exit_now(125);
+        }
+        init::run(init::Entry { plan, tier, monitor, idmap, stdio })
+    }
+
+    /// Waits for the client to have relayed all output, which it can since the jail is dead.
+    fn output_bytes(&self, known: Option<u64>) -> Option<u64> {
+        if known.is_some() {
+            return known;
+        }
+        loop {
+            match wire::receive(self.client.as_fd()) {
+                Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => return payload.try_into().ok().map(u64::from_le_bytes),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// A jail that is being built or runs.
+struct Jail<'a> {
+    plan: &'a Plan,
+    tier: Tier,
+    client: &'a OwnedFd,
+    init: OwnedFd,
+    pid: i32,
+    facts: Facts,
+    started: (i64, i64),
+}
+
+/// The descriptors that init hands out of the jail.
+#[derive(Default)]
+struct Views {
+    proc: Option<OwnedFd>,
+    tmpfs: Option<OwnedFd>,
+    namespaces: Option<Namespaces>,
+}
+
+impl Jail<'_> {
+    fn supervise(&mut self, call: &Call<'_>, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
+        self.facts.cgroup = Some(call.cgroups.enter(self.pid, self.tier));
+        let mut live = Live::start(self.plan, &call.state.top);
+        let views = match self.built() {
+            Ok(views) => views,
+            Err(why) => {
+                self.kill();
+                return Err(why);
+            }
+        };
+        // The inner ends of the output pipes belong to the jail alone from here on.
+        *stdio = None;
+        live.attach(views.namespaces);
+        let sampler = views.proc.map(|proc| Sampler::new(&self.plan.limits, proc, views.tmpfs));
+        self.facts.has_sampler = sampler.is_some();
+        if wire::send(self.init.as_fd(), Tag::Go, &[], &[]).is_err() {
+            self.kill();
+            return Err("init ended before the command was started".into());
+        }
+        let mut ending = self.watch(sampler, &mut live);
+        self.kill();
+        live.react(self.plan);
+        ending.facts = std::mem::take(&mut self.facts);
+        ending.tier = Some(self.tier);
+        ending.started = self.started;
+        ending.review(self.plan, &mut live, call.clock);
+        Ok(ending)
+    }
+
+    /// Waits for init to say that the jail stands.
+    fn built(&mut self) -> Result<Views, String> {
+        let heard = wire::receive(self.init.as_fd()).map_err(|e| e.to_string())?;
+        let message = match heard {
+            Some(message) if message.tag == Tag::Built => message,
+            Some(message) => return Err(failure_text(&message.payload)),
+            None => return Err("init ended without a word".into()),
+        };
+        let flags = message.payload.first().copied().unwrap_or(0);
+        if message.payload.len() > 1 {
+            self.facts.proc_partial = Some(String::from_utf8_lossy(&message.payload[1..]).into_owned());
+        }
+        let mut fds = message.fds.into_iter();
+        let mut take = |bit: u8| if flags & bit != 0 { fds.next() } else { None };
+        if let Some(master) = take(init::HAS_TERMINAL) {
+            wire::send(self.client.as_fd(), Tag::Terminal, &[], &[master.as_fd()]).map_err(|e| e.to_string())?;
+        }
+        let (proc, tmpfs) = (take(init::HAS_PROC), take(init::HAS_TMPFS));
+        let (mount, user) = (take(init::HAS_MOUNT_NS), take(init::HAS_USER_NS));
+        Ok(Views { proc, tmpfs, namespaces: mount.map(|mount| Namespaces { mount, user }) })
+    }
+
+    /// Waits for the command's end, or for a reason to end it.
+    fn watch(&mut self, mut sampler: Option<Sampler>, live: &mut Live) -> Ending {
+        let deadline = Instant::now() + self.plan.limits.time;
+        let mut disk = Disk::new(self.plan);
+        loop {
+            let passed = if Instant::now() >= deadline { Some(Breach::Time) } else { None };
+            let passed = passed
+                .or_else(|| sampler.as_mut().and_then(Sampler::sample))
+                .or_else(|| disk.sample(self.plan, self.started));
+            if let Some(breach) = passed {
+                return Ending::breach(breach, self.plan);
+            }
+            let due = sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
+            let ready = self.wait(due.saturating_duration_since(Instant::now()), live);
+            if ready.workspace {
+                live.react(self.plan);
+            }
+            if ready.init
+                && let Some(ending) = self.hear_init()
+            {
+                return ending;
+            }
+            if ready.client
+                && let Some(ending) = self.hear_client()
+            {
+                return ending;
+            }
+        }
+    }
+
+    fn wait(&self, time: Duration, live: &Live) -> Ready {
+        let time = time + Duration::from_micros(200);
+        let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
+        let mut fds = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(self.client, PollFlags::IN)];
+        fds.extend(live.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let answered = poll(&mut fds, Some(&timeout)).is_ok();
+        let is_ready = |i: usize| answered && fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
+        Ready { init: is_ready(0), client: is_ready(1), workspace: is_ready(2) }
+    }
+
+    fn hear_init(&self) -> Option<Ending> {
+        match wire::receive(self.init.as_fd()) {
+            Ok(Some(Message { tag: Tag::Exited, payload, .. })) => {
+                Some(Ending::exited(payload.try_into().map_or(125, i32::from_le_bytes)))
+            }
+            Ok(Some(Message { tag: Tag::Failed, payload, .. })) => Some(Ending::failed(self.plan, &payload)),
+            Ok(Some(_)) => None,
+            Ok(None) | Err(_) => Some(Ending::failed(self.plan, b"0 the jail was killed from outside")),
+        }
+    }
+
+    fn hear_client(&self) -> Option<Ending> {
+        match wire::receive(self.client.as_fd()) {
+            Ok(Some(Message { tag: Tag::Signal, payload, .. })) => {
+                // A jail that has just ended needs no signal; the loop hears of it next.
+                drop(wire::send(self.init.as_fd(), Tag::Signal, &payload, &[]));
+                None
+            }
+            Ok(Some(Message { tag: Tag::OutputLimit, .. })) => Some(Ending::breach(Breach::Output, self.plan)),
+            Ok(Some(_)) => None,
+            Ok(None) | Err(_) => Some(Ending::client_gone()),
+        }
+    }
+
+    /// Kills everything in the jail: the kernel takes a pid namespace down with its init.
+    fn kill(&self) {
+        match self.tier {
+            Tier::Full => {
+                drop(sys::kill(self.pid, libc::SIGKILL));
+                drop(sys::reap(self.pid, Wait::Block));
+            }
+            Tier::Landlock => fallback::kill_tree(),
+        }
+    }
+}
+
+/// What has something to say.
+struct Ready {
+    init: bool,
+    client: bool,
+    workspace: bool,
+}
+
+/// The sentence of a `Failed` message, without its errno.
+fn failure_text(payload: &[u8]) -> String {
+    let text = String::from_utf8_lossy(payload);
+    text.split_once(' ').map_or_else(|| text.clone().into_owned(), |(_, sentence)| sentence.to_owned())
+}

@@ -1,0 +1,297 @@
+//! How a call ended, and what is said of it: exit code, report, ledger entry, lines for the person.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant, SystemTime};
+
+use mantlet_policy::Review;
+
+use crate::journal::State;
+use crate::limits::Breach;
+use crate::live::{self, Live};
+use crate::plan::Plan;
+use crate::report::{Finding, Held, Outcome, Report};
+use crate::review::{self, Since};
+use crate::tier::{Extent, Mechanisms, Tier};
+
+/// Mantlet's own failure or refusal, as `env(1)` uses it.
+pub(crate) const REFUSED: i32 = 125;
+/// The command was found and could not be executed.
+const NOT_EXECUTABLE: i32 = 126;
+/// The command was not found.
+const NOT_FOUND: i32 = 127;
+/// What a shell says of a process killed by SIGKILL.
+const KILLED: i32 = 128 + libc::SIGKILL;
+
+/// What a running jail has told of itself.
+#[derive(Default)]
+pub(crate) struct Facts {
+    pub(crate) proc_partial: Option<String>,
+    pub(crate) cgroup: Option<Extent>,
+    pub(crate) has_sampler: bool,
+    pub(crate) notes: Vec<String>,
+}
+
+/// How a call ended.
+pub(crate) struct Ending {
+    pub(crate) code: i32,
+    pub(crate) reason: Option<String>,
+    /// The tier it ran with; absent when nothing ran.
+    pub(crate) tier: Option<Tier>,
+    pub(crate) facts: Facts,
+    pub(crate) started: (i64, i64),
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) bytes_out: Option<u64>,
+}
+
+impl Ending {
+    pub(crate) fn exited(code: i32) -> Ending {
+        Ending {
+            code,
+            reason: None,
+            tier: None,
+            facts: Facts::default(),
+            started: (0, 0),
+            findings: Vec::new(),
+            bytes_out: None,
+        }
+    }
+
+    pub(crate) fn refused(why: String) -> Ending {
+        Ending { reason: Some(why), ..Ending::exited(REFUSED) }
+    }
+
+    pub(crate) fn client_gone() -> Ending {
+        Ending { reason: Some("the caller went away; everything was killed".into()), ..Ending::exited(KILLED) }
+    }
+
+    pub(crate) fn breach(breach: Breach, plan: &Plan) -> Ending {
+        Ending { reason: Some(breach.message(&plan.limits, &plan.agent)), ..Ending::exited(KILLED) }
+    }
+
+    /// A `Failed` message of init after the jail stood: the command itself could not be started.
+    pub(crate) fn failed(plan: &Plan, payload: &[u8]) -> Ending {
+        let text = String::from_utf8_lossy(payload);
+        let (errno, sentence) = text.split_once(' ').unwrap_or(("0", &text));
+        let code = match errno.parse::<i32>() {
+            Ok(libc::ENOENT) => NOT_FOUND,
+            Ok(libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::E2BIG) => NOT_EXECUTABLE,
+            _ => REFUSED,
+        };
+        let mut reason = mantlet_ledger::escape(sentence.as_bytes());
+        if code == NOT_FOUND
+            && let Some(hint) = hidden_program(plan)
+        {
+            reason = format!("{reason}\nhint: {hint}");
+        }
+        Ending { reason: Some(reason), ..Ending::exited(code) }
+    }
+
+    /// Reviews the workspace. The jail is dead.
+    pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock) {
+        let judge = live::judge_of(plan);
+        let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
+        let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
+        for verdict in reviewed.verdicts {
+            live.undo(plan, Some(verdict), false);
+        }
+        for dir in reviewed.unseen {
+            live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&dir)));
+        }
+        self.findings.append(&mut live.findings);
+        self.facts.notes.append(&mut live.notes);
+        if plan.review == Review::Fail && self.findings.iter().any(|f| f.action != "listed") {
+            self.code = REFUSED;
+            self.reason = Some("the review found what this agent may not leave behind (review = \"fail\")".into());
+        }
+    }
+
+    /// Writes the ledger and makes the report.
+    pub(crate) fn conclude(mut self, plan: &Plan, state: &State, began: Instant) -> Outcome {
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
+        if let Err(e) = self.write_ledger(plan, state, &mechanisms, duration_ms) {
+            self.facts.notes.push(format!("the ledger could not be written: {e}"));
+            self.code = REFUSED;
+            self.reason = Some(format!("the ledger could not be written: {e}"));
+        }
+        let messages = self.messages();
+        let report = Report {
+            v: 1,
+            call: plan.call.clone(),
+            agent: plan.agent.clone(),
+            policy: plan.policy_hash.clone(),
+            tier: self.tier,
+            ids: self.tier.map(|_| plan.ids),
+            deny: held(plan, self.tier, &plan.denied),
+            protect: held(plan, self.tier, &plan.protected),
+            mechanisms,
+            findings: self.findings,
+            notes: self.facts.notes,
+            exit: self.code,
+            reason: self.reason,
+            duration_ms,
+            bytes_out: self.bytes_out,
+        };
+        Outcome { code: self.code, messages, report: serde_json::to_string(&report).unwrap_or_default() }
+    }
+
+    /// What standard error gets: nothing unless Mantlet did something.
+    fn messages(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.reason.iter().flat_map(|r| r.lines().map(str::to_owned)).collect();
+        for finding in self.findings.iter().filter(|f| f.action != "listed") {
+            lines.push(format!("review: {} ({}): {}; {}", finding.path, finding.rule, finding.reason, finding.action));
+            lines.extend(finding.allow.iter().map(|a| format!("hint: {a}")));
+        }
+        lines.extend(self.facts.notes.iter().filter(|n| n.contains("could not")).map(|n| format!("note: {n}")));
+        lines
+    }
+
+    fn write_ledger(&self, plan: &Plan, state: &State, mechanisms: &Mechanisms, duration_ms: u64) -> Result<(), String> {
+        let entry = mantlet_ledger::Entry {
+            v: 1,
+            time: mantlet_ledger::rfc3339(SystemTime::now()),
+            agent: plan.agent.clone(),
+            policy: plan.policy_hash.clone(),
+            kind: mantlet_ledger::Kind::Exec(mantlet_ledger::Exec {
+                call: plan.call.clone(),
+                command: command_text(plan),
+                tier: self.tier.map_or("refused", |t| if t == Tier::Full { "full" } else { "landlock" }).to_owned(),
+                mechanisms: mechanisms.iter().map(|(k, v)| ((*k).to_owned(), v.to_string())).collect::<BTreeMap<_, _>>(),
+                exit: self.code,
+                reason: self.reason.clone(),
+                duration_ms,
+                bytes_out: self.bytes_out,
+                findings: self.findings.iter().map(|f| format!("{} ({}): {}", f.path, f.rule, f.action)).collect(),
+            }),
+            chain: None,
+        };
+        let mut writer =
+            mantlet_ledger::Writer::open(&state.top.join("ledger"), &[&plan.workspace]).map_err(|e| e.to_string())?;
+        writer.append(&entry).map_err(|e| e.to_string())
+    }
+}
+
+/// The longest command text kept in the ledger.
+const LONGEST_COMMAND: usize = 16 * 1024;
+
+/// The command, masked before it is escaped and stored.
+fn command_text(plan: &Plan) -> String {
+    let words: Vec<String> =
+        plan.argv.iter().map(|w| crate::text::shell_word(std::path::Path::new(std::ffi::OsStr::from_bytes(w.as_bytes())))).collect();
+    let text = words.join(" ");
+    let masked = mantlet_dlp::mask(&text);
+    mantlet_ledger::shorten(&mantlet_ledger::escape(masked.as_bytes()), LONGEST_COMMAND).into_owned()
+}
+
+fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::plan::Spot]) -> Vec<Held> {
+    let how = if tier == Some(Tier::Full) { "prevented" } else { "none" };
+    let shown = |path: &std::path::Path| {
+        let inside = path.strip_prefix(&plan.workspace).unwrap_or(path);
+        mantlet_ledger::escape(inside.as_os_str().as_bytes())
+    };
+    spots.iter().map(|s| Held { path: shown(&s.path), rule: s.rule.clone(), how }).collect()
+}
+
+/// A program that exists outside but is not visible inside: the call that would help.
+fn hidden_program(plan: &Plan) -> Option<String> {
+    let program = plan.argv.first()?;
+    let name = std::ffi::OsStr::from_bytes(program.as_bytes());
+    let candidates: Vec<std::path::PathBuf> = if program.as_bytes().contains(&b'/') {
+        vec![name.into()]
+    } else {
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).collect()
+    };
+    let found = candidates.into_iter().find(|p| p.is_file())?;
+    let real = std::fs::canonicalize(&found).ok()?;
+    let place = if program.as_bytes().contains(&b'/') { found } else { real.parent()?.to_owned() };
+    Some(format!(
+        "it exists outside the jail: mantlet allow --agent {} --read {}",
+        plan.agent,
+        crate::text::shell_word(&place)
+    ))
+}
+
+fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
+    let mut out = Mechanisms::new();
+    let none = || Extent::None("this host refuses user namespaces".into());
+    let namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user"];
+    for name in namespaces {
+        out.insert(name, if tier == Tier::Full { Extent::Full("") } else { none() });
+    }
+    let abi = crate::sys::landlock_abi();
+    let landlock = match abi {
+        0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
+        6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
+        _ => Extent::Full(""),
+    };
+    out.insert("landlock", landlock);
+    out.insert("seccomp", Extent::Full(""));
+    out.insert("no-new-privileges", Extent::Full(""));
+    out.insert("capabilities", Extent::Full("none, bounding set empty"));
+    let proc = match (&facts.proc_partial, tier) {
+        (Some(missing), _) => Extent::Partial(missing.clone()),
+        (None, Tier::Full) => Extent::Full(""),
+        (None, Tier::Landlock) => Extent::Partial("names and command lines of processes outside are visible".into()),
+    };
+    out.insert("proc", proc);
+    out.insert("limits", facts.cgroup.clone().unwrap_or_else(|| Extent::None("the jail never stood".into())));
+    let covered = |spots: &[crate::plan::Spot], what: &str| match tier {
+        Tier::Full => Extent::Full(""),
+        Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
+        Tier::Landlock => Extent::None(format!("{what} inside a writable place needs mounts")),
+    };
+    out.insert("deny", covered(&plan.denied, "denying"));
+    out.insert(
+        "protect",
+        match tier {
+            Tier::Full => Extent::Partial("what exists is prevented; names that do not exist yet are undone".into()),
+            Tier::Landlock => covered(&plan.protected, "protecting"),
+        },
+    );
+    out
+}
+
+/// Both clocks at the start of a call: they tell whether the wall clock was set during it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    wall: SystemTime,
+    steady: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Clock {
+        Clock { wall: SystemTime::now(), steady: Instant::now() }
+    }
+
+    /// A step of more than this between the clocks means change times prove nothing.
+    fn was_set(self) -> bool {
+        let wall = SystemTime::now().duration_since(self.wall).unwrap_or_default();
+        wall.abs_diff(self.steady.elapsed()) > Duration::from_millis(500)
+    }
+}
+
+/// Whether the workspace's file system gives a directory a new change time with each new name.
+fn keeps_times(plan: &Plan) -> bool {
+    // ext2/3/4, xfs, btrfs, tmpfs, f2fs, zfs, bcachefs, overlayfs: local ones whose times come from this kernel.
+    const KNOWN: [i64; 8] =
+        [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x794c_7630];
+    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&(s.f_type as i64)))
+}
+
+/// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.
+pub(crate) fn recover(state: &State) -> Vec<String> {
+    let mut told = Vec::new();
+    let Ok(unfinished) = state.unfinished() else {
+        return vec!["the journal could not be read".into()];
+    };
+    for (entry, record) in unfinished {
+        if let Some(record) = record {
+            crate::cgroup::Cgroups::remove(&record.cgroups);
+            crate::fallback::remove_private(state, &record.call);
+            told.extend(crate::recovery::review(state, &record));
+        }
+        drop(entry.finish());
+    }
+    told
+}

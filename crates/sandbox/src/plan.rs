@@ -1,0 +1,395 @@
+//! A policy compiled for one call: every place, file, name and number the jail will be built from.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mantlet_policy::{Accept, Agent, Exec, Limits, PathRule, Review};
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::ids::{Ids, Mapping};
+use crate::landlock_rules::Use;
+use crate::layout;
+use crate::request::{Command, Request};
+use crate::scan::{self, Hit, Rules, Scan};
+use crate::tier::Tier;
+
+/// A place of the host that is bound into the jail.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) source: PathBuf,
+    pub(crate) target: PathBuf,
+    pub(crate) is_writable: bool,
+    /// The device and inode it had when it was checked.
+    pub(crate) must_be: Option<(u64, u64)>,
+}
+
+/// A denied or protected thing, absolute.
+#[derive(Debug)]
+pub(crate) struct Spot {
+    pub(crate) path: PathBuf,
+    pub(crate) is_dir: bool,
+    pub(crate) rule: String,
+}
+
+/// Everything about one call.
+pub(crate) struct Plan {
+    pub(crate) call: String,
+    pub(crate) agent: String,
+    pub(crate) policy_hash: String,
+    pub(crate) review: Review,
+    pub(crate) limits: Limits,
+    pub(crate) least_tier: Tier,
+    pub(crate) accepts_no_deny: bool,
+    pub(crate) workspace: PathBuf,
+    pub(crate) workspace_fd: OwnedFd,
+    pub(crate) cwd: PathBuf,
+    pub(crate) ids: Ids,
+    pub(crate) home: PathBuf,
+    pub(crate) places: Vec<Place>,
+    pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) denied: Vec<Spot>,
+    pub(crate) protected: Vec<Spot>,
+    pub(crate) pins: Vec<PathBuf>,
+    pub(crate) env: Vec<CString>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) argv: Vec<CString>,
+    pub(crate) needs_pty: bool,
+    pub(crate) rules: Rules,
+    pub(crate) scan: Scan,
+}
+
+/// Why a call is refused before anything has started.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// What was refused, and why.
+    pub what: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(what: impl Into<String>) -> Refusal {
+        Refusal { what: what.into(), hint: None }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Refusal {
+        Refusal { hint: Some(hint.into()), ..self }
+    }
+}
+
+fn refuse<E: std::fmt::Display>(what: String) -> impl FnOnce(E) -> Refusal {
+    move |e| Refusal::new(format!("{what}: {e}"))
+}
+
+/// The owner's own account, as the host knows it.
+pub(crate) struct Owner {
+    pub(crate) home: PathBuf,
+    pub(crate) name: String,
+}
+
+/// Compiles a call.
+///
+/// # Errors
+/// A [`Refusal`] with the way out; nothing has been touched then.
+pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner: &Owner) -> Result<Plan, Refusal> {
+    if agent.exec() == Exec::Refused {
+        let what = format!("agent {:?} has the role {:?}, which runs no commands", agent.name(), agent.role());
+        return Err(Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands"));
+    }
+    let workspace = agent.workspace().to_owned();
+    let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
+    let stat = rustix::fs::fstat(&workspace_fd).map_err(refuse(format!("cannot examine {workspace:?}")))?;
+    let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
+    let rules = Rules::compile(agent).map_err(refuse("a rule of the policy cannot be compiled".into()))?;
+    let mut scan = scan::scan(&workspace_fd, &rules);
+    if scan.denied.len() > MAX_DENIED {
+        return Err(too_many(&scan.denied));
+    }
+    let places = places(request, agent, Place {
+        source: workspace.clone(),
+        target: workspace.clone(),
+        is_writable: agent.files().is_workspace_writable(),
+        must_be: Some((stat.st_dev, stat.st_ino)),
+    })?;
+    let cwd = cwd(request, &workspace, &places, agent.name())?;
+    let absolute = |hits: &mut Vec<Hit>| -> Vec<Spot> {
+        let mut spots: Vec<Spot> = hits.iter().map(|h| spot(&workspace, h)).collect();
+        spots.sort_by(|a, b| a.path.cmp(&b.path));
+        spots
+    };
+    let pins = pins(&workspace, scan.protected.iter().chain(&scan.denied));
+    let mut denied = absolute(&mut scan.denied);
+    let mut protected = absolute(&mut scan.protected);
+    outside_spots(agent.files().deny(), &workspace, &places, &mut denied);
+    outside_spots(agent.files().protect(), &workspace, &places, &mut protected);
+    let (argv, command_file) = argv(&request.command)?;
+    let (env, path) = environment(request, agent, owner, ids)?;
+    let mut limits = agent.limits().clone();
+    limits.time = request.timeout.map_or(limits.time, |t| t.min(limits.time)).max(Duration::from_millis(1));
+    let mut files = etc_files(owner, ids);
+    files.push((PathBuf::from(layout::MARKER), format!("{}\n", agent.name()).into_bytes()));
+    files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
+    Ok(Plan {
+        call: call_id(),
+        agent: agent.name().to_owned(),
+        policy_hash: policy_hash.to_owned(),
+        review: agent.files().review(),
+        limits,
+        least_tier: match agent.tier() {
+            mantlet_policy::Tier::Full => Tier::Full,
+            mantlet_policy::Tier::Landlock => Tier::Landlock,
+        },
+        accepts_no_deny: agent.accepts(Accept::Deny),
+        workspace,
+        workspace_fd,
+        cwd,
+        ids,
+        home: owner.home.clone(),
+        places,
+        files,
+        denied,
+        protected,
+        pins,
+        env,
+        path,
+        argv,
+        needs_pty: false,
+        rules,
+        scan,
+    })
+}
+
+/// Beyond this many, masks cost more than the policy is worth: deny directories instead.
+const MAX_DENIED: usize = 1000;
+
+fn too_many(denied: &[Hit]) -> Refusal {
+    let rule = denied.first().map_or("", |h| h.rule.as_str());
+    Refusal::new(format!("the deny rules match {} files of the workspace, more than {MAX_DENIED}", denied.len()))
+        .hint(format!("deny the directories that hold them instead of single files (first rule: {rule:?})"))
+}
+
+fn spot(workspace: &Path, hit: &Hit) -> Spot {
+    let path = workspace.join(std::ffi::OsStr::from_bytes(&hit.path));
+    Spot { path, is_dir: hit.is_dir, rule: hit.rule.clone() }
+}
+
+/// Literal rules that speak of places outside the workspace which the plan makes visible.
+fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: &mut Vec<Spot>) {
+    for rule in rules {
+        let Some(path) = rule.path().filter(|p| !p.starts_with(workspace)) else { continue };
+        let is_visible = places.iter().any(|p| path.starts_with(&p.target));
+        if let (true, Ok(meta)) = (is_visible, std::fs::symlink_metadata(path)) {
+            spots.push(Spot { path: path.to_owned(), is_dir: meta.is_dir(), rule: rule.pattern().to_owned() });
+        }
+    }
+}
+
+/// Every ancestor of a covered thing, from the top down, each once.
+fn pins<'h>(workspace: &Path, hits: impl Iterator<Item = &'h Hit>) -> Vec<PathBuf> {
+    let mut pins: Vec<PathBuf> = hits
+        .filter(|h| h.needs_pins)
+        .flat_map(|h| {
+            let slashes = h.path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| i);
+            slashes.map(|i| workspace.join(std::ffi::OsStr::from_bytes(&h.path[..i]))).collect::<Vec<_>>()
+        })
+        .collect();
+    pins.sort();
+    pins.dedup();
+    pins
+}
+
+fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The workspace, the policy's places and the caller's programs, outer places before inner ones.
+fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
+    let top = workspace.source.clone();
+    let mut places = vec![workspace];
+    let files = agent.files();
+    for (rules, is_writable) in [(files.read(), false), (files.write(), true)] {
+        for rule in rules {
+            let Some(path) = rule.path().filter(|p| !p.starts_with(&top)) else { continue };
+            // A place that does not exist yet is simply absent inside, too.
+            let Ok(source) = std::fs::canonicalize(path) else { continue };
+            places.push(Place { source, target: path.to_owned(), is_writable, must_be: None });
+        }
+    }
+    for program in &request.programs {
+        let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
+        let Some(name) = program.file_name().filter(|_| source.is_file()) else {
+            return Err(Refusal::new(format!("{program:?} is no program file")));
+        };
+        let target = Path::new("/run/mantlet").join(name);
+        places.push(Place { source, target, is_writable: false, must_be: None });
+    }
+    places.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(places)
+}
+
+fn cwd(request: &Request, workspace: &Path, places: &[Place], agent: &str) -> Result<PathBuf, Refusal> {
+    let Some(wanted) = &request.cwd else {
+        let here = std::env::current_dir().ok().filter(|here| here.starts_with(workspace));
+        return Ok(here.unwrap_or_else(|| workspace.to_owned()));
+    };
+    let wanted = if wanted.is_relative() { workspace.join(wanted) } else { wanted.clone() };
+    let real = std::fs::canonicalize(&wanted).map_err(refuse(format!("cannot enter {wanted:?}")))?;
+    if places.iter().any(|p| real.starts_with(&p.target)) {
+        return Ok(real);
+    }
+    let hint = format!("mantlet allow --agent {agent} --read {}", crate::text::shell_word(&real));
+    Err(Refusal::new(format!("{real:?} is not visible to agent {agent:?}")).hint(hint))
+}
+
+/// The longest single argument execve takes (MAX_ARG_STRLEN, its NUL included).
+const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
+
+fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
+    let nul = |_| Refusal::new("an argument contains a NUL byte");
+    match command {
+        Command::Argv(words) => {
+            let words = words.iter().map(|w| CString::new(w.as_bytes()).map_err(nul));
+            Ok((words.collect::<Result<_, _>>()?, None))
+        }
+        Command::Shell(text) => {
+            let shell = if Path::new("/bin/bash").exists() { c"/bin/bash" } else { c"/bin/sh" };
+            let (line, file) = if text.len() < LONGEST_ARGUMENT {
+                (CString::new(text.as_bytes()).map_err(nul)?, None)
+            } else {
+                let source = format!(". {}", layout::COMMAND_FILE);
+                (CString::new(source).map_err(nul)?, Some(text.clone().into_vec()))
+            };
+            Ok((vec![shell.to_owned(), c"-c".to_owned(), line], file))
+        }
+    }
+}
+
+/// Built from nothing: the names every program needs, the policy's, and the caller's `--env`.
+fn environment(request: &Request, agent: &Agent, owner: &Owner, ids: Ids) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
+    let from_caller = |name: &str| std::env::var_os(name);
+    let user = user_name(owner, ids);
+    let mut vars: Vec<(OsString, OsString)> = vec![
+        ("HOME".into(), owner.home.clone().into_os_string()),
+        ("USER".into(), user.clone().into()),
+        ("LOGNAME".into(), user.into()),
+        ("PATH".into(), layout::PATH.into()),
+        ("LANG".into(), from_caller("LANG").unwrap_or_else(|| "C.UTF-8".into())),
+        ("TERM".into(), from_caller("TERM").unwrap_or_else(|| "dumb".into())),
+        ("SHELL".into(), "/bin/sh".into()),
+    ];
+    vars.extend(from_caller("TZ").map(|tz| ("TZ".into(), tz)));
+    let passed = agent.env().pass().iter().filter_map(|n| Some((OsString::from(n), from_caller(n)?)));
+    let set = agent.env().set().iter().map(|(n, v)| (OsString::from(n), OsString::from(v)));
+    for (name, value) in passed.chain(set).chain(request.env.iter().cloned()) {
+        vars.retain(|(n, _)| *n != name);
+        vars.push((name, value));
+    }
+    let path = vars.iter().find(|(n, _)| n == "PATH").map_or_else(Vec::new, |(_, v)| v.as_bytes().to_vec());
+    let env = vars.into_iter().map(|(mut line, value)| {
+        line.push("=");
+        line.push(value);
+        CString::new(line.into_vec()).map_err(|_| Refusal::new("an environment value contains a NUL byte"))
+    });
+    Ok((env.collect::<Result<_, _>>()?, path))
+}
+
+fn user_name(owner: &Owner, ids: Ids) -> String {
+    match ids.mapping {
+        Mapping::Caller => owner.name.clone(),
+        Mapping::Owner => account(ids.uid).unwrap_or_else(|| "agent".into()),
+        Mapping::Idmapped => "agent".into(),
+    }
+}
+
+/// The name of a uid in /etc/passwd. Other sources (LDAP) are not asked: the name is only shown.
+pub(crate) fn account(uid: u32) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    let wanted = uid.to_string();
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == wanted).then(|| name.to_owned())
+    })
+}
+
+/// The files of /etc that are made rather than bound: they name only the jail.
+fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
+    let user = user_name(owner, ids);
+    let Ids { uid, gid, .. } = ids;
+    let home = owner.home.to_string_lossy();
+    let passwd = format!(
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{user}:x:{uid}:{gid}::{home}:/bin/sh\n\
+         nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    );
+    let group = format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n");
+    let hosts = "127.0.0.1 localhost mantlet\n::1 localhost ip6-localhost ip6-loopback\n";
+    let files: [(&str, String); 6] = [
+        ("/etc/passwd", passwd),
+        ("/etc/group", group),
+        ("/etc/hosts", hosts.into()),
+        ("/etc/hostname", "mantlet\n".into()),
+        ("/etc/resolv.conf", "# no name server: this jail has no way out\n".into()),
+        ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+    ];
+    files.into_iter().map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
+}
+
+/// A name for this call: when, and which process.
+fn call_id() -> String {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    format!("{:x}-{:x}-{:x}", now.tv_sec, now.tv_nsec, std::process::id())
+}
+
+impl Plan {
+    /// The tree of Landlock: the same places, with the same rights.
+    pub(crate) fn landlock_places(&self, tier: Tier) -> Vec<(PathBuf, Use)> {
+        let mut out: Vec<(PathBuf, Use)> = Vec::new();
+        match tier {
+            Tier::Full => {
+                out.push(("/".into(), Use::List));
+                for path in ["/etc", "/proc", "/run", "/dev/fd", "/usr"] {
+                    out.push((path.into(), Use::Read));
+                }
+                for path in ["/dev", "/tmp", "/var/tmp"] {
+                    out.push((path.into(), Use::Write));
+                }
+                out.push((self.home.clone(), Use::Write));
+            }
+            Tier::Landlock => {
+                out.extend(layout::ETC.iter().map(|name| (Path::new("/etc").join(name), Use::Read)));
+                for path in ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/proc"] {
+                    out.push((path.into(), Use::Read));
+                }
+                for name in ["null", "zero", "full", "random", "urandom"] {
+                    out.push((Path::new("/dev").join(name), Use::Write));
+                }
+            }
+        }
+        out.extend(layout::SYSTEM.iter().map(|path| (path.into(), Use::Read)));
+        for place in &self.places {
+            out.push((place.target.clone(), if place.is_writable { Use::Write } else { Use::Read }));
+        }
+        out.retain(|(path, _)| std::fs::metadata(path).is_ok());
+        out.dedup_by(|a, b| same_file(&a.0, &b.0) && a.1 == b.1);
+        out
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (std::fs::metadata(a), std::fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(e: io::Error) -> Refusal {
+        Refusal::new(e.to_string())
+    }
+}

@@ -1,0 +1,117 @@
+//! Moving what may not stay out of the workspace, while a hostile process may still be moving things about.
+//!
+//! The parent is opened beneath the workspace without following a symlink, and the name is moved by `renameat`
+//! into the owner's state directory; across file systems regular files are copied and the name is unlinked.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// More than this of one file is not kept across file systems.
+const KEEP: u64 = 64 << 20;
+/// More than this many entries of one directory are not kept.
+const KEEP_ENTRIES: usize = 10_000;
+
+/// The quarantine of one call.
+pub(crate) struct Quarantine {
+    dir: PathBuf,
+    count: usize,
+}
+
+impl Quarantine {
+    /// A quarantine below the state directory; nothing is made until something is moved.
+    pub(crate) fn new(state: &Path, call: &str) -> Quarantine {
+        Quarantine { dir: state.join("quarantine").join(call), count: 0 }
+    }
+
+    /// Moves one thing out. Answers where it went.
+    pub(crate) fn take(&mut self, workspace: &OwnedFd, path: &[u8]) -> io::Result<PathBuf> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        let (parent, name) = split(path);
+        let parent = open_beneath(workspace, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let name = Path::new(std::ffi::OsStr::from_bytes(name));
+        let target = self.free_name(path);
+        let to = rustix::fs::open(&self.dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let file_name = target.file_name().unwrap_or_default();
+        match rustix::fs::renameat_with(&parent, name, &to, file_name, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(target),
+            Err(Errno::XDEV | Errno::INVAL) => {
+                move_across(parent.as_fd(), name, &to, Path::new(file_name))?;
+                Ok(target)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn free_name(&mut self, path: &[u8]) -> PathBuf {
+        self.count += 1;
+        let flat: Vec<u8> = path.iter().map(|b| if *b == b'/' { b'%' } else { *b }).collect();
+        let tail = &flat[flat.len().saturating_sub(200)..];
+        self.dir.join(format!("{:04}-{}", self.count, mantlet_ledger::escape(tail).replace('/', "%")))
+    }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b".", path),
+    }
+}
+
+/// Opens a path beneath the workspace, following no symlink and leaving no mount point aside.
+pub(crate) fn open_beneath(workspace: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path: &[u8] = if path.is_empty() { b"." } else { path };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    // NONBLOCK: a FIFO put in place of a file must not hang us.
+    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    rustix::fs::openat2(workspace, Path::new(std::ffi::OsStr::from_bytes(path)), flags, Mode::empty(), resolve)
+}
+
+fn move_across(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: &Path) -> io::Result<()> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    if kind.is_dir() {
+        return move_dir(parent, name, to, target);
+    }
+    if kind.is_file() {
+        copy(parent, name, to, target)?;
+    } else if kind.is_symlink() {
+        let link = rustix::fs::readlinkat(parent, name, Vec::new())?;
+        rustix::fs::symlinkat(link.as_c_str(), to, target)?;
+    }
+    Ok(rustix::fs::unlinkat(parent, name, AtFlags::empty())?)
+}
+
+fn copy(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let source = std::fs::File::from(rustix::fs::openat(parent, name, flags, Mode::empty())?);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut copy = std::fs::File::from(rustix::fs::openat(to, target, flags, Mode::from_raw_mode(0o600))?);
+    io::copy(&mut source.take(KEEP), &mut copy)?;
+    copy.flush()
+}
+
+fn move_dir(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    match rustix::fs::mkdirat(to, target, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let inner = rustix::fs::openat(to, target, flags, Mode::empty())?;
+    let names: Vec<_> = rustix::fs::Dir::read_from(&dir)?
+        .filter_map(|entry| entry.ok().map(|e| e.file_name().to_owned()))
+        .filter(|n| n.to_bytes() != b"." && n.to_bytes() != b"..")
+        .take(KEEP_ENTRIES)
+        .collect();
+    for child in names {
+        let child = Path::new(std::ffi::OsStr::from_bytes(child.to_bytes()));
+        move_across(dir.as_fd(), child, &inner, child)?;
+    }
+    Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+}

@@ -1,0 +1,39 @@
+//! The review of a call whose monitor was killed, made by the next call before anything of its own runs.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::journal::{Record, State};
+use crate::quarantine::Quarantine;
+use crate::review::{self, Judge, Since};
+use crate::scan::Rules;
+
+/// Reviews everything that changed since the dead call began. Answers lines for the person.
+pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
+    let workspace = record.workspace();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(top) = rustix::fs::openat(CWD, &workspace, flags, Mode::empty()) else {
+        // The workspace is gone, and with it whatever was left there.
+        return Vec::new();
+    };
+    let rules = Rules::of_table(&record.exempt);
+    let judge = Judge { workspace: &workspace, top: &top, rules: &rules, mounted: HashSet::new() };
+    let reviewed = review::review(&judge, None, &[], Since::Time(record.started));
+    let mut quarantine = Quarantine::new(&state.top, &record.call);
+    let mut told = Vec::new();
+    for verdict in reviewed.verdicts.into_iter().filter(|v| !v.is_listed) {
+        let shown = mantlet_ledger::escape(&verdict.path);
+        let action = if record.review == "Report" {
+            "reported".to_owned()
+        } else {
+            match quarantine.take(&top, &verdict.path) {
+                Ok(to) => format!("quarantined to {}", mantlet_ledger::escape(to.as_os_str().as_bytes())),
+                Err(e) => format!("NOT undone: {e}"),
+            }
+        };
+        told.push(format!("review of the killed call {}: {shown} ({}): {}; {action}", record.call, verdict.rule, verdict.reason));
+    }
+    told
+}

@@ -1,0 +1,313 @@
+//! The review: what a call left behind that something outside would execute or obey by itself.
+//!
+//! Directories whose change time is older than the call are not opened: names appear only by changing their
+//! directory. Change times cannot be set back without privilege over the clock (inode(7)).
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use mantlet_clients::{Protected, Scope};
+use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
+
+use crate::layout;
+use crate::quarantine::open_beneath;
+use crate::scan::Rules;
+use crate::walk::{self, Descend, Met};
+use crate::watchlist;
+
+/// What is wrong with one path.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    pub(crate) path: Vec<u8>,
+    pub(crate) rule: String,
+    pub(crate) runs: String,
+    pub(crate) reason: String,
+    /// Whether it is only named.
+    pub(crate) is_listed: bool,
+}
+
+impl Verdict {
+    fn new(path: &[u8], rule: &str, runs: &str, reason: &str) -> Verdict {
+        Verdict { path: path.to_vec(), rule: rule.into(), runs: runs.into(), reason: reason.into(), is_listed: false }
+    }
+
+    fn of_row(path: &[u8], row: &Protected) -> Verdict {
+        let is_listed = !watchlist::is_enforced(row);
+        Verdict { is_listed, ..Verdict::new(path, row.path, row.runs, row.reason) }
+    }
+}
+
+/// The judge of one workspace.
+pub(crate) struct Judge<'a> {
+    pub(crate) workspace: &'a Path,
+    pub(crate) top: &'a OwnedFd,
+    pub(crate) rules: &'a Rules,
+    /// Things that were mounted read-only: the jail cannot have changed them.
+    pub(crate) mounted: HashSet<Vec<u8>>,
+}
+
+/// Larger files are not read: a git configuration is small.
+const READ: u64 = 1 << 20;
+
+impl Judge<'_> {
+    /// Judges one path that is new or changed.
+    pub(crate) fn judge(&self, path: &[u8], kind: FileType, mode: u32) -> Option<Verdict> {
+        if self.is_mounted(path) || self.rules.is_exempt(path) {
+            return None;
+        }
+        if let Some(rule) = self.rules.protecting(path) {
+            return Some(Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"));
+        }
+        if let Some(row) = watchlist::classify(path)
+            && let Some(verdict) = self.judge_row(path, kind, row)
+        {
+            return Some(verdict);
+        }
+        match kind {
+            FileType::Symlink => self.judge_symlink(path),
+            FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => Some(Verdict::new(
+                path,
+                "special file",
+                "whatever opens it",
+                "a FIFO or device in place of a file hangs or misleads a program outside",
+            )),
+            FileType::RegularFile if mode & (libc::S_ISUID | libc::S_ISGID) != 0 && mode & 0o111 != 0 => Some(Verdict::new(
+                path,
+                "setuid bit",
+                "anyone who starts it",
+                "it would run with the file owner's rights on the host",
+            )),
+            _ => None,
+        }
+    }
+
+    fn is_mounted(&self, path: &[u8]) -> bool {
+        self.mounted.contains(path)
+            || path.iter().enumerate().any(|(i, b)| *b == b'/' && self.mounted.contains(&path[..i]))
+    }
+
+    fn judge_row(&self, path: &[u8], kind: FileType, row: &'static Protected) -> Option<Verdict> {
+        if !watchlist::is_enforced(row) {
+            return (kind != FileType::Directory).then(|| Verdict::of_row(path, row));
+        }
+        if row.scope == Scope::GitDir {
+            return self.judge_git(path, kind, row);
+        }
+        // An empty directory of settings does nothing yet; what appears in it is judged by itself.
+        if kind == FileType::Directory { None } else { Some(Verdict::of_row(path, row)) }
+    }
+
+    /// Files of a git directory are judged by what they say: `git init` and `git clone` make harmless ones.
+    fn judge_git(&self, path: &[u8], kind: FileType, row: &'static Protected) -> Option<Verdict> {
+        if kind == FileType::Directory {
+            return None;
+        }
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        let in_hooks = row.path.starts_with("hooks");
+        if kind == FileType::RegularFile {
+            if in_hooks && name.ends_with(b".sample") {
+                return None;
+            }
+            if name == b"config" || name == b"config.worktree" {
+                return self.judge_git_config(path, row);
+            }
+            if name == b"commondir" && self.read(path).is_some_and(|text| text.trim_ascii_end() == b"../..") {
+                return None;
+            }
+        }
+        Some(Verdict::of_row(path, row))
+    }
+
+    fn judge_git_config(&self, path: &[u8], row: &'static Protected) -> Option<Verdict> {
+        let Some(text) = self.read(path) else {
+            return Some(Verdict { reason: "it could not be read for review".into(), ..Verdict::of_row(path, row) });
+        };
+        let why = crate::gitconfig::first_finding(&text)?;
+        Some(Verdict { reason: why, ..Verdict::of_row(path, row) })
+    }
+
+    fn read(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let fd = open_beneath(self.top, path, OFlags::RDONLY).ok()?;
+        if !rustix::fs::fstat(&fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode).is_file()) {
+            return None;
+        }
+        let mut text = Vec::new();
+        std::fs::File::from(fd).take(READ + 1).read_to_end(&mut text).ok()?;
+        (text.len() as u64 <= READ).then_some(text)
+    }
+
+    /// A symlink that leads out of the workspace makes a trusted program outside write or read elsewhere.
+    fn judge_symlink(&self, path: &[u8]) -> Option<Verdict> {
+        let (parent, name) = path.iter().rposition(|b| *b == b'/').map_or((&b""[..], path), |i| (&path[..i], &path[i + 1..]));
+        let dir = open_beneath(self.top, parent, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        let target = rustix::fs::readlinkat(&dir, Path::new(std::ffi::OsStr::from_bytes(name)), Vec::new()).ok()?;
+        let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+        let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
+        let aim = normal(&from.join(target));
+        // Followed to its end where it exists: a link to a link may leave by the second step.
+        let real = std::fs::canonicalize(&aim).unwrap_or_else(|_| aim.clone());
+        let is_inside = |p: &Path| p.starts_with(self.workspace);
+        let is_system = |p: &Path| layout::SYSTEM.iter().any(|s| p.starts_with(s)) || p == Path::new("/dev/null");
+        if is_inside(&aim) && is_inside(&real) || is_system(&aim) && is_system(&real) {
+            return None;
+        }
+        let runs = "a program outside that follows it".to_owned();
+        let reason = format!("the symlink leads out of the workspace, to {}", mantlet_ledger::escape(real.as_os_str().as_bytes()));
+        Some(Verdict { path: path.to_vec(), rule: "symlink".into(), runs, reason, is_listed: false })
+    }
+
+    /// A directory that git takes for a repository by its shape: HEAD, objects and refs (CVE-2022-24765 class).
+    fn judge_bare(&self, dir: &[u8], entries: &[Name], out: &mut Vec<Verdict>) {
+        let has = |name: &[u8]| entries.iter().any(|e| e.name == name);
+        let own_name = dir.rsplit(|b| *b == b'/').next().unwrap_or(dir);
+        if own_name == b".git" || !(has(b"HEAD") && has(b"objects") && has(b"refs")) {
+            return;
+        }
+        let row = watchlist::git_row("config");
+        let config = join(dir, b"config");
+        if has(b"config")
+            && let Some(row) = row
+            && let Some(verdict) = self.judge_git_config(&config, row)
+        {
+            out.push(Verdict { rule: "bare repository".into(), ..verdict });
+        }
+        let hooks = join(dir, b"hooks");
+        if let (Some(row), Ok(fd)) = (watchlist::git_row("hooks/"), open_beneath(self.top, &hooks, OFlags::RDONLY | OFlags::DIRECTORY)) {
+            walk::walk(fd.as_fd(), &hooks, &mut |met| {
+                if met.kind != FileType::Directory && !met.name().ends_with(b".sample") {
+                    out.push(Verdict { rule: "bare repository".into(), ..Verdict::of_row(met.path, row) });
+                }
+                Descend::No
+            });
+        }
+    }
+}
+
+/// One name of a directory that changed.
+struct Name {
+    name: Vec<u8>,
+}
+
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = dir.to_vec();
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+/// Resolves `.` and `..` by words; the result is only compared, never opened.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(out.pop()),
+            std::path::Component::Normal(name) => out.push(name),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Since when a change counts, and whether change times can be trusted at all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Since {
+    Time((i64, i64)),
+    /// The clock was set during the call, or the file system keeps no such times: everything counts.
+    Always,
+}
+
+impl Since {
+    fn is_after(self, stat: &Statx) -> bool {
+        match self {
+            Since::Always => true,
+            Since::Time(start) => (stat.stx_ctime.tv_sec, i64::from(stat.stx_ctime.tv_nsec)) >= start,
+        }
+    }
+}
+
+fn statx(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> rustix::io::Result<Statx> {
+    let wanted = StatxFlags::TYPE | StatxFlags::MODE | StatxFlags::CTIME;
+    rustix::fs::statx(dir, Path::new(std::ffi::OsStr::from_bytes(name)), flags, wanted)
+}
+
+/// What the review says.
+#[derive(Default)]
+pub(crate) struct Reviewed {
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) unseen: Vec<Vec<u8>>,
+}
+
+/// Reviews the workspace after the jail is dead.
+///
+/// `dirs` and `known` come from the walk before the call; without them (a call whose monitor was killed)
+/// every directory is walked.
+pub(crate) fn review(judge: &Judge<'_>, dirs: Option<&[Box<[u8]>]>, known: &[crate::scan::Known], since: Since) -> Reviewed {
+    let mut out = Reviewed::default();
+    let seen: Option<HashSet<&[u8]>> = dirs.map(|d| d.iter().map(|p| &**p).collect());
+    let top = [Box::<[u8]>::default()];
+    for dir in dirs.unwrap_or(&top) {
+        let path: &[u8] = if dir.is_empty() { b"." } else { dir };
+        let changed = match statx(judge.top.as_fd(), path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => dirs.is_none() || since.is_after(&stat),
+            Err(_) => false, // gone: its parent has changed
+        };
+        if changed {
+            review_dir(judge, dir, seen.as_ref(), since, &mut out);
+        }
+    }
+    for file in known {
+        let Ok(stat) = statx(judge.top.as_fd(), &file.path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        if since.is_after(&stat) {
+            let mode = u32::from(stat.stx_mode);
+            out.verdicts.extend(judge.judge(&file.path, FileType::from_raw_mode(mode), mode));
+        }
+    }
+    out.verdicts.sort_by(|a, b| a.path.cmp(&b.path));
+    out.verdicts.dedup_by(|a, b| a.path == b.path);
+    out
+}
+
+/// Looks at every name of a changed directory; below a directory that was not there before everything is new.
+fn review_dir(judge: &Judge<'_>, dir: &[u8], seen: Option<&HashSet<&[u8]>>, since: Since, out: &mut Reviewed) {
+    let fd = match open_beneath(judge.top, dir, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => return,
+        Err(_) => return out.unseen.push(dir.to_vec()),
+    };
+    let mut current: Vec<u8> = dir.to_vec();
+    let mut names: Vec<Name> = Vec::new();
+    let mut verdicts = Vec::new();
+    let unseen = walk::walk(fd.as_fd(), dir, &mut |met| {
+        let parent = if met.name_at == 0 { &b""[..] } else { &met.path[..met.name_at - 1] };
+        if parent != current {
+            judge.judge_bare(&current, &names, &mut verdicts);
+            names.clear();
+            current = parent.to_vec();
+        }
+        names.push(Name { name: met.name().to_vec() });
+        visit(judge, met, dir, seen, since, &mut verdicts)
+    });
+    judge.judge_bare(&current, &names, &mut verdicts);
+    out.verdicts.append(&mut verdicts);
+    out.unseen.extend(unseen.dirs);
+}
+
+fn visit(judge: &Judge<'_>, met: &Met<'_>, dir: &[u8], seen: Option<&HashSet<&[u8]>>, since: Since, out: &mut Vec<Verdict>) -> Descend {
+    let in_new_dir = seen.is_some() && met.path[..met.name_at].len() > if dir.is_empty() { 0 } else { dir.len() + 1 };
+    let Ok(stat) = statx(met.dir, met.name(), AtFlags::SYMLINK_NOFOLLOW) else { return Descend::No };
+    let mode = u32::from(stat.stx_mode);
+    if met.kind == FileType::Directory {
+        // Directories known from before have a turn of their own; new ones are entered here.
+        let is_new = seen.is_none_or(|s| !s.contains(met.path));
+        return if is_new { Descend::Yes } else { Descend::No };
+    }
+    if in_new_dir || since.is_after(&stat) {
+        out.extend(judge.judge(met.path, met.kind, mode));
+    }
+    Descend::Yes
+}

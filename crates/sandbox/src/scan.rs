@@ -1,0 +1,217 @@
+//! The walk before a call: what of the workspace is denied or protected, and which directories there are.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use mantlet_clients::Protected;
+use mantlet_policy::{Agent, PathRule};
+use rustix::fs::{AtFlags, FileType};
+
+use crate::walk::{self, Descend, Met, Unseen};
+use crate::watchlist;
+
+/// A name of the workspace that a rule speaks of.
+#[derive(Debug, Clone)]
+pub(crate) struct Hit {
+    /// Relative to the workspace.
+    pub(crate) path: Vec<u8>,
+    pub(crate) is_dir: bool,
+    /// The rule, as a person would name it.
+    pub(crate) rule: String,
+    /// Whether renaming an ancestor would take it out of the rule's reach.
+    pub(crate) needs_pins: bool,
+}
+
+/// A file that the review looks at again: one of the table that is not mounted read-only.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) path: Vec<u8>,
+    pub(crate) row: &'static Protected,
+}
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Every directory, relative; the top is empty.
+    pub(crate) dirs: Vec<Box<[u8]>>,
+    pub(crate) denied: Vec<Hit>,
+    pub(crate) protected: Vec<Hit>,
+    pub(crate) known: Vec<Known>,
+    pub(crate) unseen: Unseen,
+}
+
+/// The globs of one kind of rule.
+struct Globs {
+    set: GlobSet,
+    rules: Vec<(String, bool)>,
+}
+
+impl Globs {
+    fn new(rules: &[PathRule], workspace: &Path) -> Result<Globs, globset::Error> {
+        let mut builder = GlobSetBuilder::new();
+        let mut names = Vec::new();
+        for rule in rules {
+            let pattern = match Path::new(rule.pattern()).strip_prefix(workspace) {
+                Ok(inside) => inside.to_string_lossy().into_owned(),
+                Err(_) if rule.pattern().starts_with('/') => continue,
+                Err(_) => rule.pattern().to_owned(),
+            };
+            let pattern = pattern.trim_start_matches("./");
+            // A directory's contents mean the directory: covered whole, it stays covered for later names.
+            let pattern = pattern.strip_suffix("/**").or(pattern.strip_suffix('/')).unwrap_or(pattern);
+            builder.add(GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build()?);
+            let floats = pattern.strip_prefix("**/").is_some_and(|rest| !rest.contains('/'));
+            names.push((rule.pattern().to_owned(), !floats));
+        }
+        Ok(Globs { set: builder.build()?, rules: names })
+    }
+
+    fn find(&self, path: &[u8]) -> Option<(&str, bool)> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let first = *self.set.matches(path).first()?;
+        self.rules.get(first).map(|(rule, pins)| (rule.as_str(), *pins))
+    }
+}
+
+/// The rules of an agent in the form the walk needs.
+pub(crate) struct Rules {
+    deny: Globs,
+    protect: Globs,
+    /// Paths the policy makes writable by name, against the table.
+    exempt: HashSet<Vec<u8>>,
+}
+
+impl Rules {
+    /// Compiles the rules of an agent.
+    ///
+    /// # Errors
+    /// When a pattern is no glob; validation has refused that already.
+    pub(crate) fn compile(agent: &Agent) -> Result<Rules, globset::Error> {
+        let workspace = agent.workspace();
+        let inside = |r: &PathRule| Some(r.path()?.strip_prefix(workspace).ok()?.as_os_str().as_bytes().to_vec());
+        Ok(Rules {
+            deny: Globs::new(agent.files().deny(), workspace)?,
+            protect: Globs::new(agent.files().protect(), workspace)?,
+            exempt: agent.files().write().iter().filter_map(inside).filter(|p| !p.is_empty()).collect(),
+        })
+    }
+
+    /// Whether the policy makes this path writable by name, itself or by an ancestor.
+    pub(crate) fn is_exempt(&self, path: &[u8]) -> bool {
+        self.exempt.contains(path)
+            || path.iter().enumerate().any(|(i, b)| *b == b'/' && self.exempt.contains(&path[..i]))
+    }
+
+    /// The paths the policy makes writable by name.
+    pub(crate) fn exempt(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.exempt.iter()
+    }
+
+    /// Rules for the review of a call whose policy is no longer at hand: only the table counts.
+    pub(crate) fn of_table(exempt: &[Vec<u8>]) -> Rules {
+        let none = || Globs { set: GlobSet::empty(), rules: Vec::new() };
+        Rules { deny: none(), protect: none(), exempt: exempt.iter().cloned().collect() }
+    }
+
+    /// The protect rule of the policy that a path falls under.
+    pub(crate) fn protecting(&self, path: &[u8]) -> Option<&str> {
+        self.protect.find(path).map(|(rule, _)| rule)
+    }
+}
+
+/// Walks the workspace.
+pub(crate) fn scan(top: &OwnedFd, rules: &Rules) -> Scan {
+    let mut scan = Scan { dirs: vec![Box::default()], ..Scan::default() };
+    let mut linked = HashSet::new();
+    let unseen = walk::walk(top.as_fd(), b"", &mut |met| visit(met, rules, &mut scan, &mut linked));
+    scan.unseen = unseen;
+    if !linked.is_empty() {
+        add_other_names(top, &linked, &mut scan);
+    }
+    scan
+}
+
+/// A file with several links: its inode, and which list all its names belong in.
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+struct Linked {
+    ino: u64,
+    is_denied: bool,
+}
+
+fn visit(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet<Linked>) -> Descend {
+    let is_dir = met.kind == FileType::Directory;
+    if let Some((rule, needs_pins)) = rules.deny.find(met.path) {
+        note_links(met, true, linked);
+        if met.kind != FileType::Symlink {
+            scan.denied.push(Hit { path: met.path.to_vec(), is_dir, rule: rule.to_owned(), needs_pins });
+        }
+        return Descend::No;
+    }
+    if let Some((rule, needs_pins)) = rules.protect.find(met.path).filter(|_| !rules.is_exempt(met.path)) {
+        note_links(met, false, linked);
+        if met.kind != FileType::Symlink {
+            scan.protected.push(Hit { path: met.path.to_vec(), is_dir, rule: rule.to_owned(), needs_pins });
+        }
+    } else if watchlist::may_matter(met.name()) {
+        visit_row(met, rules, scan, linked);
+    }
+    if is_dir {
+        scan.dirs.push(met.path.into());
+    }
+    Descend::Yes
+}
+
+fn visit_row(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet<Linked>) {
+    let Some(row) = watchlist::classify(met.path) else { return };
+    if rules.is_exempt(met.path) {
+        return;
+    }
+    let below_vendored = met.path[..met.name_at].split(|b| *b == b'/').any(watchlist::is_vendored);
+    let is_mounted = watchlist::is_enforced(row)
+        && watchlist::is_row_itself(row, met.path)
+        && !below_vendored
+        && met.kind != FileType::Symlink;
+    if is_mounted {
+        note_links(met, false, linked);
+        let is_dir = met.kind == FileType::Directory;
+        scan.protected.push(Hit { path: met.path.to_vec(), is_dir, rule: row.path.to_owned(), needs_pins: true });
+    } else if met.kind != FileType::Directory && !(below_vendored && !watchlist::is_enforced(row)) {
+        scan.known.push(Known { path: met.path.to_vec(), row });
+    }
+}
+
+fn note_links(met: &Met<'_>, is_denied: bool, linked: &mut HashSet<Linked>) {
+    if met.kind != FileType::RegularFile {
+        return;
+    }
+    let Ok(name) = std::ffi::CString::new(met.name()) else { return };
+    if let Ok(stat) = rustix::fs::statat(met.dir, &name, AtFlags::SYMLINK_NOFOLLOW)
+        && stat.st_nlink > 1
+    {
+        linked.insert(Linked { ino: met.ino, is_denied });
+    }
+}
+
+/// A hard link is another name of the same file: every name of it in the workspace is covered too.
+fn add_other_names(top: &OwnedFd, linked: &HashSet<Linked>, scan: &mut Scan) {
+    let covered: HashSet<Vec<u8>> = scan.denied.iter().chain(&scan.protected).map(|h| h.path.clone()).collect();
+    walk::walk(top.as_fd(), b"", &mut |met| {
+        if met.kind == FileType::RegularFile && !covered.contains(met.path) {
+            for is_denied in [true, false] {
+                if linked.contains(&Linked { ino: met.ino, is_denied }) {
+                    let list = if is_denied { &mut scan.denied } else { &mut scan.protected };
+                    let rule = "another name (hard link) of a covered file".to_owned();
+                    list.push(Hit { path: met.path.to_vec(), is_dir: false, rule, needs_pins: true });
+                    break;
+                }
+            }
+        }
+        Descend::Yes
+    });
+}

@@ -1,0 +1,110 @@
+//! Messages between client, monitor and init: one tag byte, a payload, and descriptors, over a seqpacket socket.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Tag {
+    /// monitor to init: start the command.
+    Go = 1,
+    /// client to monitor to init: deliver this signal.
+    Signal,
+    /// init to monitor: the jail is built; what is partial, and descriptors into it.
+    Built,
+    /// init to monitor: the jail or the command could not be started.
+    Failed,
+    /// init to monitor: the command ended with this code.
+    Exited,
+    /// monitor to client: the terminal's master.
+    Terminal,
+    /// client to monitor: the output limit is passed.
+    OutputLimit,
+    /// client to monitor: all output is relayed; how much it was.
+    OutputDone,
+    /// monitor to client: the call is over; the outcome.
+    Done,
+    /// monitor to client: the outcome, in a memfd.
+    DoneLarge,
+}
+
+const TAGS: [Tag; 10] = [
+    Tag::Go,
+    Tag::Signal,
+    Tag::Built,
+    Tag::Failed,
+    Tag::Exited,
+    Tag::Terminal,
+    Tag::OutputLimit,
+    Tag::OutputDone,
+    Tag::Done,
+    Tag::DoneLarge,
+];
+
+/// The largest payload of one message.
+pub(crate) const MAX: usize = 48 * 1024;
+const MAX_FDS: usize = 6;
+
+/// A message received.
+pub(crate) struct Message {
+    pub(crate) tag: Tag,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Makes a connected pair.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one message.
+pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many descriptors in one message"));
+    }
+    let parts = [IoSlice::new(std::slice::from_ref(&TAG_BYTES[tag as usize])), IoSlice::new(payload)];
+    rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+const TAG_BYTES: [u8; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+
+/// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut buffer = vec![0; MAX + 1];
+    let got = loop {
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            other => break other?,
+        }
+    };
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    if got.flags.contains(ReturnFlags::TRUNC) {
+        return Err(io::Error::other("a message was truncated"));
+    }
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(list) = message {
+            fds.extend(list);
+        }
+    }
+    let tag = TAGS.iter().copied().find(|t| *t as u8 == buffer[0]).ok_or_else(|| io::Error::other("unknown message"))?;
+    buffer.truncate(got.bytes);
+    buffer.remove(0);
+    Ok(Some(Message { tag, payload: buffer, fds }))
+}
