@@ -2,5 +2,6 @@
 
 /// Answers why a configuration is not harmless.
 pub(crate) fn first_finding(text: &[u8]) -> Option<String> {
-    Some(format!("not yet {}", text.len())).filter(|_| false)
+    let finding = mantlet_clients::git_config_findings(text).into_iter().next()?;
+    Some(format!("{}: {}", mantlet_ledger::escape(finding.key.as_bytes()), finding.why))
 }

@@ -103,6 +103,7 @@ fn namespaces(entry: &mut Entry<'_>) -> Result<Built, BuildError> {
     }
     if plan.ids.mapping != Mapping::Caller {
         sys::set_ids(plan.ids.uid, plan.ids.gid).at("take the ids of", "the jail")?;
+        sys::set_dumpable().at("set dumpable", "init")?;
         sys::unshare(libc::CLONE_NEWUSER).at("make", "the user namespace")?;
         if let Some(proc) = &built.proc_fd {
             write_maps(proc, plan)?;

@@ -138,6 +138,12 @@ pub(crate) fn set_not_dumpable() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
 }
 
+/// Makes this process's /proc entries its own again after a change of ids, for the id maps.
+pub(crate) fn set_dumpable() -> io::Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) }.into()).map(drop)
+}
+
 /// Asks the kernel to kill this process when its parent dies.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     // SAFETY: plain integers.
