@@ -324,7 +324,7 @@ impl Client<'_> {
 
     fn restore(&mut self) {
         if let Some((fd, termios)) = self.saved.take() {
-            drop(rustix::termios::tcsetattr(sys::standard(fd), OptionalActions::Drain, &termios));
+            rustix::termios::tcsetattr(sys::standard(fd), OptionalActions::Drain, &termios).ok();
         }
     }
 
@@ -332,20 +332,20 @@ impl Client<'_> {
         let (Some(master), Some(fd)) = (&self.master, self.streams.terminal) else { return };
         if let Ok(size) = rustix::termios::tcgetwinsize(sys::standard(fd)) {
             let size: Winsize = size;
-            drop(rustix::termios::tcsetwinsize(master, size));
+            rustix::termios::tcsetwinsize(master, size).ok();
         }
     }
 }
 
 fn wait_readable(fd: BorrowedFd<'_>) {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    drop(poll(&mut fds, None));
+    poll(&mut fds, None).ok();
 }
 
 fn wait_writable(fd: BorrowedFd<'_>) {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     // A signal meanwhile is seen by the loop.
-    drop(poll(&mut fds, None));
+    poll(&mut fds, None).ok();
 }
 
 /// Reads once and writes all of it.

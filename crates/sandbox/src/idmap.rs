@@ -17,7 +17,7 @@ pub(crate) fn user_namespace(ids: Ids) -> io::Result<OwnedFd> {
             // Lives until its namespace is opened: the parent's end of the pipe closes then.
             drop(held);
             let mut byte = [0];
-            drop(rustix::io::read(&gone, &mut byte));
+            rustix::io::read(&gone, &mut byte).ok();
             sys::exit_now(0)
         }
         Fork::Parent(pid) => {

@@ -250,7 +250,7 @@ fn start(entry: &Entry<'_>, slave: Option<OwnedFd>, failed: &OwnedFd) -> ! {
         Err(e) => e,
     };
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    drop(rustix::io::write(failed, &errno.to_le_bytes()));
+    rustix::io::write(failed, &errno.to_le_bytes()).ok();
     sys::exit_now(127)
 }
 

@@ -28,7 +28,7 @@ use crate::wire::{self, Message, Tag};
 pub(crate) fn run(mut plan: Plan, state: &State, client: &OwnedFd, stdio: [Stdio; 3], began: Instant) -> ! {
     sys::set_process_name(c"mantlet-monitor");
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
-    drop(rustix::process::setsid());
+    rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
     let outcome = match begin(&plan, state) {
         Ok((entry, cgroups)) => Call { state, client, entry, cgroups, clock: Clock::start() }.run(&mut plan, stdio, began),

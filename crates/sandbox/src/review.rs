@@ -36,8 +36,15 @@ impl Verdict {
 
     fn of_row(path: &[u8], row: &Protected) -> Verdict {
         let is_listed = !watchlist::is_enforced(row);
+        let path = if is_listed { row_part(row, path) } else { path };
         Verdict { is_listed, ..Verdict::new(path, row.path, row.runs, row.reason) }
     }
+}
+
+/// The path up to the row's own directory: a tree is listed once, not file by file.
+fn row_part<'p>(row: &Protected, path: &'p [u8]) -> &'p [u8] {
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| i);
+    ends.map(|i| &path[..i]).find(|p| watchlist::is_row_itself(row, p)).unwrap_or(path)
 }
 
 /// The judge of one workspace.
@@ -67,6 +74,7 @@ impl Judge<'_> {
             return Some(verdict);
         }
         match kind {
+            FileType::RegularFile if path == b".git" || path.ends_with(b"/.git") => self.judge_gitfile(path),
             FileType::Symlink => self.judge_symlink(path),
             FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => Some(Verdict::new(
                 path,
@@ -127,6 +135,21 @@ impl Judge<'_> {
         };
         let why = crate::gitconfig::first_finding(&text)?;
         Some(Verdict { reason: why, ..Verdict::of_row(path, row) })
+    }
+
+    /// A `.git` file lends its directory the configuration of another: only of one git made for a worktree or submodule.
+    fn judge_gitfile(&self, path: &[u8]) -> Option<Verdict> {
+        let text = self.read(path);
+        let target = text.as_deref().and_then(mantlet_clients::gitfile_target).map(|t| {
+            let from = self.workspace.join(std::ffi::OsStr::from_bytes(path));
+            normal(&from.parent().unwrap_or(self.workspace).join(std::ffi::OsStr::from_bytes(t)))
+        });
+        let is_made_by_git = target.is_some_and(|t| {
+            let names: Vec<_> = t.components().map(|c| c.as_os_str().as_bytes()).collect();
+            t.starts_with(self.workspace) && names.windows(2).any(|w| w[0] == b".git" && matches!(w[1], b"worktrees" | b"modules"))
+        });
+        let reason = "it lends this directory the configuration of a repository of the agent's choice";
+        (!is_made_by_git).then(|| Verdict::new(path, ".git file", "git, on any command below", reason))
     }
 
     fn read(&self, path: &[u8]) -> Option<Vec<u8>> {

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use mantlet_clients::Protected;
 use mantlet_policy::{Agent, PathRule};
 use rustix::fs::{AtFlags, FileType};
 
@@ -29,7 +28,6 @@ pub(crate) struct Hit {
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) path: Vec<u8>,
-    pub(crate) row: &'static Protected,
 }
 
 /// What the walk found.
@@ -129,7 +127,8 @@ impl Rules {
 pub(crate) fn scan(top: &OwnedFd, rules: &Rules) -> Scan {
     let mut scan = Scan { dirs: vec![Box::default()], ..Scan::default() };
     let mut linked = HashSet::new();
-    let unseen = walk::walk(top.as_fd(), b"", &mut |met| visit(met, rules, &mut scan, &mut linked));
+    let mut parent = Parent::default();
+    let unseen = walk::walk(top.as_fd(), b"", &mut |met| visit(met, rules, &mut parent, &mut scan, &mut linked));
     scan.unseen = unseen;
     if !linked.is_empty() {
         add_other_names(top, &linked, &mut scan);
@@ -144,7 +143,26 @@ struct Linked {
     is_denied: bool,
 }
 
-fn visit(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet<Linked>) -> Descend {
+/// What is known of the directory whose names are being visited.
+#[derive(Default)]
+struct Parent {
+    path: Vec<u8>,
+    is_hot: bool,
+}
+
+impl Parent {
+    /// Answers for the directory a name is in, asking the table only when it is another one than before.
+    fn is_hot(&mut self, met: &Met<'_>) -> bool {
+        let path = &met.path[..met.name_at.saturating_sub(1)];
+        if path != self.path {
+            self.path = path.to_vec();
+            self.is_hot = watchlist::is_hot(path);
+        }
+        self.is_hot
+    }
+}
+
+fn visit(met: &Met<'_>, rules: &Rules, parent: &mut Parent, scan: &mut Scan, linked: &mut HashSet<Linked>) -> Descend {
     let is_dir = met.kind == FileType::Directory;
     if let Some((rule, needs_pins)) = rules.deny.find(met.path) {
         note_links(met, true, linked);
@@ -158,7 +176,7 @@ fn visit(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet<Lin
         if met.kind != FileType::Symlink {
             scan.protected.push(Hit { path: met.path.to_vec(), is_dir, rule: rule.to_owned(), needs_pins });
         }
-    } else if watchlist::may_matter(met.name()) {
+    } else if parent.is_hot(met) || mantlet_clients::interesting(met.name()) {
         visit_row(met, rules, scan, linked);
     }
     if is_dir {
@@ -168,10 +186,14 @@ fn visit(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet<Lin
 }
 
 fn visit_row(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet<Linked>) {
-    let Some(row) = watchlist::classify(met.path) else { return };
     if rules.is_exempt(met.path) {
         return;
     }
+    if met.name() == b".git" && met.kind == FileType::RegularFile {
+        let rule = ".git, which names a repository elsewhere".to_owned();
+        return scan.protected.push(Hit { path: met.path.to_vec(), is_dir: false, rule, needs_pins: true });
+    }
+    let Some(row) = watchlist::classify(met.path) else { return };
     let below_vendored = met.path[..met.name_at].split(|b| *b == b'/').any(watchlist::is_vendored);
     let is_mounted = watchlist::is_enforced(row)
         && watchlist::is_row_itself(row, met.path)
@@ -182,7 +204,7 @@ fn visit_row(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet
         let is_dir = met.kind == FileType::Directory;
         scan.protected.push(Hit { path: met.path.to_vec(), is_dir, rule: row.path.to_owned(), needs_pins: true });
     } else if met.kind != FileType::Directory && !(below_vendored && !watchlist::is_enforced(row)) {
-        scan.known.push(Known { path: met.path.to_vec(), row });
+        scan.known.push(Known { path: met.path.to_vec() });
     }
 }
 

@@ -15,7 +15,16 @@ pub(crate) fn is_vendored(name: &[u8]) -> bool {
 /// Answers the row a relative path falls under, if any.
 pub(crate) fn classify(path: &[u8]) -> Option<&'static Protected> {
     let parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
-    PROTECTED.iter().find(|row| matches_row(row, &parts))
+    mantlet_clients::classify(&parts)
+}
+
+/// Whether names below this directory can fall under a row because of the directory's own path.
+///
+/// Objects of git are data under hashed names; nothing obeys them.
+pub(crate) fn is_hot(dir: &[u8]) -> bool {
+    let mut parts = dir.split(|b| *b == b'/');
+    let leads = parts.by_ref().any(mantlet_clients::interesting);
+    leads && !parts.any(|part| part == b"objects")
 }
 
 /// Whether a path is a row itself: the thing that is mounted, not what lies below it.
@@ -23,14 +32,6 @@ pub(crate) fn is_row_itself(row: &Protected, path: &[u8]) -> bool {
     let wanted = row.path.trim_end_matches('/').split('/').count();
     let parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
     (0..parts.len()).any(|at| parts.len() - at == wanted && matches_at(row, &parts, at))
-}
-
-fn matches_row(row: &Protected, parts: &[&[u8]]) -> bool {
-    match row.scope {
-        Scope::Top => matches_at(row, parts, 0),
-        Scope::AnyDepth => (0..parts.len()).any(|at| matches_at(row, parts, at)),
-        Scope::GitDir => (1..parts.len()).any(|at| parts[at - 1] == b".git" && matches_at(row, parts, at)),
-    }
 }
 
 /// Whether the row's path stands at `at`, and reaches to the end or, for a directory row, beyond.
@@ -46,26 +47,12 @@ fn matches_at(row: &Protected, parts: &[&[u8]], at: usize) -> bool {
     is_dir || rest.next().is_none()
 }
 
-/// One name against a pattern with at most one `*`. Case-insensitive: the file system may be.
+/// One name against a name, `*`, or `*` with an ending.
 fn matches_name(want: &[u8], part: &[u8]) -> bool {
-    match want.iter().position(|b| *b == b'*') {
-        None => want.eq_ignore_ascii_case(part),
-        Some(star) => {
-            let (head, tail) = (&want[..star], &want[star + 1..]);
-            part.len() >= head.len() + tail.len()
-                && part[..head.len()].eq_ignore_ascii_case(head)
-                && part[part.len() - tail.len()..].eq_ignore_ascii_case(tail)
-        }
+    match want.strip_prefix(b"*") {
+        None => want == part,
+        Some(ending) => part.ends_with(ending),
     }
-}
-
-/// Whether any row can end in this name, or in a directory of this name: the filter before `classify`.
-pub(crate) fn may_matter(name: &[u8]) -> bool {
-    PROTECTED.iter().any(|row| {
-        let path = row.path.trim_end_matches('/');
-        let last = path.rsplit('/').next().unwrap_or(path);
-        matches_name(last.as_bytes(), name)
-    })
 }
 
 /// Whether a row is enforced rather than only named in the report.
