@@ -30,18 +30,57 @@ const FORWARDED: [i32; 10] = [
     libc::SIGPIPE,
 ];
 
-/// One direction of bytes.
+/// What the jail prints, on its way to the caller.
 struct Relay {
     from: OwnedFd,
     to: RawFd,
-    counts: bool,
     can_splice: bool,
+}
+
+/// The caller's input, on its way into the jail. Never waits: a command may print before it reads on, and only
+/// this process takes what it prints.
+struct Input {
+    from: OwnedFd,
+    /// Non-blocking, and owned: the monitor's fork drops it, or the jail would never see the end.
+    to: OwnedFd,
+    pending: Vec<u8>,
+}
+
+impl Input {
+    fn interest(&self) -> PollFd<'_> {
+        if self.pending.is_empty() {
+            PollFd::new(&self.from, PollFlags::IN)
+        } else {
+            PollFd::new(&self.to, PollFlags::OUT)
+        }
+    }
+
+    /// Moves what can be moved now; false at the end of either side.
+    fn go_on(&mut self) -> bool {
+        if self.pending.is_empty() {
+            let mut buffer = [0; 65536];
+            match rustix::io::read(&self.from, &mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
+                Err(Errno::INTR | Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+        match rustix::io::write(&self.to, &self.pending) {
+            Ok(count) => {
+                self.pending.drain(..count);
+                true
+            }
+            Err(Errno::INTR | Errno::AGAIN) => true,
+            Err(_) => false,
+        }
+    }
 }
 
 /// The caller's standard descriptors, and the jail's ends of them.
 pub(crate) struct Streams {
-    /// From the jail to the caller, and from the caller to the jail.
     relays: Vec<Relay>,
+    input: Option<Input>,
     /// The caller's terminal, if any of the three is one.
     terminal: Option<RawFd>,
     input_is_terminal: bool,
@@ -52,7 +91,7 @@ pub(crate) struct Streams {
 /// # Errors
 /// When a descriptor is of a kind that must not be passed on: a directory, an `O_PATH` or a block device.
 pub(crate) fn streams() -> Result<(Streams, [Stdio; 3]), String> {
-    let mut streams = Streams { relays: Vec::new(), terminal: None, input_is_terminal: false };
+    let mut streams = Streams { relays: Vec::new(), input: None, terminal: None, input_is_terminal: false };
     let input = input(&mut streams)?;
     let normal = output(1, &mut streams)?;
     // One pipe for both when the caller has joined them: two would lose the order.
@@ -99,9 +138,8 @@ fn input(streams: &mut Streams) -> Result<Stdio, String> {
     }
     let (inner, outer) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
     let from = fd.try_clone_to_owned().map_err(|e| e.to_string())?;
-    let to = outer.as_raw_fd();
-    std::mem::forget(outer); // closed by number when the input ends
-    streams.relays.push(Relay { from, to, counts: false, can_splice: false });
+    rustix::fs::fcntl_setfl(&outer, OFlags::NONBLOCK).map_err(|e| e.to_string())?;
+    streams.input = Some(Input { from, to: outer, pending: Vec::new() });
     Ok(Stdio::Pipe(inner))
 }
 
@@ -119,7 +157,7 @@ fn output(number: RawFd, streams: &mut Streams) -> Result<Stdio, String> {
         return Ok(Stdio::Terminal);
     }
     let (outer, inner) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
-    streams.relays.push(Relay { from: outer, to: number, counts: true, can_splice: true });
+    streams.relays.push(Relay { from: outer, to: number, can_splice: true });
     Ok(Stdio::Pipe(inner))
 }
 
@@ -174,6 +212,8 @@ impl Client<'_> {
                     fds.push(PollFd::from_borrowed_fd(sys::standard(0), PollFlags::IN));
                 }
             }
+            let input = fds.len();
+            fds.extend(self.streams.input.as_ref().map(Input::interest));
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -186,10 +226,13 @@ impl Client<'_> {
             for i in (0..relays).rev().filter(|i| ready[2 + i]) {
                 self.relay(i);
             }
-            if ready.get(2 + relays) == Some(&true) {
+            if self.streams.input.as_mut().is_some_and(|i| ready[input] && !i.go_on()) {
+                self.streams.input = None;
+            }
+            if 2 + relays < input && ready[2 + relays] {
                 self.from_terminal();
             }
-            if ready.get(3 + relays) == Some(&true) {
+            if 3 + relays < input && ready[3 + relays] {
                 self.to_terminal();
             }
             if ready[0]
@@ -224,7 +267,7 @@ impl Client<'_> {
 
     /// Once every output of the jail is at its end, says how much it was.
     fn tell_output(&mut self) {
-        let is_open = self.streams.relays.iter().any(|r| r.counts) || self.master.is_some();
+        let is_open = !self.streams.relays.is_empty() || self.master.is_some();
         if !is_open && !self.output_told && !(self.streams.needs_terminal() && self.saved.is_none()) {
             self.output_told = true;
             drop(wire::send(self.monitor.as_fd(), Tag::OutputDone, &self.written.to_le_bytes(), &[]));
@@ -264,14 +307,8 @@ impl Client<'_> {
             copy(relay.from.as_fd(), to)
         };
         match moved {
-            Ok(0) | Err(_) => {
-                let relay = self.streams.relays.remove(i);
-                if !relay.counts {
-                    sys::close(relay.to);
-                }
-            }
-            Ok(count) if relay.counts => self.count(count),
-            Ok(_) => {}
+            Ok(0) | Err(_) => drop(self.streams.relays.remove(i)),
+            Ok(count) => self.count(count),
         }
     }
 

@@ -226,15 +226,8 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
 
 /// One of the standard descriptors, or one this program keeps open by number.
 pub(crate) fn standard(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the standard descriptors are never closed by the client, and a pipe end kept by number is closed
-    // only after its relay has been removed.
+    // SAFETY: the standard descriptors are never closed by the client.
     unsafe { BorrowedFd::borrow_raw(fd) }
-}
-
-/// Closes a descriptor kept by number.
-pub(crate) fn close(fd: RawFd) {
-    // SAFETY: the caller gives up the only use of this number.
-    unsafe { libc::close(fd) };
 }
 
 /// Replaces this process. Returns only on failure.

@@ -1,0 +1,33 @@
+// The plugin's entry: registers the sandbox backend `mantlet` and takes it back when disabled.
+// It decides nothing. Without it OpenClaw knows no backend of that name and refuses the turn.
+
+import { definePluginEntry } from "openclaw/plugin-sdk/plugin-entry";
+import { createRemoteShellSandboxFsBridge, registerSandboxBackend } from "openclaw/plugin-sdk/sandbox";
+import { BACKEND_ID, createBackend } from "./backend.ts";
+import { locateMantletRun } from "./locate.ts";
+
+export default definePluginEntry({
+  id: "mantlet",
+  name: "Mantlet",
+  description: "Runs every command of a sandboxed session in a Mantlet jail.",
+  register(api) {
+    if (api.registrationMode !== "full") return;
+    const configured = api.pluginConfig?.["mantletRun"];
+    const unregister = registerSandboxBackend(
+      BACKEND_ID,
+      createBackend({
+        locate: (workspace) => locateMantletRun({ configured, workspace }),
+        warn: (message) => api.logger.warn(message),
+        createFsBridge: createRemoteShellSandboxFsBridge,
+      }),
+    );
+    api.lifecycle.registerRuntimeLifecycle({
+      id: "mantlet-sandbox-backend",
+      cleanup({ reason, sessionKey, runId }) {
+        // The end of one session or run is not the end of the plugin.
+        if (sessionKey !== undefined || runId !== undefined) return;
+        if (reason === "disable" || reason === "restart") unregister();
+      },
+    });
+  },
+});
