@@ -126,12 +126,7 @@ fn check(args: &SourceArgs) -> anyhow::Result<ExitCode> {
         Ok(found) => found,
         Err(error) => return failed(&error, args.json),
     };
-    let agents: Vec<&str> = loaded
-        .policy
-        .agents()
-        .iter()
-        .map(mantlet_policy::Agent::name)
-        .collect();
+    let agents: Vec<&str> = loaded.policy.agents().iter().map(mantlet_policy::Agent::name).collect();
     let hash = loaded.policy.hash();
     if args.json {
         return print(&json_text(
@@ -142,10 +137,7 @@ fn check(args: &SourceArgs) -> anyhow::Result<ExitCode> {
         Some(file) => shown(file),
         None => "no policy file, so the default".to_owned(),
     };
-    print(&format!(
-        "{file}: valid; agents: {}; hash {hash}\n",
-        agents.join(", ")
-    ))
+    print(&format!("{file}: valid; agents: {}; hash {hash}\n", agents.join(", ")))
 }
 
 fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
@@ -176,10 +168,7 @@ fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     }
     let head = match &loaded.file {
         Some(file) => format!("From {}, hash {}.\n", shown(file), policy.hash()),
-        None => format!(
-            "There is no policy file; this is the default, hash {}.\n",
-            policy.hash()
-        ),
+        None => format!("There is no policy file; this is the default, hash {}.\n", policy.hash()),
     };
     print(&(head + &paragraphs(&sentences)))
 }
@@ -190,10 +179,8 @@ fn paragraphs(sentences: &[Sentence]) -> String {
     let mut last = None;
     for sentence in sentences {
         if last != Some(&sentence.agent) {
-            let heading = sentence
-                .agent
-                .as_ref()
-                .map_or_else(|| "all agents".to_owned(), |agent| format!("agent {agent}"));
+            let heading =
+                sentence.agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent {agent}"));
             out += &format!("\n{heading}\n");
             last = Some(&sentence.agent);
         }
@@ -205,9 +192,7 @@ fn paragraphs(sentences: &[Sentence]) -> String {
 /// Runs `mantlet allow`.
 pub(crate) fn allow(args: &AllowArgs) -> anyhow::Result<ExitCode> {
     if is_in_jail() {
-        bail!(
-            "a jailed command cannot change its policy\nhint: ask the owner to run this call outside"
-        );
+        bail!("a jailed command cannot change its policy\nhint: ask the owner to run this call outside");
     }
     let json = args.source.json;
     let (host, loaded) = match load(&args.source, args.agent.as_deref()) {
@@ -235,9 +220,9 @@ pub(crate) fn allow(args: &AllowArgs) -> anyhow::Result<ExitCode> {
     if text == before {
         tell("it is allowed already; nothing to change")?;
         return match json {
-            true => print(&json_text(
-                &json!({"file": shown(&file), "agent": agent.name(), "changed": false, "diff": ""}),
-            )?),
+            true => {
+                print(&json_text(&json!({"file": shown(&file), "agent": agent.name(), "changed": false, "diff": ""}))?)
+            }
             false => Ok(ExitCode::SUCCESS),
         };
     }
@@ -252,14 +237,13 @@ pub(crate) fn allow(args: &AllowArgs) -> anyhow::Result<ExitCode> {
     // The new text is judged where it will lie: a directory that others can write refuses before, not after.
     write::replace(&file, &loaded.text, &text, |written| {
         let judged = mantlet_sandbox::load(Some(written), &host).map(|_| ());
-        let named =
-            |text: String| text.replace(&*written.to_string_lossy(), &file.to_string_lossy());
+        let named = |text: String| text.replace(&*written.to_string_lossy(), &file.to_string_lossy());
         judged.map_err(|error| anyhow::anyhow!(named(with_hint(&error))))
     })?;
     match json {
-        true => print(&json_text(
-            &json!({"file": shown(&file), "agent": agent.name(), "changed": true, "diff": diff}),
-        )?),
+        true => {
+            print(&json_text(&json!({"file": shown(&file), "agent": agent.name(), "changed": true, "diff": diff}))?)
+        }
         false => Ok(ExitCode::SUCCESS),
     }
 }
@@ -267,24 +251,12 @@ pub(crate) fn allow(args: &AllowArgs) -> anyhow::Result<ExitCode> {
 impl GrantArgs {
     fn grant(&self) -> anyhow::Result<Grant> {
         match self {
-            GrantArgs {
-                read: Some(path), ..
-            } => Ok(Grant::Read(from_here(path)?)),
-            GrantArgs {
-                write: Some(path), ..
-            } => Ok(Grant::Write(from_here(path)?)),
-            GrantArgs {
-                env: Some(name), ..
-            } => Ok(Grant::Env(name.clone())),
-            GrantArgs {
-                host: Some(host), ..
-            } => Ok(Grant::Host(host.clone())),
-            GrantArgs {
-                tool: Some(name), ..
-            } => Ok(Grant::Tool(name.clone())),
-            _ => bail!(
-                "no permission was named\nhint: one of --read, --write, --env, --host, --tool"
-            ),
+            GrantArgs { read: Some(path), .. } => Ok(Grant::Read(from_here(path)?)),
+            GrantArgs { write: Some(path), .. } => Ok(Grant::Write(from_here(path)?)),
+            GrantArgs { env: Some(name), .. } => Ok(Grant::Env(name.clone())),
+            GrantArgs { host: Some(host), .. } => Ok(Grant::Host(host.clone())),
+            GrantArgs { tool: Some(name), .. } => Ok(Grant::Tool(name.clone())),
+            _ => bail!("no permission was named\nhint: one of --read, --write, --env, --host, --tool"),
         }
     }
 }
@@ -295,31 +267,21 @@ fn from_here(path: &str) -> anyhow::Result<String> {
         return Ok(path.to_owned());
     }
     let whole = Path::new(path);
-    let real = match (
-        std::fs::canonicalize(whole),
-        whole.parent(),
-        whole.file_name(),
-    ) {
+    let real = match (std::fs::canonicalize(whole), whole.parent(), whole.file_name()) {
         (Ok(real), ..) => real,
-        (Err(_), Some(parent), Some(name)) => std::fs::canonicalize(parent)
-            .with_context(|| format!("cannot resolve {path}"))?
-            .join(name),
+        (Err(_), Some(parent), Some(name)) => {
+            std::fs::canonicalize(parent).with_context(|| format!("cannot resolve {path}"))?.join(name)
+        }
         (Err(error), ..) => return Err(error).with_context(|| format!("cannot resolve {path}")),
     };
-    real.into_os_string().into_string().map_err(|path| {
-        anyhow::anyhow!(
-            "{} is not UTF-8, so that no policy can name it",
-            path.display()
-        )
-    })
+    real.into_os_string()
+        .into_string()
+        .map_err(|path| anyhow::anyhow!("{} is not UTF-8, so that no policy can name it", path.display()))
 }
 
 /// Every jail has this file. Any answer but "not there" counts as there.
 fn is_in_jail() -> bool {
-    !matches!(
-        rustix::fs::lstat("/run/mantlet/jail"),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)
-    )
+    !matches!(rustix::fs::lstat("/run/mantlet/jail"), Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR))
 }
 
 /// Asks on a terminal; a call without one, from a script, was decided by who wrote it.
@@ -328,13 +290,9 @@ fn is_confirmed() -> anyhow::Result<bool> {
         return Ok(true);
     }
     let mut err = std::io::stderr().lock();
-    err.write_all(b"Write this? [y/N] ")
-        .and_then(|()| err.flush())
-        .context("cannot ask")?;
+    err.write_all(b"Write this? [y/N] ").and_then(|()| err.flush()).context("cannot ask")?;
     let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .context("cannot read the answer")?;
+    std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
@@ -351,14 +309,9 @@ fn not_allowed(error: &AllowError, json: bool) -> anyhow::Result<ExitCode> {
         _ => ExitCode::from(REFUSED),
     };
     if json {
-        print(&json_text(
-            &json!({"changed": false, "error": error.to_string(), "hint": hint}),
-        )?)?;
+        print(&json_text(&json!({"changed": false, "error": error.to_string(), "hint": hint}))?)?;
     } else {
-        tell(&hint.map_or_else(
-            || error.to_string(),
-            |hint| format!("{error}\n  hint: {hint}"),
-        ))?;
+        tell(&hint.map_or_else(|| error.to_string(), |hint| format!("{error}\n  hint: {hint}")))?;
     }
     Ok(code)
 }
@@ -369,9 +322,7 @@ fn failed(error: &SourceError, json: bool) -> anyhow::Result<ExitCode> {
         return invalid(errors, json);
     }
     if json {
-        print(&json_text(
-            &json!({"valid": false, "error": error.to_string(), "hint": error.hint()}),
-        )?)?;
+        print(&json_text(&json!({"valid": false, "error": error.to_string(), "hint": error.hint()}))?)?;
     } else {
         tell(&with_hint(error))?;
     }
@@ -379,17 +330,12 @@ fn failed(error: &SourceError, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn with_hint(error: &SourceError) -> String {
-    error.hint().map_or_else(
-        || error.to_string(),
-        |hint| format!("{error}\n  hint: {hint}"),
-    )
+    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}\n  hint: {hint}"))
 }
 
 fn invalid(errors: &PolicyErrors, json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        print(&json_text(
-            &json!({"valid": false, "file": shown(errors.origin()), "errors": listed(errors)}),
-        )?)?;
+        print(&json_text(&json!({"valid": false, "file": shown(errors.origin()), "errors": listed(errors)}))?)?;
     } else {
         writeln!(std::io::stderr().lock(), "{errors}").context("cannot write to standard error")?;
     }
@@ -411,12 +357,8 @@ fn shown(path: &Path) -> String {
 
 /// Says something to the person. A path in it may be an agent's invention, so that each line is escaped.
 pub(crate) fn tell(text: &str) -> anyhow::Result<()> {
-    let lines: Vec<String> = text
-        .split('\n')
-        .map(|line| mantlet_ledger::escape(line.as_bytes()))
-        .collect();
-    writeln!(std::io::stderr().lock(), "mantlet: {}", lines.join("\n"))
-        .context("cannot write to standard error")
+    let lines: Vec<String> = text.split('\n').map(|line| mantlet_ledger::escape(line.as_bytes())).collect();
+    writeln!(std::io::stderr().lock(), "mantlet: {}", lines.join("\n")).context("cannot write to standard error")
 }
 
 fn print(text: &str) -> anyhow::Result<ExitCode> {
@@ -424,8 +366,6 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `mantlet policy explain | head`: the reader has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        other => other
-            .context("cannot write to standard output")
-            .map(|()| ExitCode::SUCCESS),
+        other => other.context("cannot write to standard output").map(|()| ExitCode::SUCCESS),
     }
 }

@@ -24,15 +24,12 @@ pub(crate) fn replace(
     // Private directories: one that others can write makes the policy in it worthless.
     let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
     made.with_context(|| format!("cannot make the directory {}", parent.display()))?;
-    let directory =
-        File::open(parent).with_context(|| format!("cannot open {}", parent.display()))?;
+    let directory = File::open(parent).with_context(|| format!("cannot open {}", parent.display()))?;
     // Two owners' terminals at the same time must not lose one grant.
-    rustix::fs::flock(&directory, FlockOperation::LockExclusive)
-        .context("cannot lock the directory")?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive).context("cannot lock the directory")?;
     let old = std::fs::symlink_metadata(path).ok();
     let now = match &old {
-        Some(_) => std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?,
+        Some(_) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
         None => String::new(),
     };
     if now != before {
@@ -42,12 +39,9 @@ pub(crate) fn replace(
     temporary.push(format!(".{}.new", std::process::id()));
     let temporary = Temporary::write(&parent.join(temporary), text, old.as_ref())?;
     judge(&temporary.0)?;
-    std::fs::rename(&temporary.0, path)
-        .with_context(|| format!("cannot replace {}", path.display()))?;
+    std::fs::rename(&temporary.0, path).with_context(|| format!("cannot replace {}", path.display()))?;
     std::mem::forget(temporary);
-    directory
-        .sync_all()
-        .with_context(|| format!("cannot sync {}", parent.display()))
+    directory.sync_all().with_context(|| format!("cannot sync {}", parent.display()))
 }
 
 /// A file that goes away unless it is renamed.
@@ -55,24 +49,22 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn write(path: &Path, text: &str, old: Option<&std::fs::Metadata>) -> anyhow::Result<Self> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).with_context(|| {
-            format!("cannot write {}\nhint: the policy's owner can; for a file of the machine, that is root", path.display())
+            format!(
+                "cannot write {}\nhint: the policy's owner can; for a file of the machine, that is root",
+                path.display()
+            )
         })?;
         let temporary = Temporary(path.to_owned());
         let mut file = File::from(fd);
         if let Some(old) = old {
-            let mine = file
-                .metadata()
-                .context("cannot ask for the new file's owner")?;
+            let mine = file.metadata().context("cannot ask for the new file's owner")?;
             if (mine.uid(), mine.gid()) != (old.uid(), old.gid()) {
                 let (uid, gid) = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
-                rustix::fs::fchown(file.as_fd(), Some(uid), Some(gid))
-                    .context("cannot keep the file's owner")?;
+                rustix::fs::fchown(file.as_fd(), Some(uid), Some(gid)).context("cannot keep the file's owner")?;
             }
-            rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(old.mode()))
-                .context("cannot keep the file's mode")?;
+            rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(old.mode())).context("cannot keep the file's mode")?;
         }
         file.write_all(text.as_bytes())
             .and_then(|()| file.sync_all())
@@ -95,10 +87,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     fn names(directory: &Path) -> Vec<String> {
-        fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]

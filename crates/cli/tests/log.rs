@@ -13,13 +13,8 @@ struct Home(PathBuf);
 
 impl Home {
     fn new(name: &str) -> Home {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("log-{name}-{}", std::process::id()));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .unwrap();
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("log-{name}-{}", std::process::id()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).unwrap();
         Home(path)
     }
 
@@ -36,38 +31,20 @@ impl Home {
             findings: vec![],
         };
         let (time, agent, policy) = (time.into(), agent.into(), "0".repeat(64));
-        let entry = Entry {
-            v: 1,
-            time,
-            agent,
-            policy,
-            kind: Kind::Exec(exec),
-            chain: None,
-        };
-        Writer::open(&ledger_dir(None, &self.0), &[])
-            .unwrap()
-            .append(&entry)
-            .unwrap();
+        let entry = Entry { v: 1, time, agent, policy, kind: Kind::Exec(exec), chain: None };
+        Writer::open(&ledger_dir(None, &self.0), &[]).unwrap().append(&entry).unwrap();
     }
 
     fn log(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mantlet"));
-        command
-            .arg("log")
-            .args(args)
-            .env("HOME", &self.0)
-            .env_remove("XDG_STATE_HOME");
+        command.arg("log").args(args).env("HOME", &self.0).env_remove("XDG_STATE_HOME");
         command.output().unwrap()
     }
 
     fn lines(&self, args: &[&str]) -> Vec<String> {
         let output = self.log(args);
         assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
@@ -81,26 +58,15 @@ fn filled(name: &str) -> Home {
     let home = Home::new(name);
     home.append("2026-11-21T10:00:00.000Z", "main", "git status");
     home.append("2026-11-22T10:00:00.000Z", "scout", "ls");
-    home.append(
-        "2026-11-23T10:00:00.000Z",
-        "main",
-        "echo \u{1b}[2J\u{202e}\nforged",
-    );
+    home.append("2026-11-23T10:00:00.000Z", "main", "echo \u{1b}[2J\u{202e}\nforged");
     home
 }
 
 #[test]
 fn no_ledger_is_no_error() {
     let output = Home::new("none").log(&[]);
-    assert!(
-        output.status.success() && output.stdout.is_empty(),
-        "{output:?}"
-    );
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("no command has run yet")
-    );
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no command has run yet"));
 }
 
 #[test]
@@ -108,10 +74,7 @@ fn entries_are_shown_escaped_one_per_line() {
     let home = filled("shown");
     let lines = home.lines(&[]);
     assert_eq!(lines.len(), 3);
-    assert_eq!(
-        lines[2],
-        "2026-11-23T10:00:00.000Z  main  full  exit 0  3 ms  echo \\x1b[2J\\u{202e}\\nforged"
-    );
+    assert_eq!(lines[2], "2026-11-23T10:00:00.000Z  main  full  exit 0  3 ms  echo \\x1b[2J\\u{202e}\\nforged");
 }
 
 #[test]
@@ -128,12 +91,7 @@ fn agent_since_and_number_choose() {
 fn json_is_one_harmless_object_per_line() {
     let home = filled("json");
     let lines = home.lines(&["--json"]);
-    assert!(
-        lines
-            .iter()
-            .all(|line| line.is_ascii() && !line.bytes().any(|b| b.is_ascii_control())),
-        "{lines:?}"
-    );
+    assert!(lines.iter().all(|line| line.is_ascii() && !line.bytes().any(|b| b.is_ascii_control())), "{lines:?}");
     let last: Entry = serde_json::from_str(&lines[2]).unwrap();
     let Kind::Exec(exec) = last.kind;
     assert_eq!(exec.command, "echo \u{1b}[2J\u{202e}\nforged");
@@ -149,8 +107,5 @@ fn a_damaged_line_is_reported_and_hides_nothing() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stdout.iter().filter(|b| **b == b'\n').count(), 3);
     let talk = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        talk.contains("line 1 of") && !talk.contains('\u{1b}'),
-        "{talk}"
-    );
+    assert!(talk.contains("line 1 of") && !talk.contains('\u{1b}'), "{talk}");
 }

@@ -99,9 +99,7 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     match p.next()? {
         Some(Value(v)) => match v.to_str() {
             Some("run") => Ok(Command::Run(parse_run(&mut p)?)),
-            Some("list") => Ok(Command::List {
-                json: matches!(p.next()?, Some(Long("json"))),
-            }),
+            Some("list") => Ok(Command::List { json: matches!(p.next()?, Some(Long("json"))) }),
             Some("op") => parse_op(&mut p),
             Some("world") => Ok(Command::World),
             Some("inside") => Ok(Command::Inside),
@@ -165,8 +163,6 @@ fn arms(word: &str) -> Result<Arms, String> {
         "jail" => Ok(Arms::One(Arm::Jail)),
         "twin" => Ok(Arms::One(Arm::Twin)),
         "all" => Ok(Arms::All),
-        other => Err(format!(
-            "`{other}` is not an arm\nhint: control, jail, twin or all"
-        )),
+        other => Err(format!("`{other}` is not an arm\nhint: control, jail, twin or all")),
     }
 }

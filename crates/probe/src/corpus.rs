@@ -9,17 +9,11 @@ use serde::Deserialize;
 /// The corpus as it was built in: one file per class.
 const FILES: &[(&str, &str)] = &[
     ("home.toml", include_str!("../corpus/home.toml")),
-    (
-        "environment.toml",
-        include_str!("../corpus/environment.toml"),
-    ),
+    ("environment.toml", include_str!("../corpus/environment.toml")),
     ("proc.toml", include_str!("../corpus/proc.toml")),
     ("sockets.toml", include_str!("../corpus/sockets.toml")),
     ("network.toml", include_str!("../corpus/network.toml")),
-    (
-        "descriptors.toml",
-        include_str!("../corpus/descriptors.toml"),
-    ),
+    ("descriptors.toml", include_str!("../corpus/descriptors.toml")),
     ("keyrings.toml", include_str!("../corpus/keyrings.toml")),
     ("ipc.toml", include_str!("../corpus/ipc.toml")),
     ("git.toml", include_str!("../corpus/git.toml")),
@@ -493,10 +487,8 @@ pub(crate) fn load() -> Result<Vec<Case>, CorpusError> {
 }
 
 fn parse(name: &str, text: &str) -> Result<Vec<Case>, CorpusError> {
-    let file: ClassFile = toml::from_str(text).map_err(|source| CorpusError::Parse {
-        file: name.to_owned(),
-        source: Box::new(source),
-    })?;
+    let file: ClassFile = toml::from_str(text)
+        .map_err(|source| CorpusError::Parse { file: name.to_owned(), source: Box::new(source) })?;
     if file.about.is_empty() {
         return Err(CorpusError::Case {
             file: name.to_owned(),
@@ -504,34 +496,19 @@ fn parse(name: &str, text: &str) -> Result<Vec<Case>, CorpusError> {
             what: "the class says nothing about itself",
         });
     }
-    file.case
-        .into_iter()
-        .map(|c| check(name, &file.class, c))
-        .collect()
+    file.case.into_iter().map(|c| check(name, &file.class, c)).collect()
 }
 
 fn check(file: &str, class: &str, c: CaseText) -> Result<Case, CorpusError> {
-    let fail = |what| CorpusError::Case {
-        file: file.to_owned(),
-        id: c.id.clone(),
-        what,
-    };
-    let twin_action = Action {
-        sh: c.twin.sh.clone(),
-        op: c.twin.op.clone(),
-        stdin: c.twin.stdin.clone(),
-        pad: c.twin.pad,
-    };
+    let fail = |what| CorpusError::Case { file: file.to_owned(), id: c.id.clone(), what };
+    let twin_action =
+        Action { sh: c.twin.sh.clone(), op: c.twin.op.clone(), stdin: c.twin.stdin.clone(), pad: c.twin.pad };
     if !c.attack.is_one() || !twin_action.is_one() {
-        return Err(fail(
-            "needs exactly one of `sh` and `op` in the attack and in the twin",
-        ));
+        return Err(fail("needs exactly one of `sh` and `op` in the attack and in the twin"));
     }
     let secret = ["{canary}", "{mark}"];
     let told = match &c.success {
-        Success::Output(t) | Success::After(t) => {
-            t == "{canary}" && c.attack.line().contains(secret[0])
-        }
+        Success::Output(t) | Success::After(t) => t == "{canary}" && c.attack.line().contains(secret[0]),
         _ => false,
     };
     if told {
@@ -550,12 +527,7 @@ fn check(file: &str, class: &str, c: CaseText) -> Result<Case, CorpusError> {
             after: c.twin.after,
             success: c.twin.success.unwrap_or_else(|| c.success.clone()),
         },
-        attack: Trial {
-            setup: c.setup,
-            action: c.attack,
-            after: c.after,
-            success: c.success,
-        },
+        attack: Trial { setup: c.setup, action: c.attack, after: c.after, success: c.success },
         id: c.id,
         title: c.title,
         shows: c.shows,
@@ -573,11 +545,7 @@ fn check_unique(cases: &[Case]) -> Result<(), CorpusError> {
     let mut ids = BTreeSet::new();
     let mut pairs = BTreeSet::new();
     for c in cases {
-        let fail = |what| CorpusError::Case {
-            file: c.class.clone(),
-            id: c.id.clone(),
-            what,
-        };
+        let fail = |what| CorpusError::Case { file: c.class.clone(), id: c.id.clone(), what };
         if !ids.insert(&c.id) {
             return Err(fail("another case has this id"));
         }

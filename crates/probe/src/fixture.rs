@@ -16,9 +16,7 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::corpus::{
-    FdHow, FdStep, FileStep, IpcKind, IpcStep, KeyStep, ListenStep, ProcessStep, Ring, Step,
-};
+use crate::corpus::{FdHow, FdStep, FileStep, IpcKind, IpcStep, KeyStep, ListenStep, ProcessStep, Ring, Step};
 use crate::sys::{ipc, keys};
 use crate::world::PROBE;
 
@@ -115,21 +113,13 @@ impl Planted {
     fn shell(&self, line: &str) -> io::Result<()> {
         let line = self.fill(line);
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-e", "-c", &line])
-            .env_clear()
-            .envs(self.env.iter().cloned())
-            .stdin(Stdio::null());
+        command.args(["-e", "-c", &line]).env_clear().envs(self.env.iter().cloned()).stdin(Stdio::null());
         command.current_dir(self.fill("{ws}"));
         let out = command.output()?;
         if out.status.success() {
             return Ok(());
         }
-        Err(io::Error::other(format!(
-            "`{line}`: {}: {}",
-            out.status,
-            String::from_utf8_lossy(&out.stderr)
-        )))
+        Err(io::Error::other(format!("`{line}`: {}: {}", out.status, String::from_utf8_lossy(&out.stderr))))
     }
 
     fn listen(&self, step: &ListenStep) -> io::Result<()> {
@@ -142,9 +132,7 @@ impl Planted {
                     make_parent(place)?;
                     UnixListener::bind(place)?
                 } else {
-                    UnixListener::bind_addr(&std::os::unix::net::SocketAddr::from_abstract_name(
-                        place,
-                    )?)?
+                    UnixListener::bind_addr(&std::os::unix::net::SocketAddr::from_abstract_name(place)?)?
                 };
                 std::thread::spawn(move || serve(listener.incoming(), &says, &heard));
             }
@@ -179,19 +167,13 @@ impl Planted {
 
     fn process(&mut self, step: &ProcessStep) -> io::Result<()> {
         let mut command = Command::new(PROBE);
-        command
-            .arg("sleeper")
-            .args(step.words.iter().map(|w| self.fill(w)))
-            .env_clear();
+        command.arg("sleeper").args(step.words.iter().map(|w| self.fill(w))).env_clear();
         command.envs(step.env.iter().map(|(k, v)| (k.clone(), self.fill(v))));
         if let Some(path) = &step.holds {
             command.env("PROBE_HOLDS", self.fill(path));
         }
         command.current_dir(self.fill(step.cwd.as_deref().unwrap_or("{home}")));
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(out) = child.stdout.take() {
             io::BufReader::new(out).read_line(&mut line)?;
@@ -199,8 +181,7 @@ impl Planted {
         if line != "ready\n" {
             return Err(io::Error::other("the owner's process did not get ready"));
         }
-        self.words
-            .insert(format!("{{pid:{}}}", step.name), child.id().to_string());
+        self.words.insert(format!("{{pid:{}}}", step.name), child.id().to_string());
         self.processes.insert(step.name.clone(), child);
         Ok(())
     }
@@ -214,11 +195,7 @@ impl Planted {
             Ring::User => keys::USER,
             Ring::Process => keys::PROCESS,
         };
-        let key = keys::add(
-            ring,
-            &self.fill(&step.name),
-            self.fill(&step.text).as_bytes(),
-        )?;
+        let key = keys::add(ring, &self.fill(&step.name), self.fill(&step.text).as_bytes())?;
         // Root's user keyring is the real one: a key there must not outlive this minute even if this process is killed now.
         keys::expire_after(key, 60)?;
         keys::open_to_owner(key)?;
@@ -240,13 +217,7 @@ impl Planted {
 
     fn descriptor(&mut self, step: &FdStep) -> io::Result<()> {
         let path = self.fill(&step.path);
-        let open = |flags| {
-            Ok::<_, io::Error>(rustix::fs::open(
-                &path,
-                flags | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?)
-        };
+        let open = |flags| Ok::<_, io::Error>(rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())?);
         let fd: OwnedFd = match step.how {
             FdHow::Read => open(OFlags::RDONLY)?,
             FdHow::Append => open(OFlags::WRONLY | OFlags::APPEND)?,
@@ -262,10 +233,7 @@ impl Planted {
         };
         let numbered = rustix::io::fcntl_dupfd_cloexec(&fd, step.number)?;
         if numbered.as_raw_fd() != step.number {
-            return Err(io::Error::other(format!(
-                "descriptor {} is taken",
-                step.number
-            )));
+            return Err(io::Error::other(format!("descriptor {} is taken", step.number)));
         }
         rustix::io::fcntl_setfd(numbered.as_fd(), rustix::io::FdFlags::empty())?;
         self.inherited.push(numbered);
@@ -284,11 +252,7 @@ fn hear(heard: &Mutex<Vec<u8>>, bytes: &[u8]) {
 }
 
 /// Answers every caller, and remembers what each said first.
-fn serve<S: io::Read + io::Write>(
-    callers: impl Iterator<Item = io::Result<S>>,
-    says: &[u8],
-    heard: &Mutex<Vec<u8>>,
-) {
+fn serve<S: io::Read + io::Write>(callers: impl Iterator<Item = io::Result<S>>, says: &[u8], heard: &Mutex<Vec<u8>>) {
     for mut caller in callers.flatten() {
         if caller.write_all(says).is_err() {
             continue;

@@ -73,9 +73,7 @@ pub(crate) fn run() -> Result<(), InsideError> {
     let case = case.ok_or_else(|| InsideError::NoCase(spec.case.clone()))?;
     let outcome = match unmet(&case.needs) {
         Some(reason) => Outcome::NotApplicable { reason },
-        None => arm(&case, &spec).unwrap_or_else(|e| Outcome::Error {
-            reason: e.to_string(),
-        }),
+        None => arm(&case, &spec).unwrap_or_else(|e| Outcome::Error { reason: e.to_string() }),
     };
     let mut out = io::stdout();
     serde_json::to_writer(&mut out, &outcome)?;
@@ -86,19 +84,13 @@ pub(crate) fn run() -> Result<(), InsideError> {
 /// Says which need of a case this host or user does not meet.
 fn unmet(needs: &[Need]) -> Option<String> {
     let is_root = rustix::process::geteuid().is_root();
-    let number = |path: &str| {
-        fs::read_to_string(path)
-            .ok()
-            .and_then(|t| t.trim().parse::<i64>().ok())
-    };
+    let number = |path: &str| fs::read_to_string(path).ok().and_then(|t| t.trim().parse::<i64>().ok());
     needs.iter().find_map(|need| match need {
         Need::Root => (!is_root).then(|| "only root could do it without a jail".to_owned()),
-        Need::X32 => crate::sys::kernel::x32_getpid()
-            .is_err()
-            .then(|| "this kernel has no x32 system calls".to_owned()),
-        Need::I386 => {
-            (!crate::ops::has_i386()).then(|| "this kernel has no 32-bit system calls".to_owned())
+        Need::X32 => {
+            crate::sys::kernel::x32_getpid().is_err().then(|| "this kernel has no x32 system calls".to_owned())
         }
+        Need::I386 => (!crate::ops::has_i386()).then(|| "this kernel has no 32-bit system calls".to_owned()),
         Need::Mptcp => (crate::sys::net::socket(libc::AF_INET, libc::SOCK_STREAM, 262).is_err())
             .then(|| "this kernel has no multipath TCP".to_owned()),
         Need::Vsock => (crate::sys::net::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).is_err())
@@ -110,8 +102,7 @@ fn unmet(needs: &[Need]) -> Option<String> {
         }
         Need::Disk => (!has_disk()).then(|| "this host shows no disk".to_owned()),
         Need::Perf => {
-            let is_open =
-                is_root || number("/proc/sys/kernel/perf_event_paranoid").is_some_and(|n| n <= 2);
+            let is_open = is_root || number("/proc/sys/kernel/perf_event_paranoid").is_some_and(|n| n <= 2);
             (!is_open).then(|| "kernel.perf_event_paranoid closes it to ordinary users".to_owned())
         }
         Need::IoUring => (number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0) != 0)
@@ -128,11 +119,7 @@ fn has_disk() -> bool {
 }
 
 fn arm(case: &Case, spec: &Spec) -> io::Result<Outcome> {
-    let trial = if spec.arm == Arm::Twin {
-        &case.twin
-    } else {
-        &case.attack
-    };
+    let trial = if spec.arm == Arm::Twin { &case.twin } else { &case.attack };
     let uid = rustix::process::geteuid().as_raw();
     let home = world::home_of(uid);
     let mut planted = Planted::new(words(spec, &home, uid), world::environment(&home, uid));
@@ -150,27 +137,15 @@ fn arm(case: &Case, spec: &Spec) -> io::Result<Outcome> {
 
 fn try_it(trial: &Trial, case: &Case, spec: &Spec, planted: &mut Planted) -> io::Result<Outcome> {
     for step in &trial.setup {
-        planted
-            .plant(step)
-            .map_err(|e| io::Error::other(format!("planting {step:?}: {e}")))?;
+        planted.plant(step).map_err(|e| io::Error::other(format!("planting {step:?}: {e}")))?;
     }
-    let ended = launch::run(
-        &trial.action,
-        spec,
-        planted,
-        !case.policy.is_empty(),
-        case.within,
-    )?;
+    let ended = launch::run(&trial.action, spec, planted, !case.policy.is_empty(), case.within)?;
     let seen = Seen {
         exit: ended.exit,
         ms: u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX),
         complaint: ended.complaint.clone(),
     };
-    let after = if trial.after.is_empty() {
-        Vec::new()
-    } else {
-        launch::run_as_owner(&trial.after, planted)?.output
-    };
+    let after = if trial.after.is_empty() { Vec::new() } else { launch::run_as_owner(&trial.after, planted)?.output };
     let is_done = judge::succeeded(&trial.success, &ended, &after, planted);
     Ok(match (is_done, ended.is_hung) {
         (true, _) => Outcome::Succeeded(seen),

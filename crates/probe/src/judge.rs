@@ -22,24 +22,21 @@ pub(crate) fn name_left_behind(mark: &str) -> String {
 }
 
 /// Judges one run.
-pub(crate) fn succeeded(
-    success: &Success,
-    ended: &Ended,
-    after: &[u8],
-    planted: &mut Planted,
-) -> bool {
+pub(crate) fn succeeded(success: &Success, ended: &Ended, after: &[u8], planted: &mut Planted) -> bool {
     let mark = planted.fill("{mark}");
     match success {
         Success::Output(text) => holds(&ended.output, &planted.fill(text)),
         Success::Op => holds(&ended.output, &word_of_success(&mark)),
         Success::After(text) => holds(after, &planted.fill(text)),
-        Success::File(check) => fs::read(planted.fill(&check.path))
-            .is_ok_and(|content| holds(&content, &planted.fill(&check.text))),
+        Success::File(check) => {
+            fs::read(planted.fill(&check.path)).is_ok_and(|content| holds(&content, &planted.fill(&check.text)))
+        }
         Success::Gone(path) => fs::symlink_metadata(planted.fill(path)).is_err(),
         Success::Mode(check) => fs::symlink_metadata(planted.fill(&check.path))
             .is_ok_and(|m| m.permissions().mode() & check.bits == check.bits),
-        Success::Kind(check) => fs::symlink_metadata(planted.fill(&check.path))
-            .is_ok_and(|m| is_kind(m.file_type(), check.is)),
+        Success::Kind(check) => {
+            fs::symlink_metadata(planted.fill(&check.path)).is_ok_and(|m| is_kind(m.file_type(), check.is))
+        }
         Success::Alive => launch::processes_named(&name_left_behind(&mark)) > 0,
         Success::Dead(name) => is_dead(planted, name),
         Success::Keystrokes => fs::read(KEYSTROKES).is_ok_and(|typed| holds(&typed, &mark)),
@@ -52,10 +49,7 @@ pub(crate) fn succeeded(
 }
 
 fn holds(haystack: &[u8], needle: &str) -> bool {
-    !needle.is_empty()
-        && haystack
-            .windows(needle.len())
-            .any(|w| w == needle.as_bytes())
+    !needle.is_empty() && haystack.windows(needle.len()).any(|w| w == needle.as_bytes())
 }
 
 fn is_kind(file: fs::FileType, kind: Kind) -> bool {
@@ -77,9 +71,7 @@ fn is_dead(planted: &mut Planted, name: &str) -> bool {
     loop {
         match child.try_wait() {
             Ok(Some(_)) => return true,
-            Ok(None) if std::time::Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(5))
-            }
+            Ok(None) if std::time::Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
             Ok(None) | Err(_) => return false,
         }
     }

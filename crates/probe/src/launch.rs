@@ -41,39 +41,21 @@ struct Stream {
 ///
 /// # Errors
 /// When it cannot even be started.
-pub(crate) fn run(
-    action: &Action,
-    spec: &Spec,
-    planted: &Planted,
-    has_policy: bool,
-    within: u64,
-) -> io::Result<Ended> {
+pub(crate) fn run(action: &Action, spec: &Spec, planted: &Planted, has_policy: bool, within: u64) -> io::Result<Ended> {
     let line = planted.fill(&action.line());
     let stdin = padded_stdin(&planted.fill(&action.stdin), action.pad);
-    let line = if stdin.is_empty() {
-        pad(line, action.pad)
-    } else {
-        line
-    };
+    let line = if stdin.is_empty() { pad(line, action.pad) } else { line };
     let mut argv = match spec.arm {
         Arm::Control => vec!["/bin/sh".to_owned(), "-c".to_owned(), line],
         Arm::Jail | Arm::Twin => jail_argv(spec, planted, has_policy, &line),
     };
-    let terminal = if planted.has_terminal {
-        Some(open_terminal()?)
-    } else {
-        None
-    };
+    let terminal = if planted.has_terminal { Some(open_terminal()?) } else { None };
     if terminal.is_some() {
         argv.splice(0..0, [PROBE.to_owned(), "on-terminal".to_owned()]);
     }
     let (program, rest) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command
-        .args(rest)
-        .env_clear()
-        .envs(planted.env.iter().cloned())
-        .current_dir(planted.fill("{ws}"));
+    command.args(rest).env_clear().envs(planted.env.iter().cloned()).current_dir(planted.fill("{ws}"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     if terminal.is_none() {
         // On a terminal the command becomes the leader of a session, which a group's leader may not.
@@ -96,15 +78,9 @@ pub(crate) fn run(
 /// When it cannot even be started.
 pub(crate) fn run_as_owner(line: &str, planted: &Planted) -> io::Result<Ended> {
     let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", &planted.fill(line)])
-        .env_clear()
-        .envs(planted.env.iter().cloned());
+    command.args(["-c", &planted.fill(line)]).env_clear().envs(planted.env.iter().cloned());
     command.current_dir(planted.fill("{ws}")).process_group(0);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     watch(command.spawn()?, Vec::new(), Duration::from_secs(10))
 }
 
@@ -113,9 +89,7 @@ fn jail_argv(spec: &Spec, planted: &Planted, has_policy: bool, line: &str) -> Ve
     for word in &spec.jail_argv {
         match word.as_str() {
             "{cmd}" => argv.push(line.to_owned()),
-            "{policy}" if has_policy => {
-                argv.extend(spec.policy_argv.iter().map(|w| planted.fill(w)))
-            }
+            "{policy}" if has_policy => argv.extend(spec.policy_argv.iter().map(|w| planted.fill(w))),
             "{policy}" => {}
             other => argv.push(planted.fill(other)),
         }
@@ -193,32 +167,17 @@ fn watch(mut child: Child, stdin: Vec<u8>, within: Duration) -> io::Result<Ended
             complaint = last_words(&got.kept);
         }
     }
-    Ok(Ended {
-        exit: status.and_then(|s| s.code()),
-        is_hung,
-        output,
-        complaint,
-        bytes,
-        took,
-    })
+    Ok(Ended { exit: status.and_then(|s| s.code()), is_hung, output, complaint, bytes, took })
 }
 
 fn kill_group(child: &Child) {
-    if let Some(pid) = i32::try_from(child.id())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         // It may have ended in this very moment.
-        drop(rustix::process::kill_process_group(
-            pid,
-            rustix::process::Signal::KILL,
-        ));
+        drop(rustix::process::kill_process_group(pid, rustix::process::Signal::KILL));
     }
 }
 
-fn drain(
-    mut from: impl Read + Send + 'static,
-) -> (Arc<Mutex<Stream>>, std::thread::JoinHandle<()>) {
+fn drain(mut from: impl Read + Send + 'static) -> (Arc<Mutex<Stream>>, std::thread::JoinHandle<()>) {
     let stream = Arc::new(Mutex::new(Stream::default()));
     let into = Arc::clone(&stream);
     let reader = std::thread::spawn(move || {
@@ -254,12 +213,7 @@ pub(crate) fn processes_named(name: &str) -> usize {
         let comm = fs::read_to_string(e.path().join("comm")).unwrap_or_default();
         let stat = fs::read_to_string(e.path().join("stat")).unwrap_or_default();
         // A zombie is dead, only not yet buried.
-        comm.trim_end() == name
-            && !stat
-                .rsplit(')')
-                .next()
-                .unwrap_or_default()
-                .starts_with(" Z")
+        comm.trim_end() == name && !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z")
     };
     entries.flatten().filter(is_named).count()
 }

@@ -69,10 +69,7 @@ impl Row {
 
 fn judge(arms: &BTreeMap<Arm, Outcome>) -> Verdict {
     let get = |arm| arms.get(&arm);
-    if arms
-        .values()
-        .any(|o| matches!(o, Outcome::NotApplicable { .. }))
-    {
+    if arms.values().any(|o| matches!(o, Outcome::NotApplicable { .. })) {
         return Verdict::NotApplicable;
     }
     match get(Arm::Jail) {
@@ -106,10 +103,7 @@ pub(crate) fn list(cases: &[Case], json: bool) -> String {
     }
     let mut out = String::new();
     for c in cases {
-        line(
-            &mut out,
-            &format!("{:<14} {:<34} {}", c.class, c.id, c.title),
-        );
+        line(&mut out, &format!("{:<14} {:<34} {}", c.class, c.id, c.title));
     }
     line(&mut out, &format!("{} cases", cases.len()));
     out
@@ -156,10 +150,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         );
     }
     for row in rows.iter().filter(|r| r.verdict != Verdict::Holds) {
-        line(
-            &mut out,
-            &format!("\n{}: {}\n  {}", row.id, word(row.verdict), row.title),
-        );
+        line(&mut out, &format!("\n{}: {}\n  {}", row.id, word(row.verdict), row.title));
         for (arm, outcome) in &row.arms {
             line(&mut out, &format!("  {arm:?}: {}", long(outcome)));
         }
@@ -202,9 +193,7 @@ fn long(outcome: &Outcome) -> String {
         Outcome::NotApplicable { reason } => return format!("not applicable: {reason}"),
         Outcome::Error { reason } => return format!("error: {reason}"),
     };
-    let exit = seen
-        .exit
-        .map_or_else(|| "by a signal".to_owned(), |e| format!("exit {e}"));
+    let exit = seen.exit.map_or_else(|| "by a signal".to_owned(), |e| format!("exit {e}"));
     format!("{what}, {exit}, {} ms: {}", seen.ms, seen.complaint)
 }
 
@@ -220,11 +209,7 @@ mod tests {
     use crate::inside::Seen;
 
     fn seen() -> Seen {
-        Seen {
-            exit: Some(0),
-            ms: 1,
-            complaint: String::new(),
-        }
+        Seen { exit: Some(0), ms: 1, complaint: String::new() }
     }
 
     #[test]
@@ -252,12 +237,7 @@ mod tests {
         let arms = BTreeMap::from([
             (Arm::Control, Outcome::Failed(seen())),
             (Arm::Jail, Outcome::Succeeded(seen())),
-            (
-                Arm::Twin,
-                Outcome::Error {
-                    reason: String::new(),
-                },
-            ),
+            (Arm::Twin, Outcome::Error { reason: String::new() }),
         ]);
         assert_eq!(judge(&arms), Verdict::AttackSucceeded);
     }

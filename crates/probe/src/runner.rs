@@ -57,10 +57,7 @@ pub(crate) fn run(asked: &Run) -> Result<bool, RunError> {
     if asked.as_uid.is_some() && !rustix::process::geteuid().is_root() {
         return Err(RunError::NotRoot);
     }
-    let cases: Vec<Case> = corpus::load()?
-        .into_iter()
-        .filter(|c| is_wanted(c, asked))
-        .collect();
+    let cases: Vec<Case> = corpus::load()?.into_iter().filter(|c| is_wanted(c, asked)).collect();
     if cases.is_empty() {
         return Err(RunError::NothingToRun);
     }
@@ -68,20 +65,9 @@ pub(crate) fn run(asked: &Run) -> Result<bool, RunError> {
         Arms::All => &[Arm::Control, Arm::Jail, Arm::Twin],
         Arms::One(arm) => std::slice::from_ref(arm),
     };
-    let target = if arms == [Arm::Control] {
-        Target {
-            bin_dir: None,
-            argv: Vec::new(),
-        }
-    } else {
-        target(asked)?
-    };
+    let target = if arms == [Arm::Control] { Target { bin_dir: None, argv: Vec::new() } } else { target(asked)? };
     let rows = run_all(&cases, arms, &target, asked);
-    let text = if asked.json {
-        report::json(&rows)
-    } else {
-        report::table(&rows)
-    };
+    let text = if asked.json { report::json(&rows) } else { report::table(&rows) };
     io::stdout().write_all(text.as_bytes())?;
     Ok(rows.iter().all(Row::holds))
 }
@@ -96,47 +82,22 @@ fn target(asked: &Run) -> Result<Target, RunError> {
     if let Some(template) = &asked.jail_argv {
         let argv = split(template)?;
         if !argv.iter().any(|w| w == "{cmd}") {
-            return Err(RunError::Template(
-                "it has no {cmd}, so no attack would run",
-            ));
+            return Err(RunError::Template("it has no {cmd}, so no attack would run"));
         }
-        return Ok(Target {
-            bin_dir: None,
-            argv,
-        });
+        return Ok(Target { bin_dir: None, argv });
     }
     let path = match &asked.jail {
         Some(p) => p.clone(),
         None => std::env::current_exe()?.with_file_name("mantlet-run"),
     };
-    let no_jail = |source| RunError::NoJail {
-        path: path.display().to_string(),
-        source,
-    };
+    let no_jail = |source| RunError::NoJail { path: path.display().to_string(), source };
     let path = path.canonicalize().map_err(no_jail)?;
     rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).map_err(|e| no_jail(e.into()))?;
-    let name = path
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let program = format!("{BIN}/{name}");
-    let words = [
-        program.as_str(),
-        "exec",
-        "{policy}",
-        "--workspace",
-        "{ws}",
-        "--cwd",
-        "{ws}",
-        "--with",
-        PROBE,
-        "-c",
-        "{cmd}",
-    ];
-    Ok(Target {
-        bin_dir: path.parent().map(Path::to_path_buf),
-        argv: words.map(str::to_owned).to_vec(),
-    })
+    let words =
+        [program.as_str(), "exec", "{policy}", "--workspace", "{ws}", "--cwd", "{ws}", "--with", PROBE, "-c", "{cmd}"];
+    Ok(Target { bin_dir: path.parent().map(Path::to_path_buf), argv: words.map(str::to_owned).to_vec() })
 }
 
 /// Splits a template into words; single and double quotes keep a word together.
@@ -163,9 +124,7 @@ fn split(template: &str) -> Result<Vec<String>, RunError> {
 }
 
 fn run_all(cases: &[Case], arms: &[Arm], target: &Target, asked: &Run) -> Vec<Row> {
-    let jobs: Vec<(usize, Arm)> = (0..cases.len())
-        .flat_map(|i| arms.iter().map(move |a| (i, *a)))
-        .collect();
+    let jobs: Vec<(usize, Arm)> = (0..cases.len()).flat_map(|i| arms.iter().map(move |a| (i, *a))).collect();
     let next = AtomicUsize::new(0);
     let rows: Mutex<Vec<Row>> = Mutex::new(cases.iter().map(Row::new).collect());
     let done = AtomicUsize::new(0);
@@ -173,12 +132,8 @@ fn run_all(cases: &[Case], arms: &[Arm], target: &Target, asked: &Run) -> Vec<Ro
         for _ in 0..asked.jobs.min(jobs.len()) {
             scope.spawn(|| {
                 while let Some((i, arm)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome =
-                        run_one(&cases[*i], *arm, target, asked.as_uid).unwrap_or_else(|e| {
-                            Outcome::Error {
-                                reason: e.to_string(),
-                            }
-                        });
+                    let outcome = run_one(&cases[*i], *arm, target, asked.as_uid)
+                        .unwrap_or_else(|e| Outcome::Error { reason: e.to_string() });
                     if let Ok(mut rows) = rows.lock() {
                         rows[*i].set(*arm, outcome);
                     }
@@ -200,14 +155,9 @@ fn run_one(case: &Case, arm: Arm, target: &Target, as_uid: Option<u32>) -> io::R
         as_uid,
         bin_dir: target.bin_dir.clone(),
         jail_argv: target.argv.clone(),
-        policy_argv: [
-            "--policy",
-            "{home}/.config/mantlet/mantlet.toml",
-            "--agent",
-            "probe",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        policy_argv: ["--policy", "{home}/.config/mantlet/mantlet.toml", "--agent", "probe"]
+            .map(str::to_owned)
+            .to_vec(),
         canary: format!("canary-{}", random_word()?),
         mark: random_word()?,
         patience: case.within + 20,
@@ -221,28 +171,14 @@ fn run_one(case: &Case, arm: Arm, target: &Target, as_uid: Option<u32>) -> io::R
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = world.stdin.take() {
-        stdin.write_all(
-            serde_json::to_string(&spec)
-                .map_err(io::Error::other)?
-                .as_bytes(),
-        )?;
+        stdin.write_all(serde_json::to_string(&spec).map_err(io::Error::other)?.as_bytes())?;
     }
     let out = world.wait_with_output()?;
-    if let Some(outcome) = out
-        .stdout
-        .split(|b| *b == b'\n')
-        .find_map(|l| serde_json::from_slice(l).ok())
-    {
+    if let Some(outcome) = out.stdout.split(|b| *b == b'\n').find_map(|l| serde_json::from_slice(l).ok()) {
         return Ok(outcome);
     }
     let said = String::from_utf8_lossy(&out.stderr);
-    Ok(Outcome::Error {
-        reason: said
-            .trim()
-            .trim_start_matches("mantlet-probe: ")
-            .escape_debug()
-            .to_string(),
-    })
+    Ok(Outcome::Error { reason: said.trim().trim_start_matches("mantlet-probe: ").escape_debug().to_string() })
 }
 
 /// Sixteen hex digits that nobody could have guessed.
@@ -258,10 +194,7 @@ mod tests {
 
     #[test]
     fn a_template_keeps_quoted_words_together() {
-        assert_eq!(
-            split("bwrap --setenv A 'b c' -- sh -c {cmd}").unwrap()[3],
-            "b c"
-        );
+        assert_eq!(split("bwrap --setenv A 'b c' -- sh -c {cmd}").unwrap()[3], "b c");
     }
 
     #[test]

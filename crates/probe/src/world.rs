@@ -60,28 +60,10 @@ pub(crate) const SPEC: &str = "/run/mantlet-world.json";
 pub(crate) const HOST_ADDRESS: [u8; 4] = [10, 213, 7, 9];
 
 /// Places that get a private, empty file system, if the host has them.
-const PRIVATE: &[&str] = &[
-    "/home",
-    "/root",
-    "/tmp",
-    "/run",
-    "/var/log",
-    "/var/tmp",
-    "/var/spool",
-    "/dev/shm",
-    "/srv",
-    "/usr/local/sbin",
-];
+const PRIVATE: &[&str] =
+    &["/home", "/root", "/tmp", "/run", "/var/log", "/var/tmp", "/var/spool", "/dev/shm", "/srv", "/usr/local/sbin"];
 /// Directories of /etc that are made anew, because attacks write there.
-const ETC_FRESH: &[&str] = &[
-    "cron.d",
-    "profile.d",
-    "mantlet",
-    "sudoers.d",
-    "xdg",
-    "systemd",
-    "claude-code",
-];
+const ETC_FRESH: &[&str] = &["cron.d", "profile.d", "mantlet", "sudoers.d", "xdg", "systemd", "claude-code"];
 
 /// What stops a world from being made.
 #[derive(Debug, thiserror::Error)]
@@ -93,10 +75,7 @@ pub(crate) struct WorldError {
 
 /// Names the step an error belongs to.
 fn at<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> WorldError {
-    move |source| WorldError {
-        step: step.into(),
-        source: source.into(),
-    }
+    move |source| WorldError { step: step.into(), source: source.into() }
 }
 
 /// Becomes a world and, in a child that is its first process, this program's `inside`.
@@ -106,33 +85,19 @@ fn at<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> WorldErr
 pub(crate) fn enter() -> Result<(), WorldError> {
     sys::die_with_parent().map_err(at("ask to die with the parent"))?;
     let mut text = String::new();
-    io::stdin()
-        .read_to_string(&mut text)
-        .map_err(at("read the spec"))?;
-    let spec: Spec =
-        serde_json::from_str(&text).map_err(|e| at("parse the spec")(io::Error::other(e)))?;
+    io::stdin().read_to_string(&mut text).map_err(at("read the spec"))?;
+    let spec: Spec = serde_json::from_str(&text).map_err(|e| at("parse the spec")(io::Error::other(e)))?;
 
     let is_root = rustix::process::geteuid().is_root();
     // Root clones the trees before it becomes somebody who may not reach them; a user has to be in his own namespace first.
-    let mut trees = if is_root {
-        Some(clone_trees(&spec)?)
-    } else {
-        None
-    };
+    let mut trees = if is_root { Some(clone_trees(&spec)?) } else { None };
     if let (Some(uid), true) = (spec.as_uid, is_root) {
         sys::become_user(uid, uid).map_err(at("become the other user"))?;
         sys::set_dumpable().map_err(at("become dumpable"))?;
         sys::die_with_parent().map_err(at("ask again to die with the parent"))?;
     }
-    let (uid, gid) = (
-        rustix::process::geteuid().as_raw(),
-        rustix::process::getegid().as_raw(),
-    );
-    let private = libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS;
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let private = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if uid == 0 {
         sys::unshare(private).map_err(at("unshare"))?;
     } else {
@@ -151,16 +116,13 @@ pub(crate) fn enter() -> Result<(), WorldError> {
 /// Waits for the world's first process; kills it, and with it the whole world, when it takes too long.
 fn wait_for(child: i32, patience: Duration) -> Result<(), WorldError> {
     use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-    let pid =
-        Pid::from_raw(child).ok_or_else(|| at("fork")(io::Error::other("no process number")))?;
+    let pid = Pid::from_raw(child).ok_or_else(|| at("fork")(io::Error::other("no process number")))?;
     let end = Instant::now() + patience;
     loop {
         match waitpid(Some(pid), WaitOptions::NOHANG).map_err(at("wait"))? {
             Some((_, status)) if status.exit_status() == Some(0) => return Ok(()),
             Some((_, status)) => {
-                return Err(at("its first process")(io::Error::other(format!(
-                    "ended with {status:?}"
-                ))));
+                return Err(at("its first process")(io::Error::other(format!("ended with {status:?}"))));
             }
             None if Instant::now() > end => {
                 kill_process(pid, Signal::KILL).map_err(at("kill"))?;
@@ -190,14 +152,10 @@ fn clone_trees(spec: &Spec) -> Result<Trees, WorldError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let me = std::env::current_exe().map_err(at("find this program"))?;
     let clone = |path: &Path| {
-        rustix::mount::open_tree(rustix::fs::CWD, path, flags)
-            .map_err(at(format!("clone {}", path.display())))
+        rustix::mount::open_tree(rustix::fs::CWD, path, flags).map_err(at(format!("clone {}", path.display())))
     };
     let bin = spec.bin_dir.as_deref().map(clone).transpose()?;
-    Ok(Trees {
-        probe: Some(clone(&me)?),
-        bin,
-    })
+    Ok(Trees { probe: Some(clone(&me)?), bin })
 }
 
 fn become_first_process(spec: &Spec, text: &str, trees: Trees, uid: u32) -> Result<(), WorldError> {
@@ -233,10 +191,7 @@ pub(crate) fn environment(home: &Path, uid: u32) -> Vec<(String, String)> {
         ("USER", user.to_owned()),
         ("LOGNAME", user.to_owned()),
         ("SHELL", "/bin/sh".to_owned()),
-        (
-            "PATH",
-            "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned(),
-        ),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
         ("TERM", "dumb".to_owned()),
         ("XDG_RUNTIME_DIR", format!("/run/user/{uid}")),
@@ -249,8 +204,7 @@ fn build(trees: Trees, uid: u32) -> Result<(), WorldError> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(at("make mounts private"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount("proc", "/proc", "proc", flags, None)
-        .map_err(at("mount a fresh /proc"))?;
+    rustix::mount::mount("proc", "/proc", "proc", flags, None).map_err(at("mount a fresh /proc"))?;
     crate::sys::mounts::set_read_only("/").map_err(at("make the host's files read-only"))?;
     crate::sys::mounts::set_writable("/proc").map_err(at("keep /proc as it is"))?;
     let etc = read_etc()?;
@@ -260,14 +214,8 @@ fn build(trees: Trees, uid: u32) -> Result<(), WorldError> {
         }
     }
     let pts = c"newinstance,ptmxmode=0666,mode=620";
-    rustix::mount::mount(
-        "devpts",
-        "/dev/pts",
-        "devpts",
-        MountFlags::NOSUID | MountFlags::NOEXEC,
-        pts,
-    )
-    .map_err(at("mount /dev/pts"))?;
+    rustix::mount::mount("devpts", "/dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, pts)
+        .map_err(at("mount /dev/pts"))?;
     fill_etc(etc, uid)?;
     fill_run(trees, uid)?;
     fill_homes(uid)
@@ -277,8 +225,7 @@ fn tmpfs(place: &str) -> Result<(), WorldError> {
     let shared = place.ends_with("tmp") || place == "/dev/shm";
     let mode = if shared { c"mode=1777" } else { c"mode=755" };
     // No nosuid: a setuid bit that lands here must count as one.
-    rustix::mount::mount("tmpfs", place, "tmpfs", MountFlags::NODEV, mode)
-        .map_err(at(format!("mount {place}")))
+    rustix::mount::mount("tmpfs", place, "tmpfs", MountFlags::NODEV, mode).map_err(at(format!("mount {place}")))
 }
 
 /// What is carried over into the private /etc.
@@ -289,14 +236,8 @@ struct Etc {
 }
 
 fn read_etc() -> Result<Etc, WorldError> {
-    let mut etc = Etc {
-        files: Vec::new(),
-        links: Vec::new(),
-        dirs: Vec::new(),
-    };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
+    let mut etc = Etc { files: Vec::new(), links: Vec::new(), dirs: Vec::new() };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     for entry in fs::read_dir("/etc").map_err(at("read /etc"))? {
         let entry = entry.map_err(at("read /etc"))?;
         let (path, name) = (entry.path(), entry.file_name());
@@ -334,24 +275,11 @@ fn fill_etc(etc: Etc, uid: u32) -> Result<(), WorldError> {
     for fresh in ETC_FRESH {
         fs::create_dir(Path::new("/etc").join(fresh)).map_err(at(format!("make /etc/{fresh}")))?;
     }
-    let owner = if uid == 0 {
-        String::new()
-    } else {
-        format!("probe:x:{uid}:{uid}::/home/probe:/bin/sh\n")
-    };
-    let passwd =
-        format!("root:x:0:0:root:/root:/bin/sh\n{owner}alice:x:4242:4242::/home/alice:/bin/sh\n");
+    let owner = if uid == 0 { String::new() } else { format!("probe:x:{uid}:{uid}::/home/probe:/bin/sh\n") };
+    let passwd = format!("root:x:0:0:root:/root:/bin/sh\n{owner}alice:x:4242:4242::/home/alice:/bin/sh\n");
     write(Path::new("/etc/passwd"), passwd.as_bytes(), 0o644)?;
-    let group = if uid == 0 {
-        String::new()
-    } else {
-        format!("probe:x:{uid}:\n")
-    };
-    write(
-        Path::new("/etc/group"),
-        format!("root:x:0:\n{group}alice:x:4242:\n").as_bytes(),
-        0o644,
-    )
+    let group = if uid == 0 { String::new() } else { format!("probe:x:{uid}:\n") };
+    write(Path::new("/etc/group"), format!("root:x:0:\n{group}alice:x:4242:\n").as_bytes(), 0o644)
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), WorldError> {
@@ -363,8 +291,7 @@ fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), WorldError> {
 fn attach(tree: &OwnedFd, to: &Path) -> Result<(), WorldError> {
     use rustix::mount::{MoveMountFlags, move_mount};
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(tree.as_fd(), "", rustix::fs::CWD, to, flags)
-        .map_err(at(format!("attach {}", to.display())))
+    move_mount(tree.as_fd(), "", rustix::fs::CWD, to, flags).map_err(at(format!("attach {}", to.display())))
 }
 
 fn fill_run(trees: Trees, uid: u32) -> Result<(), WorldError> {
@@ -372,8 +299,7 @@ fn fill_run(trees: Trees, uid: u32) -> Result<(), WorldError> {
     for dir in ["/run/mantlet", BIN, "/run/dbus", "/run/systemd", &user] {
         fs::create_dir_all(dir).map_err(at(format!("make {dir}")))?;
     }
-    fs::set_permissions(&user, fs::Permissions::from_mode(0o700))
-        .map_err(at("close the runtime directory"))?;
+    fs::set_permissions(&user, fs::Permissions::from_mode(0o700)).map_err(at("close the runtime directory"))?;
     fs::write(PROBE, b"").map_err(at("make a place for this program"))?;
     if let Some(tree) = trees.probe {
         attach(&tree, Path::new(PROBE))?;

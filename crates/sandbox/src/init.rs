@@ -130,7 +130,8 @@ pub(crate) const HAS_USER_NS: u8 = 16;
 
 /// Tells the monitor what was built, and hands over the terminal and views of the jail.
 fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
-    let open = |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).at("open", path);
+    let open =
+        |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).at("open", path);
     let is_full = entry.tier == Tier::Full;
     let has_mounts = is_full && !(entry.plan.protected.is_empty() && entry.plan.denied.is_empty());
     let is_own = entry.plan.ids.mapping == Mapping::Caller;
@@ -198,8 +199,7 @@ fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildErro
     };
     drop(slave);
     loop {
-        let mut fds =
-            [PollFd::new(&signals, PollFlags::IN), PollFd::new(&entry.monitor, PollFlags::IN)];
+        let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&entry.monitor, PollFlags::IN)];
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e).at("wait for", "the command"),
@@ -227,7 +227,8 @@ fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildErro
 /// Delivers a forwarded signal: those a terminal makes to the whole group, others to the command alone.
 fn forward(child: i32, payload: &[u8]) {
     let Some(signal) = payload.first().map(|s| i32::from(*s)) else { return };
-    let target = if matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGHUP | libc::SIGWINCH) { -child } else { child };
+    let target =
+        if matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGHUP | libc::SIGWINCH) { -child } else { child };
     // ESRCH: it has just ended, which the loop will see.
     drop(sys::kill(target, signal));
 }

@@ -31,7 +31,9 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: &OwnedFd, stdio: [Stdio
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
     let outcome = match begin(&plan, state) {
-        Ok((entry, cgroups)) => Call { state, client, entry, cgroups, clock: Clock::start() }.run(&mut plan, stdio, began),
+        Ok((entry, cgroups)) => {
+            Call { state, client, entry, cgroups, clock: Clock::start() }.run(&mut plan, stdio, began)
+        }
         Err(why) => Ending::refused(why).conclude(&plan, state, began),
     };
     tell(client, &outcome);
@@ -155,7 +157,14 @@ impl Call<'_> {
         jail.supervise(self, stdio)
     }
 
-    fn become_init(&self, plan: &Plan, tier: Tier, monitor: OwnedFd, idmap: Option<OwnedFd>, stdio: &mut Option<[Stdio; 3]>) -> ! {
+    fn become_init(
+        &self,
+        plan: &Plan,
+        tier: Tier,
+        monitor: OwnedFd,
+        idmap: Option<OwnedFd>,
+        stdio: &mut Option<[Stdio; 3]>,
+    ) -> ! {
         let stdio = stdio.take().unwrap_or([Stdio::Closed, Stdio::Closed, Stdio::Closed]);
         // The journal's lock stays open on purpose: the call is not over while init lives.
         let mut keep = vec![self.entry.lock().as_raw_fd(), monitor.as_raw_fd(), plan.workspace_fd.as_raw_fd()];
@@ -174,7 +183,9 @@ impl Call<'_> {
         }
         loop {
             match wire::receive(self.client.as_fd()) {
-                Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => return payload.try_into().ok().map(u64::from_le_bytes),
+                Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
+                    return payload.try_into().ok().map(u64::from_le_bytes);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
             }
@@ -263,9 +274,7 @@ impl Jail<'_> {
             if has_ended {
                 return None;
             }
-            if client
-                && let Some(ending) = self.hear_client()
-            {
+            if client && let Some(ending) = self.hear_client() {
                 return Some(ending);
             }
         }

@@ -147,7 +147,13 @@ impl Ending {
         lines
     }
 
-    fn write_ledger(&self, plan: &Plan, state: &State, mechanisms: &Mechanisms, duration_ms: u64) -> Result<(), String> {
+    fn write_ledger(
+        &self,
+        plan: &Plan,
+        state: &State,
+        mechanisms: &Mechanisms,
+        duration_ms: u64,
+    ) -> Result<(), String> {
         let entry = mantlet_ledger::Entry {
             v: 1,
             time: mantlet_ledger::rfc3339(SystemTime::now()),
@@ -157,7 +163,10 @@ impl Ending {
                 call: plan.call.clone(),
                 command: command_text(plan),
                 tier: self.tier.map_or("refused", |t| if t == Tier::Full { "full" } else { "landlock" }).to_owned(),
-                mechanisms: mechanisms.iter().map(|(k, v)| ((*k).to_owned(), v.to_string())).collect::<BTreeMap<_, _>>(),
+                mechanisms: mechanisms
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), v.to_string()))
+                    .collect::<BTreeMap<_, _>>(),
                 exit: self.code,
                 reason: self.reason.clone(),
                 duration_ms,
@@ -177,8 +186,11 @@ const LONGEST_COMMAND: usize = 16 * 1024;
 
 /// The command, masked before it is escaped and stored.
 fn command_text(plan: &Plan) -> String {
-    let words: Vec<String> =
-        plan.argv.iter().map(|w| crate::text::shell_word(std::path::Path::new(std::ffi::OsStr::from_bytes(w.as_bytes())))).collect();
+    let words: Vec<String> = plan
+        .argv
+        .iter()
+        .map(|w| crate::text::shell_word(std::path::Path::new(std::ffi::OsStr::from_bytes(w.as_bytes()))))
+        .collect();
     let text = words.join(" ");
     let masked = mantlet_dlp::mask(&text);
     mantlet_ledger::shorten(&mantlet_ledger::escape(masked.as_bytes()), LONGEST_COMMAND).into_owned()

@@ -100,7 +100,9 @@ pub(crate) struct Owner {
 pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner: &Owner) -> Result<Plan, Refusal> {
     if agent.exec() == Exec::Refused {
         let what = format!("agent {:?} has the role {:?}, which runs no commands", agent.name(), agent.role());
-        return Err(Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands"));
+        return Err(
+            Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands")
+        );
     }
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
@@ -111,12 +113,16 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
     if scan.denied.len() > MAX_DENIED {
         return Err(too_many(&scan.denied));
     }
-    let places = places(request, agent, Place {
-        source: workspace.clone(),
-        target: workspace.clone(),
-        is_writable: agent.files().is_workspace_writable(),
-        must_be: Some((stat.st_dev, stat.st_ino)),
-    })?;
+    let places = places(
+        request,
+        agent,
+        Place {
+            source: workspace.clone(),
+            target: workspace.clone(),
+            is_writable: agent.files().is_workspace_writable(),
+            must_be: Some((stat.st_dev, stat.st_ino)),
+        },
+    )?;
     let cwd = cwd(request, &workspace, &places, agent.name())?;
     let absolute = |hits: &mut Vec<Hit>| -> Vec<Spot> {
         let mut spots: Vec<Spot> = hits.iter().map(|h| spot(&workspace, h)).collect();

@@ -53,7 +53,8 @@ pub(crate) struct Built {
 
 /// Builds the root and enters it. Irreversible: the host's tree is gone afterwards.
 pub(crate) fn enter(plan: &Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Built> {
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at("make private", "/")?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .at("make private", "/")?;
     let system = open_system()?;
     let devices = open_devices()?;
     let places = open_places(plan, idmap)?;
@@ -204,7 +205,8 @@ impl Root {
             self.make_dirs(parent)?;
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, Self::relative(path), flags, Mode::from_raw_mode(mode)).at("write", path)?;
+        let fd =
+            rustix::fs::openat(&self.fd, Self::relative(path), flags, Mode::from_raw_mode(mode)).at("write", path)?;
         io::Write::write_all(&mut std::fs::File::from(fd), content).at("write", path)
     }
 
@@ -327,7 +329,8 @@ impl Root {
     /// is then bound read-only: Landlock refuses environ, mem, fd and root of every process outside the jail,
     /// but their names and command lines can be read, which the report says.
     fn make_proc(&self, outer: OwnedFd) -> Result<(Extent, Option<OwnedFd>)> {
-        let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let set =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let at = Path::new("/proc");
         self.make_dirs(at)?;
         match new_mount("proc", &[], set) {

@@ -67,17 +67,25 @@ struct MountAttr {
 }
 
 /// Sets attributes of the mount at `fd`, with all mounts below it when `recursive`.
-pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, set: u64, depth: Depth, userns: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let attr = MountAttr {
-        attr_set: set,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: userns.map_or(0, |f| f.as_raw_fd() as u64),
-    };
+pub(crate) fn mount_setattr(
+    fd: BorrowedFd<'_>,
+    set: u64,
+    depth: Depth,
+    userns: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let attr =
+        MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: userns.map_or(0, |f| f.as_raw_fd() as u64) };
     let flags = libc::AT_EMPTY_PATH | if matches!(depth, Depth::Tree) { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a NUL-terminated constant and `attr` outlives the call; its size is passed with it.
     check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
     })
     .map(drop)
 }
@@ -458,7 +466,12 @@ pub(crate) fn landlock_abi() -> u32 {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with this flag the kernel reads no attributes and returns a number.
     let abi = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, LANDLOCK_CREATE_RULESET_VERSION)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
     };
     u32::try_from(abi).unwrap_or(0)
 }

@@ -100,7 +100,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
             fds.extend(list);
         }
     }
-    let tag = TAGS.iter().copied().find(|t| *t as u8 == buffer[0]).ok_or_else(|| io::Error::other("unknown message"))?;
+    let tag =
+        TAGS.iter().copied().find(|t| *t as u8 == buffer[0]).ok_or_else(|| io::Error::other("unknown message"))?;
     buffer.truncate(got.bytes);
     buffer.remove(0);
     Ok(Some(Message { tag, payload: buffer, fds }))

@@ -12,32 +12,17 @@ use serde_json::Value;
 
 /// Returns the top of the repository.
 pub fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the repository's top")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository's top")
 }
 
 /// Returns what `cargo metadata` says, for the lock file as it is committed.
 pub fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--offline",
-            "--locked",
-            "--filter-platform",
-            host(),
-        ])
+        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", host()])
         .current_dir(top())
         .output()
         .expect("cargo metadata");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
 }
 
@@ -54,57 +39,32 @@ fn host() -> &'static str {
 pub fn arrows(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let members: BTreeSet<&str> = texts(&metadata["workspace_members"]).collect();
     let packages = metadata["packages"].as_array().expect("packages");
-    let ours = packages
-        .iter()
-        .filter(|p| members.contains(p["id"].as_str().expect("id")));
-    let names: BTreeSet<&str> = ours
-        .clone()
-        .map(|p| p["name"].as_str().expect("name"))
-        .collect();
+    let ours = packages.iter().filter(|p| members.contains(p["id"].as_str().expect("id")));
+    let names: BTreeSet<&str> = ours.clone().map(|p| p["name"].as_str().expect("name")).collect();
     ours.map(|package| {
         let dependencies = package["dependencies"].as_array().expect("dependencies");
-        let to = dependencies
-            .iter()
-            .map(|d| d["name"].as_str().expect("name"))
-            .filter(|d| names.contains(d));
-        (
-            package["name"].as_str().expect("name").to_owned(),
-            to.map(str::to_owned).collect(),
-        )
+        let to = dependencies.iter().map(|d| d["name"].as_str().expect("name")).filter(|d| names.contains(d));
+        (package["name"].as_str().expect("name").to_owned(), to.map(str::to_owned).collect())
     })
     .collect()
 }
 
 /// Returns the packages of others that reach `package` in what it builds or runs: not those of its tests.
 pub fn reaches(metadata: &Value, package: &str) -> BTreeSet<String> {
-    let nodes = metadata["resolve"]["nodes"]
-        .as_array()
-        .expect("resolve.nodes");
+    let nodes = metadata["resolve"]["nodes"].as_array().expect("resolve.nodes");
     let name_of: BTreeMap<&str, &str> = metadata["packages"]
         .as_array()
         .expect("packages")
         .iter()
-        .map(|p| {
-            (
-                p["id"].as_str().expect("id"),
-                p["name"].as_str().expect("name"),
-            )
-        })
+        .map(|p| (p["id"].as_str().expect("id"), p["name"].as_str().expect("name")))
         .collect();
-    let mut open: Vec<&str> = name_of
-        .iter()
-        .filter(|(_, name)| **name == package)
-        .map(|(id, _)| *id)
-        .collect();
+    let mut open: Vec<&str> = name_of.iter().filter(|(_, name)| **name == package).map(|(id, _)| *id).collect();
     let mut seen = BTreeSet::new();
     while let Some(id) = open.pop() {
         if !seen.insert(id) {
             continue;
         }
-        let node = nodes
-            .iter()
-            .find(|n| n["id"] == id)
-            .expect("every package has a node");
+        let node = nodes.iter().find(|n| n["id"] == id).expect("every package has a node");
         for dep in node["deps"].as_array().expect("deps") {
             let kinds = dep["dep_kinds"].as_array().expect("dep_kinds");
             if kinds.iter().any(|k| k["kind"].is_null()) {
@@ -112,18 +72,11 @@ pub fn reaches(metadata: &Value, package: &str) -> BTreeSet<String> {
             }
         }
     }
-    seen.iter()
-        .map(|id| name_of[id].to_owned())
-        .filter(|name| !name.starts_with("mantlet-"))
-        .collect()
+    seen.iter().map(|id| name_of[id].to_owned()).filter(|name| !name.starts_with("mantlet-")).collect()
 }
 
 fn texts(value: &Value) -> impl Iterator<Item = &str> {
-    value
-        .as_array()
-        .expect("an array")
-        .iter()
-        .map(|v| v.as_str().expect("a text"))
+    value.as_array().expect("an array").iter().map(|v| v.as_str().expect("a text"))
 }
 
 /// A file of the repository.
@@ -138,19 +91,11 @@ pub struct Tracked {
 
 /// Returns every file of the repository: what git tracks or, in an unpacked archive, what is there.
 pub fn tracked() -> Vec<Tracked> {
-    let paths = if top().join(".git").exists() {
-        git_paths()
-    } else {
-        walked_paths()
-    };
+    let paths = if top().join(".git").exists() { git_paths() } else { walked_paths() };
     assert!(!paths.is_empty(), "a repository without files");
     let read = |(path, is_executable): (String, bool)| {
         let bytes = std::fs::read(top().join(&path)).ok()?;
-        Some(Tracked {
-            path,
-            is_executable,
-            text: String::from_utf8(bytes).unwrap_or_default(),
-        })
+        Some(Tracked { path, is_executable, text: String::from_utf8(bytes).unwrap_or_default() })
     };
     paths.into_iter().filter_map(read).collect()
 }
@@ -162,19 +107,10 @@ fn git_paths() -> Vec<(String, bool)> {
         .current_dir(top())
         .output()
         .expect("git ls-files");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listing = String::from_utf8(output.stdout).expect("paths are UTF-8");
-    let entries = listing
-        .split('\0')
-        .filter(|e| !e.is_empty())
-        .map(|e| e.split_once('\t').expect("mode, tab, path"));
-    entries
-        .map(|(stage, path)| (path.to_owned(), stage.starts_with("100755")))
-        .collect()
+    let entries = listing.split('\0').filter(|e| !e.is_empty()).map(|e| e.split_once('\t').expect("mode, tab, path"));
+    entries.map(|(stage, path)| (path.to_owned(), stage.starts_with("100755"))).collect()
 }
 
 fn walked_paths() -> Vec<(String, bool)> {
@@ -190,12 +126,7 @@ fn walked_paths() -> Vec<(String, bool)> {
             if meta.is_dir() && name != "target" && name != "node_modules" {
                 open.push(path);
             } else if meta.is_file() {
-                let inside = path
-                    .strip_prefix(&top)
-                    .expect("below the top")
-                    .to_str()
-                    .expect("UTF-8")
-                    .to_owned();
+                let inside = path.strip_prefix(&top).expect("below the top").to_str().expect("UTF-8").to_owned();
                 paths.push((inside, meta.permissions().mode() & 0o100 != 0));
             }
         }

@@ -5,12 +5,7 @@ use std::collections::BTreeSet;
 use mantlet_house::{arrows, metadata, reaches};
 
 /// Pure: no crate of ours below them.
-const GROUND: &[&str] = &[
-    "mantlet-policy",
-    "mantlet-clients",
-    "mantlet-ledger",
-    "mantlet-dlp",
-];
+const GROUND: &[&str] = &["mantlet-policy", "mantlet-clients", "mantlet-ledger", "mantlet-dlp"];
 /// Each may use the ground floor and no other room.
 const ROOMS: &[&str] = &["mantlet-sandbox"];
 /// The only ones that put rooms together.
@@ -27,14 +22,8 @@ fn arrows_point_down_only() {
             crate_ if TOP.contains(&crate_) => [GROUND, ROOMS].concat(),
             other => panic!("{other} has no floor: give it one here and in ARCHITECTURE.md"),
         };
-        let wrong: Vec<_> = to
-            .iter()
-            .filter(|t| !allowed.contains(&t.as_str()))
-            .collect();
-        assert!(
-            wrong.is_empty(),
-            "{from} may not depend on {wrong:?}: see ARCHITECTURE.md, \"Arrows\""
-        );
+        let wrong: Vec<_> = to.iter().filter(|t| !allowed.contains(&t.as_str())).collect();
+        assert!(wrong.is_empty(), "{from} may not depend on {wrong:?}: see ARCHITECTURE.md, \"Arrows\"");
     }
 }
 
@@ -42,37 +31,20 @@ fn arrows_point_down_only() {
 fn every_floor_is_in_the_workspace() {
     let known: BTreeSet<String> = arrows(&metadata()).into_keys().collect();
     for name in [GROUND, ROOMS, TOP, OUTSIDE].concat() {
-        assert!(
-            known.contains(name),
-            "{name} has a floor and is no member of the workspace"
-        );
+        assert!(known.contains(name), "{name} has a floor and is no member of the workspace");
     }
 }
 
 /// An async runtime brings threads and sockets of its own; a C library brings what nobody here has read.
-const BANNED_BELOW_THE_TOP: &[&str] = &[
-    "tokio",
-    "async-std",
-    "smol",
-    "futures",
-    "hyper",
-    "reqwest",
-    "rustls",
-    "openssl",
-    "native-tls",
-    "cc",
-    "nix",
-];
+const BANNED_BELOW_THE_TOP: &[&str] =
+    &["tokio", "async-std", "smol", "futures", "hyper", "reqwest", "rustls", "openssl", "native-tls", "cc", "nix"];
 
 #[test]
 fn no_runtime_and_no_network_below_the_top_floor() {
     let metadata = metadata();
     for package in [GROUND, ROOMS, OUTSIDE].concat() {
         let reached = reaches(&metadata, package);
-        let wrong: Vec<_> = BANNED_BELOW_THE_TOP
-            .iter()
-            .filter(|b| reached.contains(**b))
-            .collect();
+        let wrong: Vec<_> = BANNED_BELOW_THE_TOP.iter().filter(|b| reached.contains(**b)).collect();
         assert!(wrong.is_empty(), "{package} reaches {wrong:?}");
     }
 }
@@ -89,9 +61,5 @@ fn the_detectors_depend_on_nothing_at_all() {
 fn the_jailer_keeps_its_budget_of_dependencies() {
     const BUDGET: usize = 45;
     let reached = reaches(&metadata(), "mantlet-sandbox");
-    assert!(
-        reached.len() <= BUDGET,
-        "{} crates, {BUDGET} allowed: {reached:?}",
-        reached.len()
-    );
+    assert!(reached.len() <= BUDGET, "{} crates, {BUDGET} allowed: {reached:?}", reached.len());
 }

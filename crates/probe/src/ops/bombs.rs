@@ -49,10 +49,7 @@ fn forks(w: &Words<'_>) -> Done {
             }
         }
     }
-    for pid in children
-        .into_iter()
-        .filter_map(rustix::process::Pid::from_raw)
-    {
+    for pid in children.into_iter().filter_map(rustix::process::Pid::from_raw) {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
     }
@@ -66,12 +63,10 @@ fn threads(w: &Words<'_>) -> Done {
     let mut all = Vec::new();
     for _ in 0..count(w, 0)? {
         let wait = std::sync::Arc::clone(&wait);
-        let thread = std::thread::Builder::new()
-            .stack_size(65536)
-            .spawn(move || {
-                // The channel's end is the signal to stop.
-                drop(wait.lock().map(|w| w.recv()));
-            });
+        let thread = std::thread::Builder::new().stack_size(65536).spawn(move || {
+            // The channel's end is the signal to stop.
+            drop(wait.lock().map(|w| w.recv()));
+        });
         all.push(thread?);
     }
     drop(go);
@@ -136,12 +131,7 @@ fn file(w: &Words<'_>) -> Done {
 /// A file of this many mebibytes, allocated without being written.
 fn allocate(w: &Words<'_>) -> Done {
     let file = File::create(w.get(0)?)?;
-    rustix::fs::fallocate(
-        &file,
-        rustix::fs::FallocateFlags::empty(),
-        0,
-        (count(w, 1)? * MIB) as u64,
-    )?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, (count(w, 1)? * MIB) as u64)?;
     Ok(())
 }
 

@@ -20,12 +20,8 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("chmod", |w| Ok(sys::chmod(w.get(0)?, w.mode(1)?)?)),
     ("fchmod", |w| Ok(sys::fchmod(w.get(0)?, w.mode(1)?)?)),
     ("fchmodat2", |w| Ok(sys::fchmodat2(w.get(0)?, w.mode(1)?)?)),
-    ("open-mode", |w| {
-        Ok(drop(sys::open_mode(w.get(0)?, w.mode(1)?)?))
-    }),
-    ("openat2-mode", |w| {
-        Ok(drop(sys::openat2_mode(w.get(0)?, w.mode(1)?)?))
-    }),
+    ("open-mode", |w| Ok(drop(sys::open_mode(w.get(0)?, w.mode(1)?)?))),
+    ("openat2-mode", |w| Ok(drop(sys::openat2_mode(w.get(0)?, w.mode(1)?)?))),
     ("open-excl", |w| Ok(drop(sys::open_mode(w.get(0)?, 0o600)?))),
     ("mknod", |w| Ok(sys::mknod(w.get(0)?, w.mode(1)?, 0)?)),
     ("mknod-device", mknod_device),
@@ -34,19 +30,13 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("link-fd", link_fd),
     ("write", write),
     ("swap-race", swap_race),
-    ("socket-file", |w| {
-        Ok(drop(std::os::unix::net::UnixListener::bind(w.get(0)?)?))
-    }),
+    ("socket-file", |w| Ok(drop(std::os::unix::net::UnixListener::bind(w.get(0)?)?))),
 ];
 
 /// Opens the inherited descriptor of this number again through /proc, which makes it the caller's own.
 fn inherited(number: i32) -> Result<OwnedFd, Box<dyn std::error::Error>> {
     let path = format!("/proc/self/fd/{number}");
-    Ok(rustix::fs::open(
-        path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn read_all(fd: OwnedFd) -> Result<Vec<u8>, std::io::Error> {
@@ -58,27 +48,13 @@ fn read_all(fd: OwnedFd) -> Result<Vec<u8>, std::io::Error> {
 /// Opens a path relative to an inherited directory descriptor, `..` included.
 fn openat(w: &Words<'_>) -> Done {
     let dir = inherited(w.int(0)?)?;
-    print(&read_all(rustix::fs::openat(
-        dir.as_fd(),
-        w.get(1)?,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)?)
+    print(&read_all(rustix::fs::openat(dir.as_fd(), w.get(1)?, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)?)
 }
 
 /// The same commands on a directory that the command opened by itself.
 fn open_here(w: &Words<'_>) -> Done {
-    let dir = rustix::fs::open(
-        w.get(0)?,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    print(&read_all(rustix::fs::openat(
-        &dir,
-        w.get(1)?,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)?)
+    let dir = rustix::fs::open(w.get(0)?, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    print(&read_all(rustix::fs::openat(&dir, w.get(1)?, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)?)
 }
 
 /// Turns an inherited O_PATH descriptor into one that reads.
@@ -115,37 +91,21 @@ fn fd_chdir(w: &Words<'_>) -> Done {
 
 /// Makes a device node: kind `c` or `b`, major, minor.
 fn mknod_device(w: &Words<'_>) -> Done {
-    let kind = if w.get(1)? == "b" {
-        libc::S_IFBLK
-    } else {
-        libc::S_IFCHR
-    };
+    let kind = if w.get(1)? == "b" { libc::S_IFBLK } else { libc::S_IFCHR };
     let device = rustix::fs::makedev(w.mode(2)?, w.mode(3)?);
     Ok(sys::mknod(w.get(0)?, kind | 0o666, device)?)
 }
 
 /// Exchanges two names in one step.
 fn exchange(w: &Words<'_>) -> Done {
-    Ok(rustix::fs::renameat_with(
-        CWD,
-        w.get(0)?,
-        CWD,
-        w.get(1)?,
-        RenameFlags::EXCHANGE,
-    )?)
+    Ok(rustix::fs::renameat_with(CWD, w.get(0)?, CWD, w.get(1)?, RenameFlags::EXCHANGE)?)
 }
 
 /// Gives an open file a second name through its descriptor.
 fn link_fd(w: &Words<'_>) -> Done {
     let file = File::open(w.get(0)?)?;
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    Ok(rustix::fs::linkat(
-        CWD,
-        path,
-        CWD,
-        w.get(1)?,
-        AtFlags::SYMLINK_FOLLOW,
-    )?)
+    Ok(rustix::fs::linkat(CWD, path, CWD, w.get(1)?, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 /// Writes a text into a file with write(2) alone.

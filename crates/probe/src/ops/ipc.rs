@@ -15,9 +15,7 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("shm-roundtrip", shm_roundtrip),
     ("msg-take", |w| print(&ipc::msg_take(w.int(0)?)?)),
     ("msg-roundtrip", msg_roundtrip),
-    ("sem-read", |w| {
-        print(format!("value={}", ipc::sem_read(w.int(0)?)?).as_bytes())
-    }),
+    ("sem-read", |w| print(format!("value={}", ipc::sem_read(w.int(0)?)?).as_bytes())),
     ("sem-roundtrip", sem_roundtrip),
     ("mq-take", |w| print(&ipc::mq_take(w.get(0)?)?)),
     ("mq-roundtrip", mq_roundtrip),

@@ -20,25 +20,17 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("fsopen", |w| Ok(drop(sys::fsopen(w.get(0)?)?))),
     ("open-tree", |w| Ok(drop(sys::open_tree(w.get(0)?)?))),
     ("chroot", |w| Ok(sys::chroot(w.get(0)?)?)),
-    ("name-to-handle", |w| {
-        Ok(drop(sys::name_to_handle(w.get(0)?)?))
-    }),
-    ("save-handle", |w| {
-        Ok(std::fs::write(w.get(1)?, sys::name_to_handle(w.get(0)?)?)?)
-    }),
+    ("name-to-handle", |w| Ok(drop(sys::name_to_handle(w.get(0)?)?))),
+    ("save-handle", |w| Ok(std::fs::write(w.get(1)?, sys::name_to_handle(w.get(0)?)?)?)),
     ("open-handle", open_handle),
     ("fanotify", |_| Ok(drop(sys::fanotify()?))),
-    ("fanotify-permission", |_| {
-        Ok(drop(sys::fanotify_permission()?))
-    }),
+    ("fanotify-permission", |_| Ok(drop(sys::fanotify_permission()?))),
     ("personality", |w| Ok(drop(sys::personality(w.number(0)?)?))),
     ("x32", |_| Ok(drop(sys::x32_getpid()?))),
     ("i386", |_| Ok(drop(sys::i386_getpid()?))),
     ("tiocsti", tiocsti),
     ("tioclinux", tioclinux),
-    ("tty-size", |_| {
-        Ok(drop(rustix::termios::tcgetwinsize(std::io::stdin())?))
-    }),
+    ("tty-size", |_| Ok(drop(rustix::termios::tcgetwinsize(std::io::stdin())?))),
     ("syslog", |_| print(&sys::syslog()?)),
     ("sethostname", |w| Ok(sys::sethostname(w.get(0)?)?)),
     ("memfd", |_| Ok(drop(sys::memfd()?))),

@@ -24,10 +24,7 @@ pub(crate) struct Words<'a> {
 impl Words<'_> {
     /// Returns the argument at this place.
     fn get(&self, i: usize) -> Result<&str, Box<dyn Error>> {
-        self.words
-            .get(i)
-            .map(String::as_str)
-            .ok_or_else(|| format!("argument {} is missing", i + 1).into())
+        self.words.get(i).map(String::as_str).ok_or_else(|| format!("argument {} is missing", i + 1).into())
     }
 
     /// Returns the number at this place; `0o` and `0x` are understood.
@@ -57,19 +54,8 @@ pub(crate) type Op = fn(&Words<'_>) -> Done;
 
 /// Finds an operation by name.
 pub(crate) fn find(name: &str) -> Option<Op> {
-    let tables = [
-        bombs::OPS,
-        files::OPS,
-        ipc::OPS,
-        kernel::OPS,
-        net::OPS,
-        proc::OPS,
-    ];
-    tables
-        .into_iter()
-        .flatten()
-        .find(|(n, _)| *n == name)
-        .map(|(_, op)| *op)
+    let tables = [bombs::OPS, files::OPS, ipc::OPS, kernel::OPS, net::OPS, proc::OPS];
+    tables.into_iter().flatten().find(|(n, _)| *n == name).map(|(_, op)| *op)
 }
 
 /// Runs one operation and says in a word no echo contains whether it worked.

@@ -31,22 +31,12 @@ fn connect(w: &Words<'_>) -> Done {
     let mut buf = [0u8; 4096];
     let n = match w.get(0)?.split_once(':') {
         Some(("unix", path)) => talk(UnixStream::connect(path)?, w.mark, &mut buf)?,
-        Some(("abstract", name)) => talk(
-            UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?,
-            w.mark,
-            &mut buf,
-        )?,
-        Some(("tcp", at)) => talk(
-            TcpStream::connect_timeout(&at.parse()?, PATIENCE)?,
-            w.mark,
-            &mut buf,
-        )?,
+        Some(("abstract", name)) => {
+            talk(UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?, w.mark, &mut buf)?
+        }
+        Some(("tcp", at)) => talk(TcpStream::connect_timeout(&at.parse()?, PATIENCE)?, w.mark, &mut buf)?,
         Some(("udp", at)) => {
-            let socket = UdpSocket::bind(if at.starts_with('[') {
-                "[::]:0"
-            } else {
-                "0.0.0.0:0"
-            })?;
+            let socket = UdpSocket::bind(if at.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" })?;
             socket.set_broadcast(true)?;
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.send_to(w.mark.as_bytes(), at)?;
@@ -57,11 +47,7 @@ fn connect(w: &Words<'_>) -> Done {
     print(&buf[..n])
 }
 
-fn talk<S: std::io::Read + std::io::Write>(
-    mut stream: S,
-    mark: &str,
-    buf: &mut [u8],
-) -> std::io::Result<usize> {
+fn talk<S: std::io::Read + std::io::Write>(mut stream: S, mark: &str, buf: &mut [u8]) -> std::io::Result<usize> {
     stream.write_all(mark.as_bytes())?;
     stream.read(buf)
 }
@@ -117,14 +103,7 @@ fn socket(w: &Words<'_>) -> Done {
 fn vsock(w: &Words<'_>) -> Done {
     let fd = sys::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0)?;
     match sys::connect(&fd, &sys::vsock(w.mode(0)?, w.mode(1)?)) {
-        Err(e)
-            if matches!(
-                e.raw_os_error(),
-                Some(libc::EPERM | libc::EACCES | libc::EAFNOSUPPORT)
-            ) =>
-        {
-            Err(e.into())
-        }
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EAFNOSUPPORT)) => Err(e.into()),
         _ => Ok(()),
     }
 }
@@ -160,9 +139,7 @@ fn listening(w: &Words<'_>) -> Done {
             return Ok(());
         }
         let len = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-        rest = rest
-            .get(len.max(16).next_multiple_of(4)..)
-            .unwrap_or_default();
+        rest = rest.get(len.max(16).next_multiple_of(4)..).unwrap_or_default();
     }
     Err("the port is not among them".into())
 }
@@ -196,11 +173,7 @@ fn mptcp(w: &Words<'_>) -> Done {
 /// Reads every packet of the network.
 fn packet(_: &Words<'_>) -> Done {
     const ETH_P_ALL: i32 = 3;
-    sys::socket(
-        libc::AF_PACKET,
-        libc::SOCK_RAW,
-        i32::from((ETH_P_ALL as u16).to_be()),
-    )?;
+    sys::socket(libc::AF_PACKET, libc::SOCK_RAW, i32::from((ETH_P_ALL as u16).to_be()))?;
     Ok(())
 }
 

@@ -28,21 +28,11 @@ pub(super) const OPS: &[(&str, Op)] = &[
 
 /// Where the environment of a process lies in its memory; 0 stands for this process itself.
 fn environment(pid: i32) -> Result<(u64, usize), Box<dyn std::error::Error>> {
-    let path = if pid == 0 {
-        "/proc/self/stat".to_owned()
-    } else {
-        format!("/proc/{pid}/stat")
-    };
+    let path = if pid == 0 { "/proc/self/stat".to_owned() } else { format!("/proc/{pid}/stat") };
     let stat = fs::read_to_string(path)?;
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     // env_start and env_end are fields 50 and 51; the first after the name is field 3.
-    let field = |n: usize| {
-        after_name
-            .split_whitespace()
-            .nth(n - 3)
-            .unwrap_or("0")
-            .parse::<u64>()
-    };
+    let field = |n: usize| after_name.split_whitespace().nth(n - 3).unwrap_or("0").parse::<u64>();
     let (start, end) = (field(50)?, field(51)?);
     if start == 0 || end <= start {
         return Err("the kernel does not say where its environment lies".into());
@@ -51,11 +41,7 @@ fn environment(pid: i32) -> Result<(u64, usize), Box<dyn std::error::Error>> {
 }
 
 fn own(pid: i32) -> i32 {
-    if pid == 0 {
-        i32::try_from(std::process::id()).unwrap_or(0)
-    } else {
-        pid
-    }
+    if pid == 0 { i32::try_from(std::process::id()).unwrap_or(0) } else { pid }
 }
 
 fn vm_read(w: &Words<'_>) -> Done {
@@ -74,11 +60,7 @@ fn mem_read(w: &Words<'_>) -> Done {
     use std::os::unix::fs::FileExt as _;
     let pid = w.int(0)?;
     let (at, len) = environment(pid)?;
-    let path = if pid == 0 {
-        "/proc/self/mem".to_owned()
-    } else {
-        format!("/proc/{pid}/mem")
-    };
+    let path = if pid == 0 { "/proc/self/mem".to_owned() } else { format!("/proc/{pid}/mem") };
     let mut text = vec![0u8; len];
     fs::File::open(path)?.read_exact_at(&mut text, at)?;
     print(&text)
@@ -154,10 +136,7 @@ fn daemon(w: &Words<'_>) -> Done {
     if let Side::Parent(_) = fork()? {
         return Ok(());
     }
-    let null = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
+    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;

@@ -8,10 +8,7 @@ use super::{Arg, c, own, raw};
 /// Makes an io_uring: file and network access that no system-call filter sees.
 pub(crate) fn io_uring_setup() -> io::Result<OwnedFd> {
     let mut params = [0u8; 120];
-    own(raw(
-        libc::SYS_io_uring_setup,
-        [Arg::N(4), Arg::Out(&mut params)],
-    )?)
+    own(raw(libc::SYS_io_uring_setup, [Arg::N(4), Arg::Out(&mut params)])?)
 }
 
 /// Makes a userfaultfd: the classic way to win a race inside the kernel.
@@ -37,24 +34,13 @@ pub(crate) fn perf_open() -> io::Result<OwnedFd> {
     attr[8..16].copy_from_slice(&1u64.to_ne_bytes());
     // disabled, exclude_kernel, exclude_hv: what an ordinary user may ask for.
     attr[40..48].copy_from_slice(&(1u64 | 1 << 5 | 1 << 6).to_ne_bytes());
-    own(raw(
-        libc::SYS_perf_event_open,
-        [Arg::In(&attr), Arg::N(0), Arg::N(-1), Arg::N(-1), Arg::N(0)],
-    )?)
+    own(raw(libc::SYS_perf_event_open, [Arg::In(&attr), Arg::N(0), Arg::N(-1), Arg::N(-1), Arg::N(0)])?)
 }
 
 /// Forks with namespace flags through clone(2); the child ends at once.
 pub(crate) fn clone_with(flags: i32) -> io::Result<()> {
-    let got = raw(
-        libc::SYS_clone,
-        [
-            Arg::N(i64::from(flags | libc::SIGCHLD)),
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-        ],
-    )?;
+    let got =
+        raw(libc::SYS_clone, [Arg::N(i64::from(flags | libc::SIGCHLD)), Arg::N(0), Arg::N(0), Arg::N(0), Arg::N(0)])?;
     reap_or_exit(got)
 }
 
@@ -72,52 +58,25 @@ fn reap_or_exit(got: i64) -> io::Result<()> {
         // SAFETY: ends the child of a fork without running anything of the parent's.
         unsafe { libc::_exit(0) }
     }
-    raw(
-        libc::SYS_wait4,
-        [Arg::N(got), Arg::N(0), Arg::N(0), Arg::N(0)],
-    )
-    .map(drop)
+    raw(libc::SYS_wait4, [Arg::N(got), Arg::N(0), Arg::N(0), Arg::N(0)]).map(drop)
 }
 
 /// Mounts a file system.
 pub(crate) fn mount(kind: &str, at: &str, flags: u64) -> io::Result<()> {
     let kind = c(kind)?;
-    raw(
-        libc::SYS_mount,
-        [
-            Arg::Str(&kind),
-            Arg::Str(&c(at)?),
-            Arg::Str(&kind),
-            Arg::N(flags as i64),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_mount, [Arg::Str(&kind), Arg::Str(&c(at)?), Arg::Str(&kind), Arg::N(flags as i64), Arg::N(0)])
+        .map(drop)
 }
 
 /// Binds one place over another.
 pub(crate) fn bind(from: &str, to: &str) -> io::Result<()> {
     let flags = (libc::MS_BIND | libc::MS_REC) as i64;
-    raw(
-        libc::SYS_mount,
-        [
-            Arg::Str(&c(from)?),
-            Arg::Str(&c(to)?),
-            Arg::N(0),
-            Arg::N(flags),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_mount, [Arg::Str(&c(from)?), Arg::Str(&c(to)?), Arg::N(0), Arg::N(flags), Arg::N(0)]).map(drop)
 }
 
 /// Takes what is mounted at a place away.
 pub(crate) fn umount(at: &str) -> io::Result<()> {
-    raw(
-        libc::SYS_umount2,
-        [Arg::Str(&c(at)?), Arg::N(libc::MNT_DETACH.into())],
-    )
-    .map(drop)
+    raw(libc::SYS_umount2, [Arg::Str(&c(at)?), Arg::N(libc::MNT_DETACH.into())]).map(drop)
 }
 
 /// Opens a file system through the newer mount interface.
@@ -128,14 +87,7 @@ pub(crate) fn fsopen(kind: &str) -> io::Result<OwnedFd> {
 /// Clones a mount tree.
 pub(crate) fn open_tree(path: &str) -> io::Result<OwnedFd> {
     let flags = 1 | i64::from(libc::O_CLOEXEC);
-    own(raw(
-        libc::SYS_open_tree,
-        [
-            Arg::N(libc::AT_FDCWD.into()),
-            Arg::Str(&c(path)?),
-            Arg::N(flags),
-        ],
-    )?)
+    own(raw(libc::SYS_open_tree, [Arg::N(libc::AT_FDCWD.into()), Arg::Str(&c(path)?), Arg::N(flags)])?)
 }
 
 /// Changes the root directory.
@@ -151,13 +103,7 @@ pub(crate) fn name_to_handle(path: &str) -> io::Result<Vec<u8>> {
     let at = Arg::N(libc::AT_FDCWD.into());
     raw(
         libc::SYS_name_to_handle_at,
-        [
-            at,
-            Arg::Str(&c(path)?),
-            Arg::Out(&mut handle),
-            Arg::Out(&mut mount),
-            Arg::N(0),
-        ],
+        [at, Arg::Str(&c(path)?), Arg::Out(&mut handle), Arg::Out(&mut mount), Arg::N(0)],
     )?;
     Ok(handle)
 }
@@ -168,28 +114,19 @@ pub(crate) fn open_by_handle(near: BorrowedFd<'_>, handle: &[u8]) -> io::Result<
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let near = Arg::N(near.as_raw_fd().into());
-    own(raw(
-        libc::SYS_open_by_handle_at,
-        [near, Arg::In(handle), Arg::N(libc::O_RDONLY.into())],
-    )?)
+    own(raw(libc::SYS_open_by_handle_at, [near, Arg::In(handle), Arg::N(libc::O_RDONLY.into())])?)
 }
 
 /// Makes a fanotify group that reports names, as an ordinary user may.
 pub(crate) fn fanotify() -> io::Result<OwnedFd> {
     const REPORT_DFID_NAME: i64 = 0x0c00;
-    own(raw(
-        libc::SYS_fanotify_init,
-        [Arg::N(REPORT_DFID_NAME), Arg::N(0)],
-    )?)
+    own(raw(libc::SYS_fanotify_init, [Arg::N(REPORT_DFID_NAME), Arg::N(0)])?)
 }
 
 /// Makes a fanotify group that decides over other processes' opens.
 pub(crate) fn fanotify_permission() -> io::Result<OwnedFd> {
     const CLASS_CONTENT: i64 = 4;
-    own(raw(
-        libc::SYS_fanotify_init,
-        [Arg::N(CLASS_CONTENT), Arg::N(0)],
-    )?)
+    own(raw(libc::SYS_fanotify_init, [Arg::N(CLASS_CONTENT), Arg::N(0)])?)
 }
 
 /// Sets the execution domain; the old one is returned.
@@ -211,13 +148,7 @@ pub(crate) fn i386_getpid() -> io::Result<i64> {
         std::arch::asm!("int 0x80", inlateout("rax") 20i64 => got,
             out("r8") _, out("r9") _, out("r10") _, out("r11") _, options(nostack));
     }
-    if got > 0 {
-        Ok(got)
-    } else {
-        Err(io::Error::from_raw_os_error(
-            i32::try_from(-got).unwrap_or(libc::EINVAL),
-        ))
-    }
+    if got > 0 { Ok(got) } else { Err(io::Error::from_raw_os_error(i32::try_from(-got).unwrap_or(libc::EINVAL))) }
 }
 
 /// Other machines have no such entry.
@@ -228,15 +159,7 @@ pub(crate) fn i386_getpid() -> io::Result<i64> {
 
 /// Pushes one byte into a terminal's input, with extra bits set in the request.
 pub(crate) fn tiocsti(fd: i32, byte: u8, high: i64) -> io::Result<()> {
-    raw(
-        libc::SYS_ioctl,
-        [
-            Arg::N(fd.into()),
-            Arg::N(libc::TIOCSTI as i64 | high),
-            Arg::In(&[byte]),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_ioctl, [Arg::N(fd.into()), Arg::N(libc::TIOCSTI as i64 | high), Arg::In(&[byte])]).map(drop)
 }
 
 /// Asks a terminal driver for its TIOCLINUX call.
@@ -244,15 +167,7 @@ pub(crate) fn tioclinux(fd: i32, high: i64) -> io::Result<()> {
     const TIOCLINUX: i64 = 0x541c;
     // Subcode 6 only reports the shift state.
     let mut sub = [6u8; 8];
-    raw(
-        libc::SYS_ioctl,
-        [
-            Arg::N(fd.into()),
-            Arg::N(TIOCLINUX | high),
-            Arg::Out(&mut sub),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_ioctl, [Arg::N(fd.into()), Arg::N(TIOCLINUX | high), Arg::Out(&mut sub)]).map(drop)
 }
 
 /// Changes a mode.
@@ -263,65 +178,32 @@ pub(crate) fn chmod(path: &str, mode: u32) -> io::Result<()> {
 /// Changes a mode through a descriptor.
 pub(crate) fn fchmod(path: &str, mode: u32) -> io::Result<()> {
     let file = std::fs::File::open(path)?;
-    raw(
-        libc::SYS_fchmod,
-        [Arg::N(file.as_raw_fd().into()), Arg::N(mode.into())],
-    )
-    .map(drop)
+    raw(libc::SYS_fchmod, [Arg::N(file.as_raw_fd().into()), Arg::N(mode.into())]).map(drop)
 }
 
 /// Changes a mode through fchmodat2(2), newer than many filters.
 pub(crate) fn fchmodat2(path: &str, mode: u32) -> io::Result<()> {
     const NR: libc::c_long = 452;
-    raw(
-        NR,
-        [
-            Arg::N(libc::AT_FDCWD.into()),
-            Arg::Str(&c(path)?),
-            Arg::N(mode.into()),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(NR, [Arg::N(libc::AT_FDCWD.into()), Arg::Str(&c(path)?), Arg::N(mode.into()), Arg::N(0)]).map(drop)
 }
 
 /// Makes a file of this mode with open(2).
 pub(crate) fn open_mode(path: &str, mode: u32) -> io::Result<OwnedFd> {
     let flags = Arg::N(i64::from(libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY));
-    own(raw(
-        libc::SYS_open,
-        [Arg::Str(&c(path)?), flags, Arg::N(mode.into())],
-    )?)
+    own(raw(libc::SYS_open, [Arg::Str(&c(path)?), flags, Arg::N(mode.into())])?)
 }
 
 /// Makes a file of this mode with openat2(2), whose mode stands behind a pointer.
 pub(crate) fn openat2_mode(path: &str, mode: u32) -> io::Result<OwnedFd> {
     let mut how = [0u8; 24];
-    how[..8]
-        .copy_from_slice(&((libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY) as u64).to_ne_bytes());
+    how[..8].copy_from_slice(&((libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY) as u64).to_ne_bytes());
     how[8..16].copy_from_slice(&u64::from(mode).to_ne_bytes());
-    own(raw(
-        libc::SYS_openat2,
-        [
-            Arg::N(libc::AT_FDCWD.into()),
-            Arg::Str(&c(path)?),
-            Arg::In(&how),
-            Arg::N(24),
-        ],
-    )?)
+    own(raw(libc::SYS_openat2, [Arg::N(libc::AT_FDCWD.into()), Arg::Str(&c(path)?), Arg::In(&how), Arg::N(24)])?)
 }
 
 /// Makes a node of this mode.
 pub(crate) fn mknod(path: &str, mode: u32, device: u64) -> io::Result<()> {
-    raw(
-        libc::SYS_mknod,
-        [
-            Arg::Str(&c(path)?),
-            Arg::N(mode.into()),
-            Arg::N(device as i64),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_mknod, [Arg::Str(&c(path)?), Arg::N(mode.into()), Arg::N(device as i64)]).map(drop)
 }
 
 /// Makes a directory of this mode.
@@ -332,50 +214,26 @@ pub(crate) fn mkdir(path: &str, mode: u32) -> io::Result<()> {
 /// Reads the kernel's log.
 pub(crate) fn syslog() -> io::Result<Vec<u8>> {
     let mut buf = vec![0u8; 4096];
-    let n = raw(
-        libc::SYS_syslog,
-        [Arg::N(3), Arg::Out(&mut buf), Arg::N(4096)],
-    )?;
+    let n = raw(libc::SYS_syslog, [Arg::N(3), Arg::Out(&mut buf), Arg::N(4096)])?;
     buf.truncate(usize::try_from(n).unwrap_or(0));
     Ok(buf)
 }
 
 /// Sets the host's name.
 pub(crate) fn sethostname(name: &str) -> io::Result<()> {
-    raw(
-        libc::SYS_sethostname,
-        [Arg::In(name.as_bytes()), Arg::N(name.len() as i64)],
-    )
-    .map(drop)
+    raw(libc::SYS_sethostname, [Arg::In(name.as_bytes()), Arg::N(name.len() as i64)]).map(drop)
 }
 
 /// Makes anonymous memory that is a file.
 pub(crate) fn memfd() -> io::Result<OwnedFd> {
-    own(raw(
-        libc::SYS_memfd_create,
-        [Arg::Str(c"probe"), Arg::N(0)],
-    )?)
+    own(raw(libc::SYS_memfd_create, [Arg::Str(c"probe"), Arg::N(0)])?)
 }
 
 /// Unlocks a terminal's other side and tells its number.
 pub(crate) fn unlock_terminal(master: &OwnedFd) -> io::Result<u32> {
     let fd = i64::from(master.as_raw_fd());
-    raw(
-        libc::SYS_ioctl,
-        [
-            Arg::N(fd),
-            Arg::N(libc::TIOCSPTLCK as i64),
-            Arg::In(&0i32.to_ne_bytes()),
-        ],
-    )?;
+    raw(libc::SYS_ioctl, [Arg::N(fd), Arg::N(libc::TIOCSPTLCK as i64), Arg::In(&0i32.to_ne_bytes())])?;
     let mut number = [0u8; 4];
-    raw(
-        libc::SYS_ioctl,
-        [
-            Arg::N(fd),
-            Arg::N(libc::TIOCGPTN as i64),
-            Arg::Out(&mut number),
-        ],
-    )?;
+    raw(libc::SYS_ioctl, [Arg::N(fd), Arg::N(libc::TIOCGPTN as i64), Arg::Out(&mut number)])?;
     Ok(u32::from_ne_bytes(number))
 }

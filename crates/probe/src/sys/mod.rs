@@ -45,11 +45,7 @@ fn raw<const K: usize>(nr: libc::c_long, args: [Arg<'_>; K]) -> io::Result<i64> 
     // SAFETY: every pointer among the words comes from a slice or string borrowed for the length of this call; the functions
     // of `sys`, the only callers, pass the kernel lengths within those slices and no call that touches other memory.
     let got = unsafe { libc::syscall(nr, a, b, c, d, e, f) };
-    if got == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(got)
-    }
+    if got == -1 { Err(io::Error::last_os_error()) } else { Ok(got) }
 }
 
 /// Takes ownership of a descriptor that the kernel just returned.

@@ -23,15 +23,5 @@ fn set(path: &str, flags: i64, on: u64, off: u64) -> io::Result<()> {
     attr[..8].copy_from_slice(&on.to_ne_bytes());
     attr[8..16].copy_from_slice(&off.to_ne_bytes());
     let at = Arg::N(libc::AT_FDCWD.into());
-    raw(
-        libc::SYS_mount_setattr,
-        [
-            at,
-            Arg::Str(&c(path)?),
-            Arg::N(flags),
-            Arg::In(&attr),
-            Arg::N(32),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_mount_setattr, [at, Arg::Str(&c(path)?), Arg::N(flags), Arg::In(&attr), Arg::N(32)]).map(drop)
 }

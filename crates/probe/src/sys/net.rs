@@ -8,51 +8,26 @@ use super::{Arg, own, raw};
 /// Makes a socket.
 pub(crate) fn socket(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
     let kind = kind | libc::SOCK_CLOEXEC;
-    own(raw(
-        libc::SYS_socket,
-        [
-            Arg::N(family.into()),
-            Arg::N(kind.into()),
-            Arg::N(protocol.into()),
-        ],
-    )?)
+    own(raw(libc::SYS_socket, [Arg::N(family.into()), Arg::N(kind.into()), Arg::N(protocol.into())])?)
 }
 
 /// Binds a socket to the bytes of an address.
 pub(crate) fn bind(fd: &OwnedFd, address: &[u8]) -> io::Result<()> {
     let len = Arg::N(address.len() as i64);
-    raw(
-        libc::SYS_bind,
-        [Arg::N(fd.as_raw_fd().into()), Arg::In(address), len],
-    )
-    .map(drop)
+    raw(libc::SYS_bind, [Arg::N(fd.as_raw_fd().into()), Arg::In(address), len]).map(drop)
 }
 
 /// Connects a socket to the bytes of an address.
 pub(crate) fn connect(fd: &OwnedFd, address: &[u8]) -> io::Result<()> {
     let len = Arg::N(address.len() as i64);
-    raw(
-        libc::SYS_connect,
-        [Arg::N(fd.as_raw_fd().into()), Arg::In(address), len],
-    )
-    .map(drop)
+    raw(libc::SYS_connect, [Arg::N(fd.as_raw_fd().into()), Arg::In(address), len]).map(drop)
 }
 
 /// Sends bytes on a connected or netlink socket.
 pub(crate) fn send(fd: &OwnedFd, text: &[u8]) -> io::Result<()> {
     let len = Arg::N(text.len() as i64);
-    raw(
-        libc::SYS_sendto,
-        [
-            Arg::N(fd.as_raw_fd().into()),
-            Arg::In(text),
-            len,
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_sendto, [Arg::N(fd.as_raw_fd().into()), Arg::In(text), len, Arg::N(0), Arg::N(0), Arg::N(0)])
+        .map(drop)
 }
 
 /// Receives what is there within two seconds.
@@ -60,27 +35,11 @@ pub(crate) fn receive(fd: &OwnedFd) -> io::Result<Vec<u8>> {
     let mut patience = [0u8; 16];
     patience[..8].copy_from_slice(&2i64.to_ne_bytes());
     let n = Arg::N(fd.as_raw_fd().into());
-    let option = [
-        n,
-        Arg::N(libc::SOL_SOCKET.into()),
-        Arg::N(libc::SO_RCVTIMEO.into()),
-        Arg::In(&patience),
-        Arg::N(16),
-    ];
+    let option = [n, Arg::N(libc::SOL_SOCKET.into()), Arg::N(libc::SO_RCVTIMEO.into()), Arg::In(&patience), Arg::N(16)];
     raw(libc::SYS_setsockopt, option)?;
     let mut buf = vec![0u8; 65536];
     let n = Arg::N(fd.as_raw_fd().into());
-    let got = raw(
-        libc::SYS_recvfrom,
-        [
-            n,
-            Arg::Out(&mut buf),
-            Arg::N(65536),
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-        ],
-    )?;
+    let got = raw(libc::SYS_recvfrom, [n, Arg::Out(&mut buf), Arg::N(65536), Arg::N(0), Arg::N(0), Arg::N(0)])?;
     buf.truncate(usize::try_from(got).unwrap_or(0));
     Ok(buf)
 }

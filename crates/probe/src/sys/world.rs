@@ -30,91 +30,37 @@ pub(crate) fn unshare(flags: i32) -> io::Result<()> {
 /// Becomes another user for good: groups, then gid, then uid.
 pub(crate) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     raw(libc::SYS_setgroups, [Arg::N(0), Arg::N(0)])?;
-    raw(
-        libc::SYS_setresgid,
-        [Arg::N(gid.into()), Arg::N(gid.into()), Arg::N(gid.into())],
-    )?;
-    raw(
-        libc::SYS_setresuid,
-        [Arg::N(uid.into()), Arg::N(uid.into()), Arg::N(uid.into())],
-    )
-    .map(drop)
+    raw(libc::SYS_setresgid, [Arg::N(gid.into()), Arg::N(gid.into()), Arg::N(gid.into())])?;
+    raw(libc::SYS_setresuid, [Arg::N(uid.into()), Arg::N(uid.into()), Arg::N(uid.into())]).map(drop)
 }
 
 /// Makes the process dumpable again after a change of user, so that it may write its own uid_map.
 pub(crate) fn set_dumpable() -> io::Result<()> {
-    raw(
-        libc::SYS_prctl,
-        [
-            Arg::N(libc::PR_SET_DUMPABLE.into()),
-            Arg::N(1),
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_prctl, [Arg::N(libc::PR_SET_DUMPABLE.into()), Arg::N(1), Arg::N(0), Arg::N(0), Arg::N(0)]).map(drop)
 }
 
 /// Asks the kernel to kill this process when its parent dies.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     let sig = i64::from(libc::SIGKILL);
-    raw(
-        libc::SYS_prctl,
-        [
-            Arg::N(libc::PR_SET_PDEATHSIG.into()),
-            Arg::N(sig),
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_prctl, [Arg::N(libc::PR_SET_PDEATHSIG.into()), Arg::N(sig), Arg::N(0), Arg::N(0), Arg::N(0)])
+        .map(drop)
 }
 
 /// Lets any process of the same user trace this one, as a kernel without Yama would.
 pub(crate) fn allow_tracers() -> io::Result<()> {
-    raw(
-        libc::SYS_prctl,
-        [
-            Arg::N(libc::PR_SET_PTRACER.into()),
-            Arg::N(-1),
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_prctl, [Arg::N(libc::PR_SET_PTRACER.into()), Arg::N(-1), Arg::N(0), Arg::N(0), Arg::N(0)]).map(drop)
 }
 
 /// Sets the name that `/proc/PID/comm` shows.
 pub(crate) fn set_name(name: &str) -> io::Result<()> {
     let name = super::c(name)?;
-    raw(
-        libc::SYS_prctl,
-        [
-            Arg::N(libc::PR_SET_NAME.into()),
-            Arg::Str(&name),
-            Arg::N(0),
-            Arg::N(0),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_prctl, [Arg::N(libc::PR_SET_NAME.into()), Arg::Str(&name), Arg::N(0), Arg::N(0), Arg::N(0)]).map(drop)
 }
 
 /// Makes standard input the controlling terminal of a new session.
 pub(crate) fn take_terminal() -> io::Result<()> {
     raw(libc::SYS_setsid, [])?;
-    raw(
-        libc::SYS_ioctl,
-        [
-            Arg::N(0),
-            Arg::N(i64::from(libc::TIOCSCTTY as u32)),
-            Arg::N(0),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_ioctl, [Arg::N(0), Arg::N(i64::from(libc::TIOCSCTTY as u32)), Arg::N(0)]).map(drop)
 }
 
 /// Brings the loopback interface up and gives it one more address.
@@ -128,25 +74,10 @@ pub(crate) fn loopback_up(address: [u8; 4]) -> io::Result<()> {
     up[..2].copy_from_slice(b"lo");
     let flags = libc::IFF_UP | libc::IFF_RUNNING;
     up[16..18].copy_from_slice(&(flags as i16).to_ne_bytes());
-    raw(
-        libc::SYS_ioctl,
-        [
-            Arg::N(fd),
-            Arg::N(libc::SIOCSIFFLAGS as i64),
-            Arg::Out(&mut up),
-        ],
-    )?;
+    raw(libc::SYS_ioctl, [Arg::N(fd), Arg::N(libc::SIOCSIFFLAGS as i64), Arg::Out(&mut up)])?;
     let mut alias = [0u8; 40];
     alias[..4].copy_from_slice(b"lo:1");
     alias[16..18].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
     alias[20..24].copy_from_slice(&address);
-    raw(
-        libc::SYS_ioctl,
-        [
-            Arg::N(fd),
-            Arg::N(libc::SIOCSIFADDR as i64),
-            Arg::Out(&mut alias),
-        ],
-    )
-    .map(drop)
+    raw(libc::SYS_ioctl, [Arg::N(fd), Arg::N(libc::SIOCSIFADDR as i64), Arg::Out(&mut alias)]).map(drop)
 }
