@@ -288,7 +288,7 @@ fn keeps_times(plan: &Plan) -> bool {
     // ext2/3/4, xfs, btrfs, tmpfs, f2fs, zfs, bcachefs, overlayfs: local ones whose times come from this kernel.
     const KNOWN: [i64; 8] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x794c_7630];
-    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&(s.f_type as i64)))
+    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&s.f_type))
 }
 
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.
