@@ -28,10 +28,7 @@ pub(crate) struct ManArgs {
 }
 
 /// Prints the completions of `command` to standard output.
-pub(crate) fn completions(
-    args: &CompletionsArgs,
-    mut command: Command,
-) -> anyhow::Result<ExitCode> {
+pub(crate) fn completions(args: &CompletionsArgs, mut command: Command) -> anyhow::Result<ExitCode> {
     let name = command.get_name().to_owned();
     // clap_complete panics when its writer fails; a full disk or a closed pipe must not end in a panic.
     let mut text = Vec::new();
@@ -49,9 +46,7 @@ pub(crate) fn man(args: &ManArgs, command: Command) -> anyhow::Result<ExitCode> 
         }
         Some(dir) => {
             let written = clap_mangen::generate_to(command, dir);
-            written.with_context(|| {
-                format!("cannot write the pages to {dir:?}\nhint: make the directory first")
-            })?;
+            written.with_context(|| format!("cannot write the pages to {dir:?}\nhint: make the directory first"))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -61,9 +56,7 @@ fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        other => other
-            .context("cannot write to standard output")
-            .map(|()| ExitCode::SUCCESS),
+        other => other.context("cannot write to standard output").map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -73,9 +66,7 @@ mod tests {
 
     fn command() -> Command {
         Command::new("mantlet").about("About").subcommand(
-            Command::new("policy")
-                .about("Policy")
-                .subcommand(Command::new("check").about("Check a policy file")),
+            Command::new("policy").about("Policy").subcommand(Command::new("check").about("Check a policy file")),
         )
     }
 
@@ -83,39 +74,19 @@ mod tests {
     fn every_subcommand_has_its_page() {
         let dir = std::env::temp_dir().join(format!("mantlet-man-{}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
-        man(
-            &ManArgs {
-                dir: Some(dir.clone()),
-            },
-            command(),
-        )
-        .unwrap();
-        let mut pages: Vec<_> = std::fs::read_dir(&dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        man(&ManArgs { dir: Some(dir.clone()) }, command()).unwrap();
+        let mut pages: Vec<_> =
+            std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         pages.sort();
-        assert_eq!(
-            pages,
-            ["mantlet-policy-check.1", "mantlet-policy.1", "mantlet.1"]
-        );
+        assert_eq!(pages, ["mantlet-policy-check.1", "mantlet-policy.1", "mantlet.1"]);
         let text = std::fs::read_to_string(dir.join("mantlet-policy-check.1")).unwrap();
-        assert!(
-            text.contains("Check a policy file") && text.contains("mantlet\\-policy\\-check"),
-            "{text}"
-        );
+        assert!(text.contains("Check a policy file") && text.contains("mantlet\\-policy\\-check"), "{text}");
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn a_missing_directory_is_an_error_with_a_hint() {
-        let error = man(
-            &ManArgs {
-                dir: Some("/nonexistent/man".into()),
-            },
-            command(),
-        )
-        .unwrap_err();
+        let error = man(&ManArgs { dir: Some("/nonexistent/man".into()) }, command()).unwrap_err();
         assert!(error.to_string().contains("hint:"), "{error}");
     }
 
@@ -125,10 +96,7 @@ mod tests {
         for shell in Shell::value_variants() {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut command(), "mantlet", &mut text);
-            assert!(
-                String::from_utf8(text).unwrap().contains("policy"),
-                "{shell}"
-            );
+            assert!(String::from_utf8(text).unwrap().contains("policy"), "{shell}");
         }
     }
 }

@@ -9,9 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use mantlet_ledger::{
-    Entry, Exec, FILE_NAME, Kind, Line, ReadError, Reader, escape, escape_json, ledger_dir, rfc3339,
-};
+use mantlet_ledger::{Entry, Exec, FILE_NAME, Kind, Line, ReadError, Reader, escape, escape_json, ledger_dir, rfc3339};
 
 /// Show what ran, newest last
 ///
@@ -47,11 +45,7 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<ExitCode> {
     let (entries, damaged) = select(reader, args)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     for entry in &entries {
-        let line = if args.json {
-            escape_json(&serde_json::to_string(entry)?)
-        } else {
-            render(entry)
-        };
+        let line = if args.json { escape_json(&serde_json::to_string(entry)?) } else { render(entry) };
         match writeln!(out, "{line}") {
             // `mantlet log | head`: the reader has seen enough.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
@@ -62,16 +56,9 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<ExitCode> {
     drop(out);
     for (number, why) in &damaged {
         let why = escape(why.as_bytes());
-        tell(&format!(
-            "line {number} of {} cannot be read: {why}",
-            escape(path.as_os_str().as_encoded_bytes())
-        ))?;
+        tell(&format!("line {number} of {} cannot be read: {why}", escape(path.as_os_str().as_encoded_bytes())))?;
     }
-    Ok(if damaged.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Says something to the person, beside the data on standard output.
@@ -81,9 +68,7 @@ fn tell(text: &str) -> anyhow::Result<()> {
 
 fn ledger_file() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let home = home.context(
-        "HOME is not set\nhint: the ledger lies below it, in .local/state/mantlet/ledger",
-    )?;
+    let home = home.context("HOME is not set\nhint: the ledger lies below it, in .local/state/mantlet/ledger")?;
     let state = std::env::var_os("XDG_STATE_HOME");
     Ok(ledger_dir(state.as_deref(), &PathBuf::from(home)).join(FILE_NAME))
 }
@@ -112,9 +97,7 @@ fn select(reader: Reader, args: &LogArgs) -> anyhow::Result<(VecDeque<Entry>, Da
 
 fn is_wanted(entry: &Entry, args: &LogArgs) -> bool {
     // Times are of one width and in UTC, so their texts compare as they do.
-    args.agent
-        .as_ref()
-        .is_none_or(|agent| *agent == entry.agent)
+    args.agent.as_ref().is_none_or(|agent| *agent == entry.agent)
         && args.since.as_ref().is_none_or(|since| entry.time >= *since)
 }
 
@@ -152,15 +135,10 @@ fn duration(exec: &Exec) -> String {
 fn since(text: &str) -> Result<String, String> {
     let help = || "use 90s, 10m, 2h, 3d, 2026-11-23 or 2026-11-23T09:15 (UTC)".to_owned();
     const MOMENT: &[u8] = b"0000-00-00T00:00:00.000Z";
-    if text.len() >= 4
-        && text.len() <= MOMENT.len()
-        && text.bytes().zip(MOMENT).all(|(b, m)| has_shape(b, *m))
-    {
+    if text.len() >= 4 && text.len() <= MOMENT.len() && text.bytes().zip(MOMENT).all(|(b, m)| has_shape(b, *m)) {
         return Ok(text.to_owned());
     }
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(help)?;
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(help)?;
     let number: u64 = number.parse().map_err(|_| help())?;
     let seconds = match unit {
         "s" => 1,
@@ -170,19 +148,11 @@ fn since(text: &str) -> Result<String, String> {
         _ => return Err(help()),
     };
     let back = Duration::from_secs(number.checked_mul(seconds).ok_or_else(help)?);
-    Ok(rfc3339(
-        SystemTime::now()
-            .checked_sub(back)
-            .unwrap_or(SystemTime::UNIX_EPOCH),
-    ))
+    Ok(rfc3339(SystemTime::now().checked_sub(back).unwrap_or(SystemTime::UNIX_EPOCH)))
 }
 
 fn has_shape(byte: u8, model: u8) -> bool {
-    if model == b'0' {
-        byte.is_ascii_digit()
-    } else {
-        byte == model
-    }
+    if model == b'0' { byte.is_ascii_digit() } else { byte == model }
 }
 
 #[cfg(test)]
@@ -225,16 +195,7 @@ mod tests {
         assert_eq!(since("2026").unwrap(), "2026");
         assert!(since("10m").unwrap() > since("1h").unwrap());
         assert_eq!(since("99999999d").unwrap(), "1970-01-01T00:00:00.000Z");
-        for bad in [
-            "",
-            "m",
-            "10",
-            "10x",
-            "-5m",
-            "2026-11-23 09:15",
-            "23.11.2026",
-            "ü",
-        ] {
+        for bad in ["", "m", "10", "10x", "-5m", "2026-11-23 09:15", "23.11.2026", "ü"] {
             assert!(since(bad).is_err(), "{bad}");
         }
     }

@@ -31,10 +31,7 @@ const SAFE: &[(&str, Value)] = &[
     ("core.repositoryformatversion", Value::Plain),
     ("core.filemode", Value::Plain),
     ("core.bare", Value::Plain),
-    (
-        "core.logallrefupdates",
-        Value::Word(&["true", "false", "always"]),
-    ),
+    ("core.logallrefupdates", Value::Word(&["true", "false", "always"])),
     ("core.ignorecase", Value::Plain),
     ("core.precomposeunicode", Value::Plain),
     ("core.symlinks", Value::Plain),
@@ -46,10 +43,7 @@ const SAFE: &[(&str, Value)] = &[
     ("core.sharedrepository", Value::Any),
     ("core.sparsecheckout", Value::Plain),
     ("core.sparsecheckoutcone", Value::Plain),
-    (
-        "core.untrackedcache",
-        Value::Word(&["true", "false", "keep"]),
-    ),
+    ("core.untrackedcache", Value::Word(&["true", "false", "keep"])),
     ("core.longpaths", Value::Plain),
     ("remote.*.url", Value::Url),
     ("remote.*.pushurl", Value::Url),
@@ -65,10 +59,7 @@ const SAFE: &[(&str, Value)] = &[
     ("branch.*.remote", Value::Url),
     ("branch.*.pushremote", Value::Url),
     ("branch.*.merge", Value::Any),
-    (
-        "branch.*.rebase",
-        Value::Word(&["true", "false", "merges", "interactive"]),
-    ),
+    ("branch.*.rebase", Value::Word(&["true", "false", "merges", "interactive"])),
     ("branch.*.description", Value::Any),
     ("branch.autosetupmerge", Value::Any),
     ("branch.autosetuprebase", Value::Any),
@@ -76,10 +67,7 @@ const SAFE: &[(&str, Value)] = &[
     ("user.email", Value::Any),
     ("user.useconfigonly", Value::Plain),
     ("init.defaultbranch", Value::Any),
-    (
-        "pull.rebase",
-        Value::Word(&["true", "false", "merges", "interactive"]),
-    ),
+    ("pull.rebase", Value::Word(&["true", "false", "merges", "interactive"])),
     ("pull.ff", Value::Word(&["true", "false", "only"])),
     ("push.default", Value::Any),
     ("push.autosetupremote", Value::Plain),
@@ -100,10 +88,7 @@ const SAFE: &[(&str, Value)] = &[
     ("submodule.*.url", Value::Url),
     ("submodule.*.active", Value::Plain),
     ("submodule.*.branch", Value::Any),
-    (
-        "submodule.*.update",
-        Value::Word(&["checkout", "rebase", "merge", "none"]),
-    ),
+    ("submodule.*.update", Value::Word(&["checkout", "rebase", "merge", "none"])),
     ("submodule.active", Value::Any),
     ("submodule.recurse", Value::Plain),
 ];
@@ -111,33 +96,18 @@ const SAFE: &[(&str, Value)] = &[
 /// What the best-known other keys do, for the message only: a key that stands in no table is a finding all the same.
 const RUNS: &[(&str, &str)] = &[
     ("core.fsmonitor", "a program that every git status runs"),
-    (
-        "core.hookspath",
-        "moves the hooks to a directory of the writer's choice",
-    ),
-    (
-        "core.sshcommand",
-        "a program that every fetch and push runs",
-    ),
+    ("core.hookspath", "moves the hooks to a directory of the writer's choice"),
+    ("core.sshcommand", "a program that every fetch and push runs"),
     ("core.gitproxy", "a program that fetch and push run"),
     ("core.pager", "a program that shows every output"),
     ("core.editor", "a program that every commit runs"),
     ("core.askpass", "a program that asks for passwords"),
-    (
-        "core.attributesfile",
-        "ties files to filters, which are programs",
-    ),
+    ("core.attributesfile", "ties files to filters, which are programs"),
     ("core.excludesfile", "hides files from git status"),
-    (
-        "core.worktree",
-        "moves the files that git writes to any directory",
-    ),
+    ("core.worktree", "moves the files that git writes to any directory"),
     ("core.alternaterefscommand", "a program that fetch runs"),
     ("sequence.editor", "a program that rebase runs"),
-    (
-        "credential.",
-        "a program that sees passwords, or a store for them",
-    ),
+    ("credential.", "a program that sees passwords, or a store for them"),
     ("filter.", "programs that checkout and add run"),
     ("diff.", "programs that diff and log run"),
     ("merge.", "programs that merge runs"),
@@ -149,15 +119,9 @@ const RUNS: &[(&str, &str)] = &[
     ("include.", "reads another file as configuration"),
     ("includeif.", "reads another file as configuration"),
     ("url.", "sends a remote's traffic elsewhere"),
-    (
-        "http.",
-        "sends traffic or credentials elsewhere, or trusts less",
-    ),
+    ("http.", "sends traffic or credentials elsewhere, or trusts less"),
     ("protocol.", "allows transports that are programs"),
-    (
-        "remote.",
-        "a program that fetch or push runs, or a helper that does",
-    ),
+    ("remote.", "a program that fetch or push runs, or a helper that does"),
     ("submodule.", "a command that submodule update runs"),
     ("uploadpack.", "a program that serving a fetch runs"),
     ("extensions.", "changes how the repository is read"),
@@ -174,21 +138,14 @@ const RUNS: &[(&str, &str)] = &[
 #[must_use]
 pub fn git_config_findings(bytes: &[u8]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut parser = Parser {
-        rest: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes),
-        line: 1,
-        section: None,
-    };
+    let mut parser = Parser { rest: bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), line: 1, section: None };
     loop {
         match parser.next() {
             Ok(None) => return findings,
             Ok(Some((key, value))) => findings.extend(judge(&key, value.as_deref())),
             Err(why) => {
                 // What follows an error could be read in any way; git itself stops here too.
-                findings.push(Finding {
-                    key: format!("line {}", parser.line),
-                    why: why.into(),
-                });
+                findings.push(Finding { key: format!("line {}", parser.line), why: why.into() });
                 return findings;
             }
         }
@@ -206,12 +163,7 @@ impl Key {
     fn shown(&self) -> String {
         let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
         match &self.subsection {
-            Some(subsection) => format!(
-                "{}.{}.{}",
-                part(&self.section),
-                part(subsection),
-                part(&self.name)
-            ),
+            Some(subsection) => format!("{}.{}.{}", part(&self.section), part(subsection), part(&self.name)),
             None => format!("{}.{}", part(&self.section), part(&self.name)),
         }
     }
@@ -221,41 +173,20 @@ impl Key {
         let (section, second, third) = (parts.next(), parts.next(), parts.next());
         match (second, third) {
             (Some(b"*"), name) => {
-                self.subsection.is_some()
-                    && section == Some(&self.section)
-                    && name == Some(&self.name)
+                self.subsection.is_some() && section == Some(&self.section) && name == Some(&self.name)
             }
-            (name, _) => {
-                self.subsection.is_none()
-                    && section == Some(&self.section)
-                    && name == Some(&self.name)
-            }
+            (name, _) => self.subsection.is_none() && section == Some(&self.section) && name == Some(&self.name),
         }
     }
 }
 
 fn judge(key: &Key, value: Option<&[u8]>) -> Option<Finding> {
     let shown = key.shown();
-    let finding = |why: Cow<'static, str>| {
-        Some(Finding {
-            key: shown.clone(),
-            why,
-        })
-    };
+    let finding = |why: Cow<'static, str>| Some(Finding { key: shown.clone(), why });
     let Some((_, wanted)) = SAFE.iter().find(|(pattern, _)| key.is(pattern)) else {
-        let plain = format!(
-            "{}.{}",
-            String::from_utf8_lossy(&key.section),
-            String::from_utf8_lossy(&key.name)
-        );
-        let known = RUNS
-            .iter()
-            .find(|(name, _)| *name == plain || (name.ends_with('.') && plain.starts_with(name)));
-        return finding(
-            known
-                .map_or("not a key that is known to be harmless", |(_, why)| why)
-                .into(),
-        );
+        let plain = format!("{}.{}", String::from_utf8_lossy(&key.section), String::from_utf8_lossy(&key.name));
+        let known = RUNS.iter().find(|(name, _)| *name == plain || (name.ends_with('.') && plain.starts_with(name)));
+        return finding(known.map_or("not a key that is known to be harmless", |(_, why)| why).into());
     };
     // A key without `=` is true.
     let value = value.unwrap_or(b"true");
@@ -263,13 +194,7 @@ fn judge(key: &Key, value: Option<&[u8]>) -> Option<Finding> {
         Value::Any => None,
         Value::Plain if is_plain(value) => None,
         Value::Plain => finding("neither a boolean nor a number".into()),
-        Value::Word(words)
-            if words
-                .iter()
-                .any(|word| word.as_bytes().eq_ignore_ascii_case(value)) =>
-        {
-            None
-        }
+        Value::Word(words) if words.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(value)) => None,
         Value::Word(words) => finding(format!("none of: {}", words.join(", ")).into()),
         Value::Url => bad_url(value).and_then(|why| finding(why.into())),
     }
@@ -289,10 +214,7 @@ fn bad_url(url: &[u8]) -> Option<&'static str> {
     if url.starts_with(b"-") {
         return Some("reads as an option of the program that git starts (CVE-2017-1000117)");
     }
-    let scheme = url
-        .iter()
-        .position(|b| !(b.is_ascii_alphanumeric() || b"+.-".contains(b)))
-        .unwrap_or(url.len());
+    let scheme = url.iter().position(|b| !(b.is_ascii_alphanumeric() || b"+.-".contains(b))).unwrap_or(url.len());
     let (scheme, rest) = url.split_at(scheme);
     if rest.starts_with(b"::") {
         return Some("`name::` starts a transport helper, and `ext::` any command");
@@ -303,10 +225,7 @@ fn bad_url(url: &[u8]) -> Option<&'static str> {
             return Some("its scheme starts a transport helper");
         }
         let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-        let host = rest[..end]
-            .rsplit(|b| *b == b'@')
-            .next()
-            .unwrap_or_default();
+        let host = rest[..end].rsplit(|b| *b == b'@').next().unwrap_or_default();
         if host.starts_with(b"-") || rest.starts_with(b"-") {
             return Some("its host reads as an option of ssh (CVE-2017-1000117)");
         }
@@ -375,16 +294,10 @@ impl Parser<'_> {
                     let mut parts = section.splitn(2, |b| *b == b'.');
                     let name = parts.next().unwrap_or_default().to_vec();
                     let subsection = parts.next().map(<[u8]>::to_vec);
-                    return if name.is_empty() {
-                        Err("a section without a name")
-                    } else {
-                        Ok((name, subsection))
-                    };
+                    return if name.is_empty() { Err("a section without a name") } else { Ok((name, subsection)) };
                 }
                 Some(b' ' | b'\t') => return Ok((section, Some(self.subsection()?))),
-                Some(b) if b.is_ascii_alphanumeric() || b == b'-' || b == b'.' => {
-                    section.push(b.to_ascii_lowercase())
-                }
+                Some(b) if b.is_ascii_alphanumeric() || b == b'-' || b == b'.' => section.push(b.to_ascii_lowercase()),
                 _ => return Err("a section header that does not end"),
             }
         }
@@ -417,10 +330,7 @@ impl Parser<'_> {
 
     fn entry(&mut self) -> Result<Entry, &'static str> {
         let mut name = Vec::new();
-        while let Some(b) = self
-            .peek()
-            .filter(|b| b.is_ascii_alphanumeric() || *b == b'-')
-        {
+        while let Some(b) = self.peek().filter(|b| b.is_ascii_alphanumeric() || *b == b'-') {
             name.push(b.to_ascii_lowercase());
             self.take();
         }
@@ -438,14 +348,7 @@ impl Parser<'_> {
         let Some((section, subsection)) = self.section.clone() else {
             return Err("a key before the first section");
         };
-        Ok((
-            Key {
-                section,
-                subsection,
-                name,
-            },
-            value,
-        ))
+        Ok((Key { section, subsection, name }, value))
     }
 
     fn value(&mut self) -> Result<Vec<u8>, &'static str> {
@@ -453,11 +356,7 @@ impl Parser<'_> {
         loop {
             let Some(byte) = self.take() else {
                 value.truncate(end);
-                return if is_quoted {
-                    Err("a quote that does not end")
-                } else {
-                    Ok(value)
-                };
+                return if is_quoted { Err("a quote that does not end") } else { Ok(value) };
             };
             match byte {
                 0 => return Err("a NUL"),
@@ -513,10 +412,7 @@ mod tests {
     use super::*;
 
     fn keys(text: &str) -> Vec<String> {
-        git_config_findings(text.as_bytes())
-            .into_iter()
-            .map(|finding| finding.key)
-            .collect()
+        git_config_findings(text.as_bytes()).into_iter().map(|finding| finding.key).collect()
     }
 
     #[test]
@@ -545,10 +441,7 @@ mod tests {
             ("[filter \"x\"]\nclean = x", "filter.x.clean"),
             ("[alias]\nst = !x", "alias.st"),
             ("[include]\npath = x", "include.path"),
-            (
-                "[includeIf \"gitdir:/\"]\npath = x",
-                "includeif.gitdir:/.path",
-            ),
+            ("[includeIf \"gitdir:/\"]\npath = x", "includeif.gitdir:/.path"),
             ("[diff]\nexternal = x", "diff.external"),
             ("[remote \"o\"]\nuploadpack = x", "remote.o.uploadpack"),
             ("[remote \"o\"]\nvcs = x", "remote.o.vcs"),
@@ -556,25 +449,13 @@ mod tests {
             ("[remote \"o\"]\nurl = \"ext\"::x", "remote.o.url"),
             ("[remote \"o\"]\nurl = e\\\nxt::x", "remote.o.url"),
             ("[remote \"o\"]\nurl = -x", "remote.o.url"),
-            (
-                "[remote \"o\"]\nurl = ssh://-oProxyCommand=x/y",
-                "remote.o.url",
-            ),
-            (
-                "[remote \"o\"]\nurl = ssh://u@-oProxyCommand=x/y",
-                "remote.o.url",
-            ),
+            ("[remote \"o\"]\nurl = ssh://-oProxyCommand=x/y", "remote.o.url"),
+            ("[remote \"o\"]\nurl = ssh://u@-oProxyCommand=x/y", "remote.o.url"),
             ("[remote \"o\"]\nurl = foo://x", "remote.o.url"),
             ("[branch \"m\"]\nremote = ext::x", "branch.m.remote"),
             ("[submodule \"m\"]\nupdate = !x", "submodule.m.update"),
-            (
-                "[extensions]\nworktreeConfig = true",
-                "extensions.worktreeconfig",
-            ),
-            (
-                "[extensions]\nrefStorage = reftable:///x",
-                "extensions.refstorage",
-            ),
+            ("[extensions]\nworktreeConfig = true", "extensions.worktreeconfig"),
+            ("[extensions]\nrefStorage = reftable:///x", "extensions.refstorage"),
             ("[core]\nbare = maybe", "core.bare"),
             ("[core \"x\"]\nbare = true", "core.x.bare"),
             ("[remote]\nurl = x", "remote.url"),
@@ -617,10 +498,7 @@ mod tests {
 
     #[test]
     fn a_git_file_says_where_it_points() {
-        assert_eq!(
-            gitfile_target(b"gitdir: ../.git/worktrees/w\n"),
-            Some(&b"../.git/worktrees/w"[..])
-        );
+        assert_eq!(gitfile_target(b"gitdir: ../.git/worktrees/w\n"), Some(&b"../.git/worktrees/w"[..]));
         assert_eq!(gitfile_target(b"gitdir: "), None);
         assert_eq!(gitfile_target(b"gitdir: a\nb\n"), None);
         assert_eq!(gitfile_target(b"ref: x"), None);

@@ -28,39 +28,11 @@ pub struct StateDir {
 
 /// The state directories that no workspace may contain and no jail shows unless a policy names a part of one.
 pub const STATE_DIRS: &[StateDir] = &[
-    StateDir {
-        client: "openclaw",
-        path: ".openclaw",
-        env: Some("OPENCLAW_STATE_DIR"),
-    },
-    StateDir {
-        client: "claude",
-        path: ".claude",
-        env: Some("CLAUDE_CONFIG_DIR"),
-    },
-    StateDir {
-        client: "codex",
-        path: ".codex",
-        env: Some("CODEX_HOME"),
-    },
-    StateDir {
-        client: "gemini",
-        path: ".gemini",
-        env: None,
-    },
-    StateDir {
-        client: "copilot",
-        path: ".copilot",
-        env: None,
-    },
-    StateDir {
-        client: "cursor",
-        path: ".cursor",
-        env: None,
-    },
-    StateDir {
-        client: "opencode",
-        path: ".config/opencode",
-        env: None,
-    },
+    StateDir { client: "openclaw", path: ".openclaw", env: Some("OPENCLAW_STATE_DIR") },
+    StateDir { client: "claude", path: ".claude", env: Some("CLAUDE_CONFIG_DIR") },
+    StateDir { client: "codex", path: ".codex", env: Some("CODEX_HOME") },
+    StateDir { client: "gemini", path: ".gemini", env: None },
+    StateDir { client: "copilot", path: ".copilot", env: None },
+    StateDir { client: "cursor", path: ".cursor", env: None },
+    StateDir { client: "opencode", path: ".config/opencode", env: None },
 ];

@@ -41,12 +41,20 @@ pub fn interesting(name: &[u8]) -> bool {
         return false;
     };
     if HEADS[usize::from(*first)] & (1 << clamp(name.len())) != 0 {
-        return name == b".git"
-            || PROTECTED
-                .iter()
-                .any(|row| row.scope != Scope::GitDir && head(row) == name);
+        return name.eq_ignore_ascii_case(b".git")
+            || PROTECTED.iter().any(|row| row.scope != Scope::GitDir && is_same(row, head(row), name));
     }
     ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Compares a name with that of a row. Names with a dot in front, and those of git, are the same in any case: on a
+/// file system that ignores case `.GIT/hooks` is a hook (CVE-2014-9390, CVE-2025-59944), and nobody needs one elsewhere.
+/// Other names are exact: `docs/agents.md` is a document.
+fn is_same(row: &Protected, wanted: &[u8], name: &[u8]) -> bool {
+    match row.path.starts_with('.') || row.scope == Scope::GitDir {
+        true => wanted.eq_ignore_ascii_case(name),
+        false => wanted == name,
+    }
 }
 
 fn head(row: &Protected) -> &'static [u8] {
@@ -65,11 +73,9 @@ pub fn classify(names: &[&[u8]]) -> Option<&'static Protected> {
             continue;
         }
         let below = &names[depth..];
-        let found = match below[0] == b".git" {
+        let found = match below[0].eq_ignore_ascii_case(b".git") {
             true => classify_git(&below[1..]),
-            false => rows(below, |scope| {
-                scope == Scope::AnyDepth || (scope == Scope::Top && depth == 0)
-            }),
+            false => rows(below, |scope| scope == Scope::AnyDepth || (scope == Scope::Top && depth == 0)),
         };
         match found {
             Some(row) if row.action == Action::Protect => return found,
@@ -86,32 +92,23 @@ pub fn classify_git(names: &[&[u8]]) -> Option<&'static Protected> {
     if let Some(row) = rows(names, |scope| scope == Scope::GitDir) {
         return Some(row);
     }
-    if names.first() != Some(&&b"modules"[..]) {
+    if !names.first().is_some_and(|name| name.eq_ignore_ascii_case(b"modules")) {
         return None;
     }
     // The name of a submodule may have slashes in it, so that its git directory stands at any depth of `modules`.
     // What git names after branches and objects is not searched: a branch may be called `config`.
     let inner = &names[1..];
-    let end = inner
-        .iter()
-        .position(|name| [&b"objects"[..], b"refs", b"logs"].contains(name))
-        .unwrap_or(inner.len());
+    let end = inner.iter().position(|name| [&b"objects"[..], b"refs", b"logs"].contains(name)).unwrap_or(inner.len());
     (1..end).find_map(|depth| rows(&inner[depth..], |scope| scope == Scope::GitDir))
 }
 
 fn rows(names: &[&[u8]], is_in: impl Fn(Scope) -> bool) -> Option<&'static Protected> {
-    let of = |action| {
-        PROTECTED
-            .iter()
-            .find(|row| row.action == action && is_in(row.scope) && matches(row.path, names))
-    };
+    let of = |action| PROTECTED.iter().find(|row| row.action == action && is_in(row.scope) && matches(row, names));
     of(Action::Protect).or_else(|| of(Action::List))
 }
 
-fn matches(pattern: &str, names: &[&[u8]]) -> bool {
-    let (pattern, is_tree) = pattern
-        .strip_suffix('/')
-        .map_or((pattern, false), |pattern| (pattern, true));
+fn matches(row: &Protected, names: &[&[u8]]) -> bool {
+    let (pattern, is_tree) = row.path.strip_suffix('/').map_or((row.path, false), |pattern| (pattern, true));
     let mut parts = 0;
     for part in pattern.split('/') {
         let Some(name) = names.get(parts) else {
@@ -120,7 +117,7 @@ fn matches(pattern: &str, names: &[&[u8]]) -> bool {
         let is_match = match part.strip_prefix('*') {
             Some("") => true,
             Some(ending) => name.ends_with(ending.as_bytes()) && name.len() > ending.len(),
-            None => *name == part.as_bytes(),
+            None => is_same(row, part.as_bytes(), name),
         };
         if !is_match {
             return false;
@@ -152,25 +149,14 @@ mod tests {
                 Some(directory) => format!("{directory}/deep/file"),
                 None => sample.clone(),
             };
-            let prefix = if row.scope == Scope::GitDir {
-                ".git/"
-            } else {
-                ""
-            };
+            let prefix = if row.scope == Scope::GitDir { ".git/" } else { "" };
             for path in [sample.trim_end_matches('/'), &inside] {
                 let found = find(&format!("{prefix}{path}"));
                 assert_eq!(found, Some(row), "{path}");
                 let deep = find(&format!("a/b/{prefix}{path}"));
-                assert_eq!(
-                    deep.is_some(),
-                    row.scope != Scope::Top,
-                    "a/b/{prefix}{path}"
-                );
+                assert_eq!(deep.is_some(), row.scope != Scope::Top, "a/b/{prefix}{path}");
             }
-            let twins = PROTECTED
-                .iter()
-                .filter(|other| other.path == row.path && other.scope == row.scope)
-                .count();
+            let twins = PROTECTED.iter().filter(|other| other.path == row.path && other.scope == row.scope).count();
             assert_eq!(twins, 1, "row {index}: {}", row.path);
             assert!(!row.runs.is_empty() && !row.reason.is_empty());
             assert!(!row.path.starts_with('/') && !row.path.contains("//"));
@@ -180,21 +166,11 @@ mod tests {
     #[test]
     fn no_path_is_claimed_by_two_rows_of_one_action() {
         for row in PROTECTED {
-            for other in PROTECTED.iter().filter(|other| {
-                *other != row && other.scope == row.scope && other.action == row.action
-            }) {
-                let names: Vec<&[u8]> = row
-                    .path
-                    .trim_end_matches('/')
-                    .split('/')
-                    .map(str::as_bytes)
-                    .collect();
-                assert!(
-                    !matches(other.path, &names),
-                    "{} and {}",
-                    row.path,
-                    other.path
-                );
+            for other in
+                PROTECTED.iter().filter(|other| *other != row && other.scope == row.scope && other.action == row.action)
+            {
+                let names: Vec<&[u8]> = row.path.trim_end_matches('/').split('/').map(str::as_bytes).collect();
+                assert!(!matches(other, &names), "{} and {}", row.path, other.path);
             }
         }
     }
@@ -205,19 +181,9 @@ mod tests {
             let name = row.path.split('/').next().unwrap().replace('*', "x");
             assert!(interesting(name.as_bytes()), "{name}");
         }
-        for name in [
-            "",
-            "a",
-            "main.rs",
-            ".gitx",
-            "config",
-            "hooks",
-            "README.md",
-            "src",
-            "pth",
-            ".gitattributes",
-            "x.py",
-        ] {
+        for name in
+            ["", "a", "main.rs", ".gitx", "config", "hooks", "README.md", "src", "pth", ".gitattributes", "x.py"]
+        {
             assert!(!interesting(name.as_bytes()), "{name}");
         }
         assert!(interesting(b".git"));
@@ -234,12 +200,11 @@ mod tests {
             ".git/modules/a/modules/b/config",
             ".git/worktrees/w/commondir",
             "node_modules/x/.git/hooks/pre-commit",
+            ".GIT/Hooks/pre-commit",
+            ".git/MODULES/sub/CONFIG",
+            ".cUrSoR/mcp.json",
         ] {
-            assert_eq!(
-                row(path).map(|(_, action)| action),
-                Some(Action::Protect),
-                "{path}"
-            );
+            assert_eq!(row(path).map(|(_, action)| action), Some(Action::Protect), "{path}");
         }
         for path in [
             ".git",
@@ -255,43 +220,25 @@ mod tests {
         ] {
             assert_eq!(row(path), None, "{path}");
         }
-        assert_eq!(
-            classify_git(&[b"hooks", b"update"]).map(|row| row.path),
-            Some("hooks/")
-        );
+        assert_eq!(classify_git(&[b"hooks", b"update"]).map(|row| row.path), Some("hooks/"));
     }
 
     #[test]
     fn what_protects_comes_before_what_lists() {
-        assert_eq!(
-            row("node_modules/x/index.js"),
-            Some(("node_modules/", Action::List))
-        );
-        assert_eq!(
-            row("node_modules/x/.vscode/settings.json"),
-            Some((".vscode/settings.json", Action::Protect))
-        );
+        assert_eq!(row("node_modules/x/index.js"), Some(("node_modules/", Action::List)));
+        assert_eq!(row("node_modules/x/.vscode/settings.json"), Some((".vscode/settings.json", Action::Protect)));
         assert_eq!(row(".venv/lib/x.pth"), Some((".venv/", Action::List)));
         assert_eq!(row("sub/SECURITY.md"), None);
-        assert_eq!(
-            row("SECURITY.md").map(|(_, action)| action),
-            Some(Action::Protect)
-        );
-        assert_eq!(
-            row(".github/workflows/x/ci.yml"),
-            Some((".github/workflows/", Action::List))
-        );
+        assert_eq!(row("docs/agents.md"), None);
+        assert_eq!(row("SECURITY.md").map(|(_, action)| action), Some(Action::Protect));
+        assert_eq!(row(".github/workflows/x/ci.yml"), Some((".github/workflows/", Action::List)));
         assert_eq!(row(".claude/plans/x.md"), None);
     }
 
     #[test]
     fn an_agents_memory_is_its_own() {
         for name in MEMORY {
-            assert_eq!(
-                row(&format!("{}/x", name.trim_end_matches('/'))),
-                None,
-                "{name}"
-            );
+            assert_eq!(row(&format!("{}/x", name.trim_end_matches('/'))), None, "{name}");
             assert_eq!(row(name.trim_end_matches('/')), None, "{name}");
         }
     }

@@ -26,17 +26,9 @@ impl Cursor<'_> {
         let before = before.strip_suffix(b"+").unwrap_or(before);
         let is_spaced = before.last() == Some(&b' ');
         let before = before.strip_suffix(b" ").unwrap_or(before);
-        let before = before
-            .strip_suffix(b"\"")
-            .or_else(|| before.strip_suffix(b"'"))
-            .unwrap_or(before);
+        let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"'")).unwrap_or(before);
         let before = before.strip_suffix(b"\\").unwrap_or(before);
-        let length = before
-            .iter()
-            .rev()
-            .take(NAME_MAX)
-            .take_while(|&&b| named::is_name(b))
-            .count();
+        let length = before.iter().rev().take(NAME_MAX).take_while(|&&b| named::is_name(b)).count();
         let name = before.get(before.len() - length..)?;
         let promise = named::promise(name)?;
         let is_colon = self.text.get(self.at) == Some(&b':');
@@ -46,13 +38,7 @@ impl Cursor<'_> {
         }
         // In a shell `NAME= word` is an empty value; in a header, in JSON and in an ini file the value follows.
         if is_colon || is_spaced {
-            from += self
-                .text
-                .get(from..)?
-                .iter()
-                .take(16)
-                .take_while(|&&b| b == b' ')
-                .count();
+            from += self.text.get(from..)?.iter().take(16).take_while(|&&b| b == b' ').count();
         }
         self.promised(promise, from)
     }
@@ -63,18 +49,12 @@ impl Cursor<'_> {
             return None;
         }
         let rest = self.rest();
-        let option = rest
-            .iter()
-            .take(NAME_MAX)
-            .take_while(|&&b| named::is_name(b))
-            .count();
+        let option = rest.iter().take(NAME_MAX).take_while(|&&b| named::is_name(b)).count();
         let word = rest.get(..option)?;
         if let Some(found) = self.short(word) {
             return Some(found);
         }
-        let name = word
-            .strip_prefix(b"--")
-            .or_else(|| word.strip_prefix(b"-"))?;
+        let name = word.strip_prefix(b"--").or_else(|| word.strip_prefix(b"-"))?;
         let promise = named::promise(name).filter(|_| !named::is_switch(name))?;
         let from = self.next_word(self.at + option)?;
         self.promised(promise, from)
@@ -91,17 +71,11 @@ impl Cursor<'_> {
                 return None;
             }
             let span = match short.place {
-                Place::Attached => {
-                    word::value(self.text, self.at + short.option.len(), self.quote)?
-                }
+                Place::Attached => word::value(self.text, self.at + short.option.len(), self.quote)?,
                 Place::Next => word::value(self.text, next()?, self.quote)?,
                 Place::AfterColon => {
                     let span = word::value(self.text, next()?, self.quote)?;
-                    let colon = self
-                        .text
-                        .get(span.clone())?
-                        .iter()
-                        .position(|&b| b == b':')?;
+                    let colon = self.text.get(span.clone())?.iter().position(|&b| b == b':')?;
                     span.start + colon + 1..span.end
                 }
             };
@@ -113,13 +87,8 @@ impl Cursor<'_> {
     fn is_argument_of(&self, program: &str) -> bool {
         const REACH: usize = 512;
         let before = self.before();
-        let before = before
-            .get(before.len().saturating_sub(REACH)..)
-            .unwrap_or_default();
-        let command = before
-            .rsplit(|b| matches!(b, b';' | b'|' | b'\n'))
-            .next()
-            .unwrap_or_default();
+        let before = before.get(before.len().saturating_sub(REACH)..).unwrap_or_default();
+        let command = before.rsplit(|b| matches!(b, b';' | b'|' | b'\n')).next().unwrap_or_default();
         find(command, program.as_bytes()).is_some()
     }
 
@@ -127,17 +96,11 @@ impl Cursor<'_> {
     pub(crate) fn set_command(&self) -> Option<Finding> {
         const FLAGS: usize = 4;
         let rest = self.rest();
-        let command = [&b"setenv "[..], b"set "]
-            .into_iter()
-            .find(|c| rest.starts_with(c))?;
+        let command = [&b"setenv "[..], b"set "].into_iter().find(|c| rest.starts_with(c))?;
         let mut at = self.at + command.len();
         for _ in 0..=FLAGS {
             let word = self.text.get(at..)?;
-            let length = word
-                .iter()
-                .take(256)
-                .take_while(|&&b| !word::ends_word(b))
-                .count();
+            let length = word.iter().take(256).take_while(|&&b| !word::ends_word(b)).count();
             let word = word.get(..length)?;
             if !word.starts_with(b"-") {
                 let promise = named::promise(word)?;
@@ -150,13 +113,7 @@ impl Cursor<'_> {
 
     /// The start of the next word, when this one ends at `end` and the next is no option.
     fn next_word(&self, end: usize) -> Option<usize> {
-        let gap = self
-            .text
-            .get(end..)?
-            .iter()
-            .take(16)
-            .take_while(|b| b.is_ascii_whitespace())
-            .count();
+        let gap = self.text.get(end..)?.iter().take(16).take_while(|b| b.is_ascii_whitespace()).count();
         let next = end + gap;
         (gap > 0 && self.text.get(next) != Some(&b'-')).then_some(next)
     }
@@ -172,26 +129,17 @@ impl Cursor<'_> {
                 let rest = self.text.get(from..)?;
                 let is_end = |&b: &u8| b == b'\n' || Some(b) == self.quote;
                 let length = rest.iter().position(is_end).unwrap_or(rest.len());
-                if length == 0 {
-                    None
-                } else {
-                    self.found("cookie", from..from + length)
-                }
+                if length == 0 { None } else { self.found("cookie", from..from + length) }
             }
             Promise::Secret | Promise::Key => {
                 let span = word::value(self.text, from, self.quote)?;
                 let value = self.text.get(span.clone())?;
-                let is_plain = matches!(
-                    value,
-                    b"true" | b"false" | b"null" | b"None" | b"none" | b"yes" | b"no"
-                );
-                let is_path =
-                    value.starts_with(b"/") || value.starts_with(b"~") || value.starts_with(b"./");
+                let is_plain = matches!(value, b"true" | b"false" | b"null" | b"None" | b"none" | b"yes" | b"no");
+                let is_path = value.starts_with(b"/") || value.starts_with(b"~") || value.starts_with(b"./");
                 if is_plain || (promise == Promise::Key && (is_path || value.len() < 8)) {
                     return None;
                 }
-                self.specific(&span)
-                    .or_else(|| self.found("named-secret", span))
+                self.specific(&span).or_else(|| self.found("named-secret", span))
             }
         }
     }
@@ -201,13 +149,8 @@ impl Cursor<'_> {
 fn scheme_length(value: &[u8]) -> usize {
     let quote = usize::from(matches!(value.first(), Some(b'"' | b'\'')));
     let rest = value.get(quote..).unwrap_or_default();
-    let letters = rest
-        .iter()
-        .take(16)
-        .take_while(|b| b.is_ascii_alphanumeric() || **b == b'-')
-        .count();
-    let is_scheme = letters > 0
-        && rest.get(letters) == Some(&b' ')
-        && rest.get(letters + 1).is_some_and(|b| *b != b'-');
+    let letters = rest.iter().take(16).take_while(|b| b.is_ascii_alphanumeric() || **b == b'-').count();
+    let is_scheme =
+        letters > 0 && rest.get(letters) == Some(&b' ') && rest.get(letters + 1).is_some_and(|b| *b != b'-');
     if is_scheme { quote + letters + 1 } else { 0 }
 }

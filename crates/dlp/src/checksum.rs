@@ -25,11 +25,7 @@ pub(crate) fn github(body: &[u8]) -> Checksum {
         return Checksum::Absent;
     }
     let (random, sum) = body.split_at(RANDOM);
-    if sum == base62(crc32(random)) {
-        Checksum::Valid
-    } else {
-        Checksum::Invalid
-    }
+    if sum == base62(crc32(random)) { Checksum::Valid } else { Checksum::Invalid }
 }
 
 fn base62(mut value: u32) -> [u8; SUM] {
@@ -65,17 +61,8 @@ mod tests {
 
     #[test]
     fn a_revoked_token_published_as_an_example_is_valid() {
-        assert_eq!(
-            github(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17"),
-            Checksum::Valid
-        );
-        assert_eq!(
-            github(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq18"),
-            Checksum::Invalid
-        );
-        assert_eq!(
-            github(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq1"),
-            Checksum::Absent
-        );
+        assert_eq!(github(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17"), Checksum::Valid);
+        assert_eq!(github(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq18"), Checksum::Invalid);
+        assert_eq!(github(b"zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq1"), Checksum::Absent);
     }
 }

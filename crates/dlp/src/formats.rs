@@ -76,12 +76,7 @@ impl Alphabet {
 }
 
 const fn prefixed(prefixes: &'static [&'static str], alphabet: Alphabet, length: Length) -> Shape {
-    Shape::Prefixed {
-        prefixes,
-        alphabet,
-        length,
-        has_checksum: false,
-    }
+    Shape::Prefixed { prefixes, alphabet, length, has_checksum: false }
 }
 
 /// The table. The first row that matches wins, so a longer prefix stands before a shorter one.
@@ -129,17 +124,7 @@ pub const FORMATS: &[Format] = &[
     Format {
         id: "slack-token",
         shape: prefixed(
-            &[
-                "xoxb-",
-                "xoxp-",
-                "xoxa-",
-                "xoxr-",
-                "xoxs-",
-                "xoxe-",
-                "xoxe.xoxp-",
-                "xoxe.xoxb-",
-                "xapp-",
-            ],
+            &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xoxe.xoxp-", "xoxe.xoxb-", "xapp-"],
             Alphabet::Base64Url,
             Length::AtLeast(16),
         ),
@@ -147,11 +132,7 @@ pub const FORMATS: &[Format] = &[
     },
     Format {
         id: "slack-webhook",
-        shape: prefixed(
-            &["hooks.slack.com/services/"],
-            Alphabet::Path,
-            Length::AtLeast(20),
-        ),
+        shape: prefixed(&["hooks.slack.com/services/"], Alphabet::Path, Length::AtLeast(20)),
         reference: "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks",
     },
     Format {
@@ -167,11 +148,7 @@ pub const FORMATS: &[Format] = &[
     },
     Format {
         id: "openai-key",
-        shape: prefixed(
-            &["sk-proj-", "sk-svcacct-", "sk-admin-"],
-            Alphabet::Base64Url,
-            Length::AtLeast(20),
-        ),
+        shape: prefixed(&["sk-proj-", "sk-svcacct-", "sk-admin-"], Alphabet::Base64Url, Length::AtLeast(20)),
         reference: "https://platform.openai.com/docs/api-reference/authentication",
     },
     Format {
@@ -196,14 +173,6 @@ pub const FORMATS: &[Format] = &[
         shape: Shape::Telegram,
         reference: "https://core.telegram.org/bots/features#botfather",
     },
-    Format {
-        id: "jwt",
-        shape: Shape::Jwt,
-        reference: "https://www.rfc-editor.org/rfc/rfc7519",
-    },
-    Format {
-        id: "private-key",
-        shape: Shape::PrivateKey,
-        reference: "https://www.rfc-editor.org/rfc/rfc7468",
-    },
+    Format { id: "jwt", shape: Shape::Jwt, reference: "https://www.rfc-editor.org/rfc/rfc7519" },
+    Format { id: "private-key", shape: Shape::PrivateKey, reference: "https://www.rfc-editor.org/rfc/rfc7468" },
 ];

@@ -40,14 +40,10 @@ const ENDINGS: &[&str] = &[
 ];
 
 /// Whole last components, where the bare ending would catch words: `compass`, `oauth`'s settings, PWD itself.
-const COMPONENTS: &[&str] = &[
-    "pass", "passin", "passout", "auth", "pat", "apitoken", "bearer",
-];
+const COMPONENTS: &[&str] = &["pass", "passin", "passout", "auth", "pat", "apitoken", "bearer"];
 
 /// Beginnings of switches that only talk about a secret: `--no-password`, `--ask-password`.
-const SWITCHES: &[&str] = &[
-    "no", "ask", "with", "without", "show", "prompt", "use", "allow", "require",
-];
+const SWITCHES: &[&str] = &["no", "ask", "with", "without", "show", "prompt", "use", "allow", "require"];
 
 /// The longest name looked at; a longer one counts by its last 64 bytes.
 pub(crate) const NAME_MAX: usize = 64;
@@ -61,10 +57,7 @@ pub(crate) fn promise(name: &[u8]) -> Option<Promise> {
     let mut flat = [0u8; NAME_MAX];
     let mut len = 0;
     let tail = name.get(name.len().saturating_sub(NAME_MAX)..)?;
-    for (place, byte) in flat
-        .iter_mut()
-        .zip(tail.iter().filter(|b| b.is_ascii_alphanumeric()))
-    {
+    for (place, byte) in flat.iter_mut().zip(tail.iter().filter(|b| b.is_ascii_alphanumeric())) {
         *place = byte.to_ascii_lowercase();
         len += 1;
     }
@@ -76,9 +69,7 @@ pub(crate) fn promise(name: &[u8]) -> Option<Promise> {
         return Some(Promise::Cookie);
     }
     let last = name.rsplit(|b| matches!(b, b'_' | b'-' | b'.')).next()?;
-    let is_component = COMPONENTS
-        .iter()
-        .any(|c| last.eq_ignore_ascii_case(c.as_bytes()));
+    let is_component = COMPONENTS.iter().any(|c| last.eq_ignore_ascii_case(c.as_bytes()));
     // PWD and OLDPWD are directories; MYSQL_PWD is not.
     let is_pwd = last.eq_ignore_ascii_case(b"pwd") && last.len() < name.len();
     if is_component || is_pwd || ENDINGS.iter().any(|e| flat.ends_with(e.as_bytes())) {
@@ -91,10 +82,7 @@ pub(crate) fn promise(name: &[u8]) -> Option<Promise> {
 /// Whether an option that names a secret takes none: `--no-password`.
 pub(crate) fn is_switch(name: &[u8]) -> bool {
     let first = name.split(|&b| b == b'-').next().unwrap_or_default();
-    first.len() < name.len()
-        && SWITCHES
-            .iter()
-            .any(|s| first.eq_ignore_ascii_case(s.as_bytes()))
+    first.len() < name.len() && SWITCHES.iter().any(|s| first.eq_ignore_ascii_case(s.as_bytes()))
 }
 
 /// Short options that carry a secret, by program: `sshpass -p x`, `mysql -px`, `curl -u user:x`.
@@ -116,61 +104,17 @@ pub(crate) enum Place {
 }
 
 pub(crate) const SHORT: &[Short] = &[
-    Short {
-        program: "curl",
-        option: "-u",
-        place: Place::AfterColon,
-    },
-    Short {
-        program: "curl",
-        option: "--user",
-        place: Place::AfterColon,
-    },
-    Short {
-        program: "curl",
-        option: "--proxy-user",
-        place: Place::AfterColon,
-    },
-    Short {
-        program: "http",
-        option: "-a",
-        place: Place::AfterColon,
-    },
-    Short {
-        program: "sshpass",
-        option: "-p",
-        place: Place::Next,
-    },
-    Short {
-        program: "docker login",
-        option: "-p",
-        place: Place::Next,
-    },
-    Short {
-        program: "redis-cli",
-        option: "-a",
-        place: Place::Next,
-    },
-    Short {
-        program: "mysql",
-        option: "-p",
-        place: Place::Attached,
-    },
-    Short {
-        program: "mysqldump",
-        option: "-p",
-        place: Place::Attached,
-    },
-    Short {
-        program: "mysqladmin",
-        option: "-p",
-        place: Place::Attached,
-    },
-    Short {
-        program: "mariadb",
-        option: "-p",
-        place: Place::Attached,
-    },
+    Short { program: "curl", option: "-u", place: Place::AfterColon },
+    Short { program: "curl", option: "--user", place: Place::AfterColon },
+    Short { program: "curl", option: "--proxy-user", place: Place::AfterColon },
+    Short { program: "http", option: "-a", place: Place::AfterColon },
+    Short { program: "sshpass", option: "-p", place: Place::Next },
+    Short { program: "docker login", option: "-p", place: Place::Next },
+    Short { program: "redis-cli", option: "-a", place: Place::Next },
+    Short { program: "mysql", option: "-p", place: Place::Attached },
+    Short { program: "mysqldump", option: "-p", place: Place::Attached },
+    Short { program: "mysqladmin", option: "-p", place: Place::Attached },
+    Short { program: "mariadb", option: "-p", place: Place::Attached },
 ];
 
 #[cfg(test)]
@@ -197,10 +141,7 @@ mod tests {
             assert_eq!(promise(name.as_bytes()), Some(Promise::Secret), "{name}");
         }
         assert_eq!(promise(b"STRIPE_KEY"), Some(Promise::Key));
-        assert_eq!(
-            promise(b"Proxy-Authorization"),
-            Some(Promise::Authorization)
-        );
+        assert_eq!(promise(b"Proxy-Authorization"), Some(Promise::Authorization));
     }
 
     #[test]

@@ -14,17 +14,10 @@ pub(crate) fn scan(text: &[u8]) -> Vec<Finding> {
     let mut quotes = Quotes::default();
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
-        let cursor = Cursor {
-            text,
-            at,
-            quote: quotes.open,
-        };
+        let cursor = Cursor { text, at, quote: quotes.open };
         if let Some(finding) = cursor.check(byte) {
             // What lies between here and the secret (a quote, a scheme) still opens and closes quotes.
-            text.get(at..finding.span.start)
-                .unwrap_or_default()
-                .iter()
-                .for_each(|&b| quotes.feed(b));
+            text.get(at..finding.span.start).unwrap_or_default().iter().for_each(|&b| quotes.feed(b));
             quotes.is_escaped = false;
             at = finding.span.end.max(at + 1);
             found.push(finding);
@@ -68,20 +61,12 @@ impl Cursor<'_> {
     fn check(&self, byte: u8) -> Option<Finding> {
         match byte {
             b'=' => self.assignment(),
-            b':' => self
-                .url()
-                .or_else(|| self.telegram())
-                .or_else(|| self.assignment()),
+            b':' => self.url().or_else(|| self.telegram()).or_else(|| self.assignment()),
             b'-' => self.private_key().or_else(|| self.option()),
             // First letters of the formats' prefixes, of `Bearer` and of `set NAME value`; a test holds this list
             // against the table.
-            b'g' | b'n' | b's' | b'r' | b'w' | b'x' | b'h' | b'A' | b'e' | b'B' | b'b'
-                if self.is_word_start() =>
-            {
-                self.prefixed()
-                    .or_else(|| self.jwt())
-                    .or_else(|| self.bearer())
-                    .or_else(|| self.set_command())
+            b'g' | b'n' | b's' | b'r' | b'w' | b'x' | b'h' | b'A' | b'e' | b'B' | b'b' if self.is_word_start() => {
+                self.prefixed().or_else(|| self.jwt()).or_else(|| self.bearer()).or_else(|| self.set_command())
             }
             _ => None,
         }
@@ -110,29 +95,17 @@ impl Cursor<'_> {
 
     /// Whether a new shell word starts here.
     pub(crate) fn is_argument_start(&self) -> bool {
-        self.before()
-            .last()
-            .is_none_or(|&b| word::ends_word(b) || matches!(b, b'"' | b'\''))
+        self.before().last().is_none_or(|&b| word::ends_word(b) || matches!(b, b'"' | b'\''))
     }
 
     pub(crate) fn found(&self, kind: &'static str, span: Range<usize>) -> Option<Finding> {
-        Some(Finding {
-            kind,
-            span,
-            checksum: Checksum::Absent,
-        })
+        Some(Finding { kind, span, checksum: Checksum::Absent })
     }
 
     fn prefixed(&self) -> Option<Finding> {
         let rest = self.rest();
         FORMATS.iter().find_map(|format| {
-            let Shape::Prefixed {
-                prefixes,
-                alphabet,
-                length,
-                has_checksum,
-            } = format.shape
-            else {
+            let Shape::Prefixed { prefixes, alphabet, length, has_checksum } = format.shape else {
                 return None;
             };
             let body = prefixes.iter().find_map(|prefix| {
@@ -143,25 +116,11 @@ impl Cursor<'_> {
         })
     }
 
-    fn token(
-        &self,
-        format: &'static Format,
-        prefix: usize,
-        run: usize,
-        has_checksum: bool,
-    ) -> Finding {
+    fn token(&self, format: &'static Format, prefix: usize, run: usize, has_checksum: bool) -> Finding {
         let start = self.at + prefix;
         let body = self.text.get(start..start + run).unwrap_or_default();
-        let checksum = if has_checksum {
-            checksum::github(body)
-        } else {
-            Checksum::Absent
-        };
-        Finding {
-            kind: format.id,
-            span: self.at..start + run,
-            checksum,
-        }
+        let checksum = if has_checksum { checksum::github(body) } else { Checksum::Absent };
+        Finding { kind: format.id, span: self.at..start + run, checksum }
     }
 
     /// `eyJ....eyJ....signature`
@@ -201,19 +160,9 @@ impl Cursor<'_> {
     /// `123456789:AAF...`: the number is the bot's public id.
     fn telegram(&self) -> Option<Finding> {
         const TOKEN: usize = 35;
-        let digits = self
-            .before()
-            .iter()
-            .rev()
-            .take(17)
-            .take_while(|b| b.is_ascii_digit())
-            .count();
+        let digits = self.before().iter().rev().take(17).take_while(|b| b.is_ascii_digit()).count();
         let body = self.text.get(self.at + 1..)?;
-        let run = body
-            .iter()
-            .take(TOKEN + 1)
-            .take_while(|&&b| Alphabet::Base64Url.has(b))
-            .count();
+        let run = body.iter().take(TOKEN + 1).take_while(|&&b| Alphabet::Base64Url.has(b)).count();
         if !(5..=16).contains(&digits) || run != TOKEN {
             return None;
         }
@@ -223,10 +172,8 @@ impl Cursor<'_> {
     /// `scheme://user:password@host`, and a long userinfo without a colon, which is a token.
     fn url(&self) -> Option<Finding> {
         let rest = self.rest().strip_prefix(b"://")?;
-        let ends = |b: &u8| {
-            b.is_ascii_whitespace()
-                || matches!(b, b'/' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'?' | b'#')
-        };
+        let ends =
+            |b: &u8| b.is_ascii_whitespace() || matches!(b, b'/' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'?' | b'#');
         let authority = rest.get(..rest.iter().position(ends).unwrap_or(rest.len()))?;
         let at_sign = authority.iter().rposition(|&b| b == b'@')?;
         let user = authority.get(..at_sign)?;
@@ -242,15 +189,8 @@ impl Cursor<'_> {
 
     /// The format's own finding, when it is the whole value: a better word for the same bytes.
     pub(crate) fn specific(&self, span: &Range<usize>) -> Option<Finding> {
-        let there = Cursor {
-            text: self.text,
-            at: span.start,
-            quote: self.quote,
-        };
-        there
-            .prefixed()
-            .or_else(|| there.jwt())
-            .filter(|finding| finding.span == *span)
+        let there = Cursor { text: self.text, at: span.start, quote: self.quote };
+        there.prefixed().or_else(|| there.jwt()).filter(|finding| finding.span == *span)
     }
 }
 
@@ -262,11 +202,7 @@ fn run_length(text: &[u8], alphabet: Alphabet) -> usize {
 fn body_length(body: &[u8], alphabet: Alphabet, length: Length) -> Option<usize> {
     match length {
         Length::Exactly(n) => {
-            let run = body
-                .iter()
-                .take(n + 1)
-                .take_while(|&&b| alphabet.has(b))
-                .count();
+            let run = body.iter().take(n + 1).take_while(|&&b| alphabet.has(b)).count();
             // A lower-case letter after upper-case ones continues a word, too.
             let is_cut = body.get(n).is_some_and(u8::is_ascii_alphanumeric);
             (run == n && !is_cut).then_some(n)
@@ -274,17 +210,21 @@ fn body_length(body: &[u8], alphabet: Alphabet, length: Length) -> Option<usize>
         Length::AtLeast(n) => {
             let run = run_length(body, alphabet);
             // The full stop of a sentence is no part of a token.
-            let dots = body
-                .get(..run)?
-                .iter()
-                .rev()
-                .take_while(|&&b| b == b'.')
-                .count();
+            let dots = body.get(..run)?.iter().rev().take_while(|&&b| b == b'.').count();
             (run - dots >= n).then_some(run - dots)
         }
     }
 }
 
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
+    let first = needle.first()?;
+    let mut at = 0;
+    loop {
+        let rest = haystack.get(at..)?;
+        at += rest.iter().position(|b| b == first)?;
+        if haystack.get(at..)?.starts_with(needle) {
+            return Some(at);
+        }
+        at += 1;
+    }
 }

@@ -13,24 +13,16 @@ fn sample(id: &str) -> String {
         "npm-token" => format!("npm_{body}"),
         "stripe-key" => format!("sk_live_{}", &long[..24]),
         "slack-token" => format!("xoxb-123456789012-123456789012-{}", &long[..24]),
-        "slack-webhook" => format!(
-            "hooks.slack.com/services/T00000000/B00000000/{}",
-            &long[..24]
-        ),
+        "slack-webhook" => format!("hooks.slack.com/services/T00000000/B00000000/{}", &long[..24]),
         "aws-access-key" => format!("AKIA{}", "IOSFODNN7EXAMPLE"),
         "anthropic-key" => format!("sk-ant-api03-{}-AA", &long[..93]),
         "openai-key" => format!("sk-proj-{}", &long[..74]),
         "sk-key" => format!("sk-{}", &long[..48]),
         "google-api-key" => format!("AIza{}", &body[..35]),
-        "age-secret-key" => format!(
-            "AGE-SECRET-KEY-1{}",
-            "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L".repeat(2).split_at(58).0
-        ),
+        "age-secret-key" => format!("AGE-SECRET-KEY-1{}", "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L".repeat(2).split_at(58).0),
         "telegram-bot-token" => format!("123456789:{}", &body[..35]),
         "jwt" => format!("eyJ{body}.eyJ{body}.{body}"),
-        "private-key" => format!(
-            "-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----"
-        ),
+        "private-key" => format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----"),
         other => panic!("no sample for {other}"),
     }
 }
@@ -49,16 +41,9 @@ fn every_format_is_found_wherever_it_stands() {
             format!("über {token} ünd"),
         ] {
             let found = findings(text.as_bytes());
-            assert!(
-                found.iter().any(|f| f.kind == format.id),
-                "{} in {text}: {found:?}",
-                format.id
-            );
+            assert!(found.iter().any(|f| f.kind == format.id), "{} in {text}: {found:?}", format.id);
             let masked = mask(&text);
-            assert!(
-                !masked.contains("cVY5ncnsDkxk") && !masked.contains("FODNN7"),
-                "{masked}"
-            );
+            assert!(!masked.contains("cVY5ncnsDkxk") && !masked.contains("FODNN7"), "{masked}");
         }
     }
 }
@@ -89,98 +74,32 @@ fn the_checksum_tells_a_token_from_an_example() {
 }
 
 const NAMED: &[(&str, &str)] = &[
-    (
-        "DB_PASSWORD=hunter2 ./run",
-        "DB_PASSWORD=[masked:named-secret] ./run",
-    ),
-    (
-        "export API_TOKEN='a b'; x",
-        "export API_TOKEN='[masked:named-secret]'; x",
-    ),
+    ("DB_PASSWORD=hunter2 ./run", "DB_PASSWORD=[masked:named-secret] ./run"),
+    ("export API_TOKEN='a b'; x", "export API_TOKEN='[masked:named-secret]'; x"),
     ("TOKEN=\"a\\\"b\" x", "TOKEN=\"[masked:named-secret]\" x"),
     ("TOKEN=a\"b c\"'d' x", "TOKEN=[masked:named-secret] x"),
-    (
-        "x --password hunter2 -v",
-        "x --password [masked:named-secret] -v",
-    ),
-    (
-        "x --password=hunter2 -v",
-        "x --password=[masked:named-secret] -v",
-    ),
+    ("x --password hunter2 -v", "x --password [masked:named-secret] -v"),
+    ("x --password=hunter2 -v", "x --password=[masked:named-secret] -v"),
     ("x -token hunter2", "x -token [masked:named-secret]"),
-    (
-        "x --password 'a b' y",
-        "x --password '[masked:named-secret]' y",
-    ),
-    (
-        "curl -H 'Authorization: Bearer abcdef' u",
-        "curl -H 'Authorization: Bearer [masked:authorization]' u",
-    ),
-    (
-        "curl -H \"Authorization: Basic dTpw\" u",
-        "curl -H \"Authorization: Basic [masked:authorization]\" u",
-    ),
-    (
-        "curl -H 'authorization: abcdef' u",
-        "curl -H 'authorization: [masked:authorization]' u",
-    ),
-    (
-        "curl -H 'X-Api-Key: abcdef' u",
-        "curl -H 'X-Api-Key: [masked:named-secret]' u",
-    ),
-    (
-        "curl -H 'Cookie: a=b; c=d' u",
-        "curl -H 'Cookie: [masked:cookie]' u",
-    ),
-    (
-        "say Bearer abcdefghijklmnop",
-        "say Bearer [masked:authorization]",
-    ),
-    (
-        "curl -d '{\"password\": \"a b\", \"n\": 1}'",
-        "curl -d '{\"password\": \"[masked:named-secret]\", \"n\": 1}'",
-    ),
-    (
-        "curl -d \"{\\\"secret\\\":\\\"ab\\\"}\"",
-        "curl -d \"{\\\"secret\\\":\\\"[masked:named-secret]\\\"}\"",
-    ),
-    (
-        "curl 'https://x/?access_token=abc&b=1'",
-        "curl 'https://x/?access_token=[masked:named-secret]&b=1'",
-    ),
-    (
-        "curl -u me:pw https://x",
-        "curl -u me:[masked:named-secret] https://x",
-    ),
-    (
-        "psql postgres://u:p%40w@h/db",
-        "psql postgres://u:[masked:url-password]@h/db",
-    ),
-    (
-        "sshpass -p pw ssh h",
-        "sshpass -p [masked:named-secret] ssh h",
-    ),
-    (
-        "mysql -uroot -ppw db",
-        "mysql -uroot -p[masked:named-secret] db",
-    ),
-    (
-        "set -gx MY_SECRET abc; x",
-        "set -gx MY_SECRET [masked:named-secret]; x",
-    ),
-    (
-        "aws configure set aws_secret_access_key abc",
-        "aws configure set aws_secret_access_key [masked:named-secret]",
-    ),
-    (
-        "OPENAI_KEY=abcdefgh1 x",
-        "OPENAI_KEY=[masked:named-secret] x",
-    ),
+    ("x --password 'a b' y", "x --password '[masked:named-secret]' y"),
+    ("curl -H 'Authorization: Bearer abcdef' u", "curl -H 'Authorization: Bearer [masked:authorization]' u"),
+    ("curl -H \"Authorization: Basic dTpw\" u", "curl -H \"Authorization: Basic [masked:authorization]\" u"),
+    ("curl -H 'authorization: abcdef' u", "curl -H 'authorization: [masked:authorization]' u"),
+    ("curl -H 'X-Api-Key: abcdef' u", "curl -H 'X-Api-Key: [masked:named-secret]' u"),
+    ("curl -H 'Cookie: a=b; c=d' u", "curl -H 'Cookie: [masked:cookie]' u"),
+    ("say Bearer abcdefghijklmnop", "say Bearer [masked:authorization]"),
+    ("curl -d '{\"password\": \"a b\", \"n\": 1}'", "curl -d '{\"password\": \"[masked:named-secret]\", \"n\": 1}'"),
+    ("curl -d \"{\\\"secret\\\":\\\"ab\\\"}\"", "curl -d \"{\\\"secret\\\":\\\"[masked:named-secret]\\\"}\""),
+    ("curl 'https://x/?access_token=abc&b=1'", "curl 'https://x/?access_token=[masked:named-secret]&b=1'"),
+    ("curl -u me:pw https://x", "curl -u me:[masked:named-secret] https://x"),
+    ("psql postgres://u:p%40w@h/db", "psql postgres://u:[masked:url-password]@h/db"),
+    ("sshpass -p pw ssh h", "sshpass -p [masked:named-secret] ssh h"),
+    ("mysql -uroot -ppw db", "mysql -uroot -p[masked:named-secret] db"),
+    ("set -gx MY_SECRET abc; x", "set -gx MY_SECRET [masked:named-secret]; x"),
+    ("aws configure set aws_secret_access_key abc", "aws configure set aws_secret_access_key [masked:named-secret]"),
+    ("OPENAI_KEY=abcdefgh1 x", "OPENAI_KEY=[masked:named-secret] x"),
     ("TOKEN=${TOKEN:-abc} x", "TOKEN=[masked:named-secret] x"),
-    (
-        "echo don't; PASSWORD='abc def'",
-        "echo don't; PASSWORD='[masked:named-secret]'",
-    ),
+    ("echo don't; PASSWORD='abc def'", "echo don't; PASSWORD='[masked:named-secret]'"),
     ("PASSWORD=pässword x", "PASSWORD=[masked:named-secret] x"),
 ];
 
@@ -220,21 +139,14 @@ fn ordinary_commands_are_not_changed() {
         "sed -n 's/-----BEGIN CERTIFICATE-----//p' f",
         "",
     ] {
-        assert!(
-            matches!(mask(text), Cow::Borrowed(_)),
-            "{text} became {}",
-            mask(text)
-        );
+        assert!(matches!(mask(text), Cow::Borrowed(_)), "{text} became {}", mask(text));
     }
 }
 
 #[test]
 fn an_unclosed_key_block_is_masked_to_the_end() {
     let masked = mask("echo '-----BEGIN PRIVATE KEY-----\nMIIE");
-    assert_eq!(
-        masked,
-        "echo '-----BEGIN PRIVATE KEY-----[masked:private-key]"
-    );
+    assert_eq!(masked, "echo '-----BEGIN PRIVATE KEY-----[masked:private-key]");
 }
 
 #[test]
@@ -244,9 +156,7 @@ fn the_scan_looks_at_every_first_letter_of_the_table() {
             for prefix in prefixes {
                 let text = format!("{prefix}{}", "A".repeat(58));
                 let exact = [16, 35, 36, 58].map(|n| format!("{prefix}{}", "A".repeat(n)));
-                let is_found = std::iter::once(&text)
-                    .chain(&exact)
-                    .any(|t| !findings(t.as_bytes()).is_empty());
+                let is_found = std::iter::once(&text).chain(&exact).any(|t| !findings(t.as_bytes()).is_empty());
                 assert!(is_found, "{prefix} is in the table and never found");
             }
         }
@@ -280,11 +190,7 @@ fn hostile_text_stays_linear() {
         let start = std::time::Instant::now();
         std::hint::black_box(findings(text.as_bytes()));
         // Unoptimised builds on a busy machine: a quadratic scan of this takes minutes.
-        assert!(
-            start.elapsed().as_secs() < 10,
-            "{unit:?} took {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed().as_secs() < 10, "{unit:?} took {:?}", start.elapsed());
     }
 }
 
@@ -295,18 +201,13 @@ fn random_bytes_never_panic_and_spans_are_ordered() {
     for _ in 0..20_000 {
         let text: Vec<u8> = (0..40)
             .map(|_| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 alphabet[(state >> 33) as usize % alphabet.len()]
             })
             .collect();
         let mut last = 0;
         for finding in findings(&text) {
-            assert!(
-                finding.span.start >= last && finding.span.end <= text.len(),
-                "{text:?}"
-            );
+            assert!(finding.span.start >= last && finding.span.end <= text.len(), "{text:?}");
             last = finding.span.end;
         }
         let lossy = String::from_utf8_lossy(&text);

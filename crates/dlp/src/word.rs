@@ -65,8 +65,7 @@ fn is_single_quoted_word(text: &[u8], from: usize) -> bool {
 
 /// Whether a word cannot go on at `at`.
 fn is_word_end(text: &[u8], at: usize) -> bool {
-    text.get(at)
-        .is_none_or(|&b| ends_word(b) || is_punctuation(b))
+    text.get(at).is_none_or(|&b| ends_word(b) || is_punctuation(b))
 }
 
 /// A shell word outside quotes, with the quoted pieces that are glued to it: `a"b c"'d'`.
@@ -86,19 +85,12 @@ fn shell_word(text: &[u8], from: usize) -> Range<usize> {
 /// A word inside an enclosing quote.
 fn bare(text: &[u8], from: usize, quote: u8) -> Range<usize> {
     let rest = text.get(from..).unwrap_or_default();
-    let length = rest
-        .iter()
-        .position(|&b| b == quote || ends_word(b))
-        .unwrap_or(rest.len());
+    let length = rest.iter().position(|&b| b == quote || ends_word(b)).unwrap_or(rest.len());
     from..from + length
 }
 
 pub(crate) fn ends_word(byte: u8) -> bool {
-    byte.is_ascii_whitespace()
-        || matches!(
-            byte,
-            b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'`' | 0
-        )
+    byte.is_ascii_whitespace() || matches!(byte, b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'`' | 0)
 }
 
 fn is_punctuation(byte: u8) -> bool {

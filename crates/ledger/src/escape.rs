@@ -82,10 +82,7 @@ pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
     }
     let head = floor(text, max / 4 * 3);
     let tail = ceil(text, text.len() - max / 4);
-    let (start, end) = (
-        text.get(..head).unwrap_or(""),
-        text.get(tail..).unwrap_or(""),
-    );
+    let (start, end) = (text.get(..head).unwrap_or(""), text.get(tail..).unwrap_or(""));
     Cow::Owned(format!("{start}[... {} bytes ...]{end}", tail - head))
 }
 
@@ -109,18 +106,12 @@ mod tests {
 
     #[test]
     fn plain_text_stays() {
-        assert_eq!(
-            escape("git commit -m 'für \\n 日本'".as_bytes()),
-            "git commit -m 'für \\n 日本'"
-        );
+        assert_eq!(escape("git commit -m 'für \\n 日本'".as_bytes()), "git commit -m 'für \\n 日本'");
     }
 
     #[test]
     fn what_a_terminal_obeys_is_spelled_out() {
-        assert_eq!(
-            escape(b"a\x1b[2J\x07\x7f\r\n\t"),
-            "a\\x1b[2J\\x07\\x7f\\r\\n\\t"
-        );
+        assert_eq!(escape(b"a\x1b[2J\x07\x7f\r\n\t"), "a\\x1b[2J\\x07\\x7f\\r\\n\\t");
         assert_eq!(escape("\u{9b}2J".as_bytes()), "\\u{9b}2J");
         assert_eq!(escape(b"a\xff\xc3("), "a\\xff\\xc3(");
     }
@@ -142,10 +133,7 @@ mod tests {
             '\u{3164}',
             '\u{e000}',
         ] {
-            assert_eq!(
-                escape(format!("a{hidden}b").as_bytes()),
-                format!("a\\u{{{:x}}}b", hidden as u32)
-            );
+            assert_eq!(escape(format!("a{hidden}b").as_bytes()), format!("a\\u{{{:x}}}b", hidden as u32));
         }
     }
 
@@ -159,10 +147,7 @@ mod tests {
     fn escaped_json_means_the_same_and_is_harmless() {
         let value = serde_json::json!({"a": "\u{202e}\u{9b}\x1b\u{e0041}ü\\"});
         let text = escape_json(&value.to_string());
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
-            value
-        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
         assert!(!text.chars().any(is_hidden), "{text}");
     }
 
@@ -170,10 +155,7 @@ mod tests {
     fn long_text_keeps_both_ends() {
         let text = format!("begin{}end", "ü".repeat(5000));
         let short = shorten(&text, 100);
-        assert!(
-            short.starts_with("begin") && short.ends_with("end") && short.len() < 140,
-            "{short}"
-        );
+        assert!(short.starts_with("begin") && short.ends_with("end") && short.len() < 140, "{short}");
         assert_eq!(shorten("x", 100), "x");
     }
 }

@@ -65,29 +65,16 @@ impl Reader {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
         let flags = i32::from_ne_bytes(flags.to_ne_bytes());
         match File::options().read(true).custom_flags(flags).open(path) {
-            Ok(file) => Ok(Reader {
-                file: BufReader::new(file),
-                path: path.into(),
-                number: 0,
-            }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(ReadError::Missing { path: path.into() })
-            }
-            Err(source) => Err(ReadError::Read {
-                path: path.into(),
-                source,
-            }),
+            Ok(file) => Ok(Reader { file: BufReader::new(file), path: path.into(), number: 0 }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ReadError::Missing { path: path.into() }),
+            Err(source) => Err(ReadError::Read { path: path.into(), source }),
         }
     }
 
     fn read_line(&mut self) -> std::io::Result<Option<Line>> {
         loop {
             let mut text = Vec::new();
-            let read = self
-                .file
-                .by_ref()
-                .take(LINE_MAX)
-                .read_until(b'\n', &mut text)?;
+            let read = self.file.by_ref().take(LINE_MAX).read_until(b'\n', &mut text)?;
             if read == 0 {
                 return Ok(None);
             }
@@ -95,10 +82,7 @@ impl Reader {
             let number = self.number;
             if read as u64 == LINE_MAX && !text.ends_with(b"\n") {
                 self.file.skip_until(b'\n')?;
-                return Ok(Some(Line::Unreadable {
-                    number,
-                    why: format!("longer than {LINE_MAX} bytes"),
-                }));
+                return Ok(Some(Line::Unreadable { number, why: format!("longer than {LINE_MAX} bytes") }));
             }
             let text = text.trim_ascii();
             // Two writers that repaired the same torn line leave an empty one between them.
@@ -107,10 +91,7 @@ impl Reader {
             }
             return Ok(Some(match serde_json::from_slice::<Entry>(text) {
                 Ok(entry) => Line::Entry(Box::new(entry)),
-                Err(e) => Line::Unreadable {
-                    number,
-                    why: e.to_string(),
-                },
+                Err(e) => Line::Unreadable { number, why: e.to_string() },
             }));
         }
     }
@@ -122,10 +103,6 @@ impl Iterator for Reader {
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.read_line();
         let path = || self.path.clone();
-        line.map_err(|source| ReadError::Read {
-            path: path(),
-            source,
-        })
-        .transpose()
+        line.map_err(|source| ReadError::Read { path: path(), source }).transpose()
     }
 }

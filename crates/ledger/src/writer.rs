@@ -17,9 +17,7 @@ use crate::place::{FILE_NAME, open_dir};
 #[non_exhaustive]
 pub enum OpenError {
     /// The directory was given by a relative path.
-    #[error(
-        "the ledger's directory {path:?} is not absolute\nhint: set HOME or XDG_STATE_HOME to an absolute path"
-    )]
+    #[error("the ledger's directory {path:?} is not absolute\nhint: set HOME or XDG_STATE_HOME to an absolute path")]
     Relative {
         /// The path as given.
         path: PathBuf,
@@ -94,9 +92,7 @@ pub enum AppendError {
         source: std::io::Error,
     },
     /// Only a part was written, as on a full disk. The next writer repairs the torn line.
-    #[error(
-        "only {written} of {length} bytes went to the ledger {path:?}\nhint: free some disk space"
-    )]
+    #[error("only {written} of {length} bytes went to the ledger {path:?}\nhint: free some disk space")]
     Short {
         /// The file.
         path: PathBuf,
@@ -136,12 +132,8 @@ impl Writer {
             | OFlags::NONBLOCK
             | OFlags::NOCTTY
             | OFlags::CLOEXEC;
-        let failed = |source: rustix::io::Errno| OpenError::File {
-            path: path.clone(),
-            source: source.into(),
-        };
-        let file = rustix::fs::openat(&dir_fd, FILE_NAME, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(failed)?;
+        let failed = |source: rustix::io::Errno| OpenError::File { path: path.clone(), source: source.into() };
+        let file = rustix::fs::openat(&dir_fd, FILE_NAME, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(failed)?;
         let why = if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             Some("it is not a regular file")
@@ -179,42 +171,25 @@ impl Writer {
                 return Ok(());
             }
         }
-        Err(AppendError::Torn {
-            path: self.path.clone(),
-        })
+        Err(AppendError::Torn { path: self.path.clone() })
     }
 
     /// Writes `line`, which begins and ends with a newline, and says whether it stands on a line of its own.
     fn append_line(&self, line: &[u8]) -> Result<bool, AppendError> {
-        let failed = |source: rustix::io::Errno| AppendError::Write {
-            path: self.path.clone(),
-            source: source.into(),
-        };
+        let failed = |source: rustix::io::Errno| AppendError::Write { path: self.path.clone(), source: source.into() };
         // A writer that died in the middle left a torn line: the leading newline keeps it from swallowing ours.
         let end = rustix::fs::seek(&self.file, SeekFrom::End(0)).map_err(failed)?;
         let is_torn = !self.is_line_start(end).map_err(failed)?;
-        let text = if is_torn {
-            line
-        } else {
-            line.get(1..).unwrap_or(line)
-        };
+        let text = if is_torn { line } else { line.get(1..).unwrap_or(line) };
         let written = rustix::io::write(&self.file, text).map_err(failed)?;
         if written < text.len() {
-            return Err(AppendError::Short {
-                path: self.path.clone(),
-                written,
-                length: text.len(),
-            });
+            return Err(AppendError::Short { path: self.path.clone(), written, length: text.len() });
         }
         // O_APPEND moved the offset to the end of what was written. Another writer may have torn its line between
         // the look and the write: then ours is glued to it, and is written once more.
         let after = rustix::fs::seek(&self.file, SeekFrom::Current(0)).map_err(failed)?;
         let start = after.saturating_sub(text.len() as u64);
-        if is_torn {
-            Ok(true)
-        } else {
-            self.is_line_start(start).map_err(failed)
-        }
+        if is_torn { Ok(true) } else { self.is_line_start(start).map_err(failed) }
     }
 
     fn is_line_start(&self, offset: u64) -> rustix::io::Result<bool> {

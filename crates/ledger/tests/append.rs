@@ -15,13 +15,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Scratch {
-        let path =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .unwrap();
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).unwrap();
         Scratch(path.canonicalize().unwrap())
     }
     fn dir(&self) -> PathBuf {
@@ -80,18 +75,9 @@ fn entries_come_back_as_they_were_written() {
     let odd = "line\nbreak \u{202e} \"quote\" \\";
     writer.append(&entry("git status")).unwrap();
     writer.append(&entry(odd)).unwrap();
-    assert_eq!(
-        commands(&scratch.file()),
-        (vec!["git status".to_owned(), odd.to_owned()], 0)
-    );
-    assert_eq!(
-        fs::metadata(scratch.file()).unwrap().permissions().mode() & 0o7777,
-        0o600
-    );
-    assert_eq!(
-        fs::metadata(scratch.dir()).unwrap().permissions().mode() & 0o7777,
-        0o700
-    );
+    assert_eq!(commands(&scratch.file()), (vec!["git status".to_owned(), odd.to_owned()], 0));
+    assert_eq!(fs::metadata(scratch.file()).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(fs::metadata(scratch.dir()).unwrap().permissions().mode() & 0o7777, 0o700);
 }
 
 /// The child of the next test; does nothing when run by itself.
@@ -109,12 +95,7 @@ fn child_appends() {
                     let mut writer = Writer::open(Path::new(dir), &[]).unwrap();
                     // Lines of up to 64 KiB: larger than a page and than a pipe's atomic write.
                     let size = (n * 1327 + thread * 911) % 65_536;
-                    writer
-                        .append(&entry(&format!(
-                            "{process}-{thread}-{n} {}",
-                            "x".repeat(size)
-                        )))
-                        .unwrap();
+                    writer.append(&entry(&format!("{process}-{thread}-{n} {}", "x".repeat(size)))).unwrap();
                 }
             });
         }
@@ -146,23 +127,14 @@ fn a_thousand_concurrent_appends_are_all_there_and_whole() {
 #[test]
 fn a_torn_line_costs_only_itself() {
     let scratch = Scratch::new("torn");
-    Writer::open(&scratch.dir(), &[])
-        .unwrap()
-        .append(&entry("one"))
-        .unwrap();
-    let mut raw = fs::OpenOptions::new()
-        .append(true)
-        .open(scratch.file())
-        .unwrap();
+    Writer::open(&scratch.dir(), &[]).unwrap().append(&entry("one")).unwrap();
+    let mut raw = fs::OpenOptions::new().append(true).open(scratch.file()).unwrap();
     raw.write_all(b"{\"v\":1,\"time\":\"20").unwrap();
     let mut writer = Writer::open(&scratch.dir(), &[]).unwrap();
     writer.append(&entry("two")).unwrap();
     raw.write_all(b"torn again").unwrap();
     writer.append(&entry("three")).unwrap();
-    assert_eq!(
-        commands(&scratch.file()),
-        (vec!["one".into(), "two".into(), "three".into()], 2)
-    );
+    assert_eq!(commands(&scratch.file()), (vec!["one".into(), "two".into(), "three".into()], 2));
 }
 
 #[test]
@@ -173,10 +145,7 @@ fn a_workspace_is_refused_under_any_name() {
     for workspace in [scratch.0.clone(), scratch.0.join("state"), outside] {
         Writer::open(&scratch.dir(), &[]).unwrap();
         let refused = Writer::open(&scratch.dir(), &[Path::new("/nonexistent"), &workspace]);
-        assert!(
-            matches!(refused, Err(OpenError::InWorkspace { .. })),
-            "{workspace:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(OpenError::InWorkspace { .. })), "{workspace:?}: {refused:?}");
     }
     let elsewhere = scratch.0.join("project");
     fs::create_dir(&elsewhere).unwrap();
@@ -187,17 +156,10 @@ fn a_workspace_is_refused_under_any_name() {
 fn a_place_that_others_can_write_is_refused() {
     let scratch = Scratch::new("writable");
     Writer::open(&scratch.dir(), &[]).unwrap();
-    for (path, mode) in [
-        (scratch.dir(), 0o720),
-        (scratch.dir(), 0o702),
-        (scratch.0.join("state"), 0o707),
-    ] {
+    for (path, mode) in [(scratch.dir(), 0o720), (scratch.dir(), 0o702), (scratch.0.join("state"), 0o707)] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let refused = Writer::open(&scratch.dir(), &[]);
-        assert!(
-            matches!(refused, Err(OpenError::Writable { .. })),
-            "{path:?} {mode:o}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(OpenError::Writable { .. })), "{path:?} {mode:o}: {refused:?}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
     }
     Writer::open(&scratch.dir(), &[]).unwrap();
@@ -208,10 +170,7 @@ fn a_foreign_directory_is_refused() {
     if !rustix::process::geteuid().is_root() {
         // Only root can give a directory away; as anybody else, use one that is not ours.
         let refused = Writer::open(Path::new("/etc"), &[]);
-        assert!(
-            matches!(refused, Err(OpenError::Foreign { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(OpenError::Foreign { .. })), "{refused:?}");
         return;
     }
     let scratch = Scratch::new("foreign");
@@ -219,10 +178,7 @@ fn a_foreign_directory_is_refused() {
     for path in [scratch.dir(), scratch.0.join("state")] {
         std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
         let refused = Writer::open(&scratch.dir(), &[]);
-        assert!(
-            matches!(refused, Err(OpenError::Foreign { owner: 12_345, .. })),
-            "{path:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(OpenError::Foreign { owner: 12_345, .. })), "{path:?}: {refused:?}");
         std::os::unix::fs::chown(&path, Some(0), None).unwrap();
     }
 }
@@ -231,49 +187,27 @@ fn a_foreign_directory_is_refused() {
 fn planted_files_are_refused() {
     let scratch = Scratch::new("planted");
     fs::create_dir_all(scratch.0.join("state/mantlet")).unwrap();
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(scratch.dir())
-        .unwrap();
+    fs::DirBuilder::new().mode(0o700).create(scratch.dir()).unwrap();
     let victim = scratch.0.join("victim");
     fs::write(&victim, "").unwrap();
 
     symlink(&victim, scratch.file()).unwrap();
-    assert!(matches!(
-        Writer::open(&scratch.dir(), &[]),
-        Err(OpenError::File { .. })
-    ));
+    assert!(matches!(Writer::open(&scratch.dir(), &[]), Err(OpenError::File { .. })));
     assert!(Reader::open(&scratch.file()).is_err());
     fs::remove_file(scratch.file()).unwrap();
 
     fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
     fs::hard_link(&victim, scratch.file()).unwrap();
-    assert!(matches!(
-        Writer::open(&scratch.dir(), &[]),
-        Err(OpenError::Untrusted { .. })
-    ));
+    assert!(matches!(Writer::open(&scratch.dir(), &[]), Err(OpenError::Untrusted { .. })));
     fs::remove_file(scratch.file()).unwrap();
 
-    assert!(
-        Command::new("mkfifo")
-            .arg("-m600")
-            .arg(scratch.file())
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert!(matches!(
-        Writer::open(&scratch.dir(), &[]),
-        Err(OpenError::Untrusted { .. })
-    ));
+    assert!(Command::new("mkfifo").arg("-m600").arg(scratch.file()).status().unwrap().success());
+    assert!(matches!(Writer::open(&scratch.dir(), &[]), Err(OpenError::Untrusted { .. })));
     fs::remove_file(scratch.file()).unwrap();
 
     fs::write(scratch.file(), "").unwrap();
     fs::set_permissions(scratch.file(), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(
-        Writer::open(&scratch.dir(), &[]),
-        Err(OpenError::Untrusted { .. })
-    ));
+    assert!(matches!(Writer::open(&scratch.dir(), &[]), Err(OpenError::Untrusted { .. })));
 }
 
 #[test]
@@ -293,10 +227,7 @@ fn a_full_device_is_an_error_and_not_a_loss() {
         .unwrap();
     assert!(status.success());
     writer.append(&entry("three")).unwrap();
-    assert_eq!(
-        commands(&scratch.file()),
-        (vec!["one".into(), "three".into()], 1)
-    );
+    assert_eq!(commands(&scratch.file()), (vec!["one".into(), "three".into()], 1));
 }
 
 /// The child of the test above; does nothing when run by itself.
@@ -307,8 +238,5 @@ fn child_meets_the_limit() {
     };
     let mut writer = Writer::open(Path::new(&dir), &[]).unwrap();
     let failed = writer.append(&entry(&"two".repeat(4096)));
-    assert!(
-        matches!(failed, Err(AppendError::Short { .. })),
-        "{failed:?}"
-    );
+    assert!(matches!(failed, Err(AppendError::Short { .. })), "{failed:?}");
 }

@@ -11,18 +11,10 @@ use crate::types::{Accept, Agent, Env, Host, Origin, Role, Tier};
 use crate::validate::{argv, check_name, word};
 use crate::{names, place};
 
-const ROLES: &[(&str, Role)] = &[
-    ("scout", Role::Scout),
-    ("builder", Role::Builder),
-    ("operator", Role::Operator),
-    ("public", Role::Public),
-];
+const ROLES: &[(&str, Role)] =
+    &[("scout", Role::Scout), ("builder", Role::Builder), ("operator", Role::Operator), ("public", Role::Public)];
 const TIERS: &[(&str, Tier)] = &[("full", Tier::Full), ("landlock", Tier::Landlock)];
-const MODES: &[(&str, DlpMode)] = &[
-    ("block", DlpMode::Block),
-    ("redact", DlpMode::Redact),
-    ("warn", DlpMode::Warn),
-];
+const MODES: &[(&str, DlpMode)] = &[("block", DlpMode::Block), ("redact", DlpMode::Redact), ("warn", DlpMode::Warn)];
 
 /// What the parts of one section share.
 pub(crate) struct Place<'h> {
@@ -70,58 +62,29 @@ pub(crate) fn agent(
     place.build(name, section, faults)
 }
 
-fn written_workspace(
-    text: &At<String>,
-    host: &dyn Host,
-    faults: &mut Faults<'_>,
-) -> Option<PathBuf> {
+fn written_workspace(text: &At<String>, host: &dyn Host, faults: &mut Faults<'_>) -> Option<PathBuf> {
     match place::literal(&text.value, None, host.home()) {
         Ok(path) => checked_workspace(&path, text.at, host, faults),
         Err(why) => {
-            let fault = Fault::BadValue {
-                what: "workspace",
-                value: escape(&text.value),
-                why,
-            };
-            faults.add(
-                text.at,
-                fault,
-                "write an absolute path, or one that begins with `~/`",
-            );
+            let fault = Fault::BadValue { what: "workspace", value: escape(&text.value), why };
+            faults.add(text.at, fault, "write an absolute path, or one that begins with `~/`");
             None
         }
     }
 }
 
-fn checked_workspace(
-    path: &Path,
-    at: usize,
-    host: &dyn Host,
-    faults: &mut Faults<'_>,
-) -> Option<PathBuf> {
+fn checked_workspace(path: &Path, at: usize, host: &dyn Host, faults: &mut Faults<'_>) -> Option<PathBuf> {
     match place::workspace(path, host) {
         Ok(real) => Some(real),
         Err((why, hint)) => {
-            faults.add(
-                at,
-                Fault::Workspace {
-                    path: place::show(path),
-                    why,
-                },
-                hint,
-            );
+            faults.add(at, Fault::Workspace { path: place::show(path), why }, hint);
             None
         }
     }
 }
 
 impl Place<'_> {
-    fn build(
-        mut self,
-        name: String,
-        section: &AgentFile,
-        faults: &mut Faults<'_>,
-    ) -> Option<Agent> {
+    fn build(mut self, name: String, section: &AgentFile, faults: &mut Faults<'_>) -> Option<Agent> {
         let is_whole = self.is_whole;
         let built = Agent {
             name,
@@ -165,9 +128,7 @@ impl Place<'_> {
 
     fn accept(&self, section: &AgentFile, faults: &mut Faults<'_>) -> Vec<Accept> {
         let written = section.accept.iter().flatten();
-        written
-            .filter_map(|what| word(what, "accept", &[("deny", Accept::Deny)], faults))
-            .collect()
+        written.filter_map(|what| word(what, "accept", &[("deny", Accept::Deny)], faults)).collect()
     }
 
     pub(crate) fn note(&mut self, key: String, at: Option<usize>, faults: &Faults<'_>) {
@@ -188,11 +149,7 @@ impl Place<'_> {
         let mut set = BTreeMap::new();
         for (name, value) in &section.set {
             if let Err(why) = names::variable(&name.value) {
-                let fault = Fault::BadValue {
-                    what: "environment name",
-                    value: escape(&name.value),
-                    why,
-                };
+                let fault = Fault::BadValue { what: "environment name", value: escape(&name.value), why };
                 faults.add(name.at, fault, "write the name only, without `$` or `=`");
             }
             if value.value.contains('\0') {
@@ -204,8 +161,7 @@ impl Place<'_> {
                 faults.add(value.at, fault, "remove it");
             }
             if pass.contains(&name.value) {
-                let fault =
-                    Fault::Conflict(format!("`{}` is both passed and set", escape(&name.value)));
+                let fault = Fault::Conflict(format!("`{}` is both passed and set", escape(&name.value)));
                 faults.add(name.at, fault, "keep one of the two");
             }
             self.note(format!("env.set.{}", name.value), Some(name.at), faults);
@@ -232,59 +188,29 @@ impl Place<'_> {
                     self.note(format!("{key}.{value}"), Some(text.at), faults);
                     found.push(value);
                 }
-                Err(why) => faults.add(
-                    text.at,
-                    Fault::BadValue {
-                        what,
-                        value: escape(&text.value),
-                        why,
-                    },
-                    hint,
-                ),
+                Err(why) => faults.add(text.at, Fault::BadValue { what, value: escape(&text.value), why }, hint),
             }
         }
         found
     }
 
     fn web(&mut self, section: &AgentFile, faults: &mut Faults<'_>) -> Web {
-        self.note(
-            "egress.web".into(),
-            section.web.as_ref().map(|text| text.at),
-            faults,
-        );
-        let written = section.web.as_ref().and_then(|text| {
-            word(
-                text,
-                "web",
-                &[("read", Web::Read), ("none", Web::None)],
-                faults,
-            )
-        });
+        self.note("egress.web".into(), section.web.as_ref().map(|text| text.at), faults);
+        let written = section
+            .web
+            .as_ref()
+            .and_then(|text| word(text, "web", &[("read", Web::Read), ("none", Web::None)], faults));
         written.unwrap_or(self.role.preset().web)
     }
 
     fn publish(&mut self, section: &AgentFile, faults: &mut Faults<'_>) -> Publish {
-        let Some(At {
-            value: (ports, exposed),
-            at,
-        }) = &section.publish
-        else {
+        let Some(At { value: (ports, exposed), at }) = &section.publish else {
             return Publish::default();
         };
         self.note("publish".into(), Some(*at), faults);
         let hint = "write `address:port`, such as `127.0.0.1:18789`";
-        let checked = self.list(
-            ports,
-            "publish.ports",
-            "address",
-            names::listener,
-            hint,
-            faults,
-        );
-        if let Some(reason) = exposed
-            .as_ref()
-            .filter(|reason| reason.value.trim().is_empty())
-        {
+        let checked = self.list(ports, "publish.ports", "address", names::listener, hint, faults);
+        if let Some(reason) = exposed.as_ref().filter(|reason| reason.value.trim().is_empty()) {
             faults.add(
                 reason.at,
                 Fault::Conflict("`exposed` gives no reason".into()),
@@ -293,39 +219,19 @@ impl Place<'_> {
         }
         for port in ports.iter().flatten().filter(|_| exposed.is_none()) {
             if names::listener(&port.value).is_ok_and(|port| !names::is_loopback(&port)) {
-                let fault = Fault::Conflict(format!(
-                    "`{}` can be reached from other machines",
-                    escape(&port.value)
-                ));
-                faults.add(
-                    port.at,
-                    fault,
-                    "publish on 127.0.0.1, or add `exposed = \"the reason\"`",
-                );
+                let fault = Fault::Conflict(format!("`{}` can be reached from other machines", escape(&port.value)));
+                faults.add(port.at, fault, "publish on 127.0.0.1, or add `exposed = \"the reason\"`");
             }
         }
-        Publish {
-            ports: checked,
-            exposed: exposed.as_ref().map(|reason| reason.value.clone()),
-        }
+        Publish { ports: checked, exposed: exposed.as_ref().map(|reason| reason.value.clone()) }
     }
 
     fn dlp(&mut self, section: &AgentFile, faults: &mut Faults<'_>) -> Dlp {
         let preset = self.role.preset().dlp;
-        self.note(
-            "dlp.out".into(),
-            section.dlp_out.as_ref().map(|text| text.at),
-            faults,
-        );
-        self.note(
-            "dlp.in".into(),
-            section.dlp_in.as_ref().map(|text| text.at),
-            faults,
-        );
+        self.note("dlp.out".into(), section.dlp_out.as_ref().map(|text| text.at), faults);
+        self.note("dlp.in".into(), section.dlp_in.as_ref().map(|text| text.at), faults);
         let mut mode = |text: &Option<At<String>>, key, default| {
-            text.as_ref()
-                .and_then(|text| word(text, key, MODES, faults))
-                .unwrap_or(default)
+            text.as_ref().and_then(|text| word(text, key, MODES, faults)).unwrap_or(default)
         };
         Dlp {
             outward: mode(&section.dlp_out, "out", preset.outward),
@@ -339,19 +245,11 @@ impl Place<'_> {
             check_name(&name.value, name.at, "action", faults);
             if self.is_whole && self.role != Role::Operator {
                 let fault = Fault::Conflict(format!("a {} has no actions", self.role.word()));
-                faults.add(
-                    name.at,
-                    fault,
-                    "actions run outside the jail; only `role = \"operator\"` has them",
-                );
+                faults.add(name.at, fault, "actions run outside the jail; only `role = \"operator\"` has them");
             }
             let Some(run) = run else { continue };
             let run = argv(run, name.at, "run", faults);
-            actions.push(NamedAction {
-                name: name.value.clone(),
-                run,
-                origin: Origin::Line(faults.line(name.at)),
-            });
+            actions.push(NamedAction { name: name.value.clone(), run, origin: Origin::Line(faults.line(name.at)) });
         }
         actions
     }

@@ -85,13 +85,11 @@ impl AllowError {
     pub fn hint(&self) -> Option<String> {
         match self {
             AllowError::Before(_) | AllowError::After(_) => None,
-            AllowError::NoAgent { known, .. } if known.is_empty() => {
-                Some("add a section such as [agent.main]".into())
-            }
+            AllowError::NoAgent { known, .. } if known.is_empty() => Some("add a section such as [agent.main]".into()),
             AllowError::NoAgent { known, .. } => Some(format!("name one of: {known}")),
-            AllowError::RuleWins { line, pattern, .. } => Some(format!(
-                "delete `{pattern}` in line {line} by hand, if it is meant to be open"
-            )),
+            AllowError::RuleWins { line, pattern, .. } => {
+                Some(format!("delete `{pattern}` in line {line} by hand, if it is meant to be open"))
+            }
             AllowError::Grant { .. } => Some("correct it and call again".into()),
             AllowError::Shape(key) => Some(format!("write `{key}` in its usual form")),
         }
@@ -102,30 +100,16 @@ impl AllowError {
 ///
 /// # Errors
 /// The policy is invalid before or after, the agent is missing, or a `deny` or `protect` rule wins over the grant.
-pub fn allow(
-    text: &str,
-    origin: &Path,
-    agent: &str,
-    grant: &Grant,
-    host: &dyn Host,
-) -> Result<Edit, AllowError> {
+pub fn allow(text: &str, origin: &Path, agent: &str, grant: &Grant, host: &dyn Host) -> Result<Edit, AllowError> {
     let policy = parse(text, origin, host).map_err(AllowError::Before)?;
     let Some(section) = policy.agent(agent) else {
         let known: Vec<&str> = policy.agents().iter().map(Agent::name).collect();
-        return Err(AllowError::NoAgent {
-            agent: escape(agent),
-            known: known.join(", "),
-        });
+        return Err(AllowError::NoAgent { agent: escape(agent), known: known.join(", ") });
     };
     let Some((table, key, value)) = wanted(section, grant, host)? else {
-        return Ok(Edit {
-            text: text.to_owned(),
-            diff: String::new(),
-        });
+        return Ok(Edit { text: text.to_owned(), diff: String::new() });
     };
-    let mut document: DocumentMut = text
-        .parse()
-        .map_err(|_| AllowError::Shape("the file".into()))?;
+    let mut document: DocumentMut = text.parse().map_err(|_| AllowError::Shape("the file".into()))?;
     let agents = child(document.as_table_mut(), "agent")?;
     let list = list(child(child(agents, agent)?, table)?, key)?;
     push(list, &value);
@@ -133,14 +117,8 @@ pub fn allow(
     let after = parse(&edited, origin, host).map_err(AllowError::After)?;
     // The list must now hold the value: an editor that wrote elsewhere would be a silent refusal.
     match after.agent(agent).map(|agent| wanted(agent, grant, host)) {
-        Some(Ok(None)) => Ok(Edit {
-            diff: diff::unified(text, &edited, origin),
-            text: edited,
-        }),
-        _ => Err(AllowError::Shape(format!(
-            "agent.{}.{table}.{key}",
-            escape(agent)
-        ))),
+        Some(Ok(None)) => Ok(Edit { diff: diff::unified(text, &edited, origin), text: edited }),
+        _ => Err(AllowError::Shape(format!("agent.{}.{table}.{key}", escape(agent)))),
     }
 }
 
@@ -149,25 +127,12 @@ pub fn allow(
 /// # Errors
 /// A workspace that TOML cannot name.
 pub fn starter(agent: &str, workspace: &Path) -> Result<String, AllowError> {
-    let grant = |what, value: &str, why: &str| AllowError::Grant {
-        what,
-        value: escape(value),
-        why: why.into(),
-    };
+    let grant = |what, value: &str, why: &str| AllowError::Grant { what, value: escape(value), why: why.into() };
     names::name(agent).map_err(|why| grant("agent", agent, &why))?;
-    let path = workspace
-        .to_str()
-        .ok_or_else(|| grant("workspace", &workspace.to_string_lossy(), "not UTF-8"))?;
+    let path = workspace.to_str().ok_or_else(|| grant("workspace", &workspace.to_string_lossy(), "not UTF-8"))?;
     let quote = |text: &str| Value::from(text).to_string();
-    let name = if agent.contains('.') {
-        quote(agent)
-    } else {
-        agent.to_owned()
-    };
-    Ok(format!(
-        "version = 1\n\n[agent.{name}]\nrole = \"builder\"\nworkspace = {}\n",
-        quote(path)
-    ))
+    let name = if agent.contains('.') { quote(agent) } else { agent.to_owned() };
+    Ok(format!("version = 1\n\n[agent.{name}]\nrole = \"builder\"\nworkspace = {}\n", quote(path)))
 }
 
 /// What must be added and where; nothing when the agent has it already.
@@ -177,11 +142,7 @@ fn wanted(
     host: &dyn Host,
 ) -> Result<Option<(&'static str, &'static str, String)>, AllowError> {
     let checked = |what, text: &str, result: Result<String, String>| {
-        result.map_err(|why| AllowError::Grant {
-            what,
-            value: escape(text),
-            why,
-        })
+        result.map_err(|why| AllowError::Grant { what, value: escape(text), why })
     };
     let (table, key, value, is_there) = match grant {
         Grant::Read(text) => {
@@ -196,28 +157,14 @@ fn wanted(
             let path = path_of(agent, text, host)?;
             wins(agent, &path, "deny", agent.files().deny())?;
             wins(agent, &path, "protect", agent.files().protect())?;
-            let is_named = agent
-                .files()
-                .write()
-                .iter()
-                .any(|rule| rule.path() == Some(&path));
+            let is_named = agent.files().write().iter().any(|rule| rule.path() == Some(&path));
             let is_outside = !path.starts_with(agent.workspace());
             let is_there = is_named || (is_outside && covers(agent.files().write().iter(), &path));
-            (
-                "files",
-                "write",
-                written(text, &path, agent, host),
-                is_there,
-            )
+            ("files", "write", written(text, &path, agent, host), is_there)
         }
         Grant::Env(name) => {
-            let name = checked(
-                "environment name",
-                name,
-                names::variable(name).map(|()| name.clone()),
-            )?;
-            let is_there =
-                agent.env().pass().contains(&name) || agent.env().set().contains_key(&name);
+            let name = checked("environment name", name, names::variable(name).map(|()| name.clone()))?;
+            let is_there = agent.env().pass().contains(&name) || agent.env().set().contains_key(&name);
             ("env", "pass", name, is_there)
         }
         Grant::Host(text) => {
@@ -252,34 +199,19 @@ fn written(text: &str, path: &Path, agent: &Agent, host: &dyn Host) -> String {
         let rest = path.strip_prefix(base).ok()?.to_str()?;
         (!rest.is_empty() && !rest.starts_with('~')).then(|| format!("{prefix}{rest}"))
     };
-    short(agent.workspace(), "")
-        .or_else(|| short(host.home(), "~/"))
-        .unwrap_or_else(|| text.to_owned())
+    short(agent.workspace(), "").or_else(|| short(host.home(), "~/")).unwrap_or_else(|| text.to_owned())
 }
 
 /// Refuses a path that a rule of the file takes away: deny wins, and only a person deletes it.
-fn wins(
-    agent: &Agent,
-    path: &Path,
-    key: &'static str,
-    rules: &[PathRule],
-) -> Result<(), AllowError> {
-    let Some(rule) = rules
-        .iter()
-        .find(|rule| takes(rule, path, agent.workspace()))
-    else {
+fn wins(agent: &Agent, path: &Path, key: &'static str, rules: &[PathRule]) -> Result<(), AllowError> {
+    let Some(rule) = rules.iter().find(|rule| takes(rule, path, agent.workspace())) else {
         return Ok(());
     };
     let line = match rule.origin() {
         Origin::Line(line) => *line,
         Origin::Role(_) | Origin::Builtin => 0,
     };
-    Err(AllowError::RuleWins {
-        path: place::show(path),
-        key,
-        pattern: escape(rule.pattern()),
-        line,
-    })
+    Err(AllowError::RuleWins { path: place::show(path), key, pattern: escape(rule.pattern()), line })
 }
 
 /// Whether a `deny` or `protect` rule covers a path or anything it lies in.
@@ -288,18 +220,13 @@ fn takes(rule: &PathRule, path: &Path, workspace: &Path) -> bool {
         return path.starts_with(taken);
     }
     let is_absolute = rule.pattern().starts_with('/');
-    let Ok(glob) = globset::GlobBuilder::new(rule.pattern())
-        .literal_separator(true)
-        .build()
-    else {
+    let Ok(glob) = globset::GlobBuilder::new(rule.pattern()).literal_separator(true).build() else {
         return true;
     };
     let glob = glob.compile_matcher();
     path.ancestors().any(|ancestor| match is_absolute {
         true => glob.is_match(ancestor),
-        false => ancestor
-            .strip_prefix(workspace)
-            .is_ok_and(|rest| !rest.as_os_str().is_empty() && glob.is_match(rest)),
+        false => ancestor.strip_prefix(workspace).is_ok_and(|rest| !rest.as_os_str().is_empty() && glob.is_match(rest)),
     })
 }
 
@@ -310,16 +237,12 @@ fn child<'t>(table: &'t mut dyn TableLike, key: &str) -> Result<&'t mut dyn Tabl
         made.decor_mut().set_prefix("\n");
         Item::Table(made)
     });
-    item.as_table_like_mut()
-        .ok_or_else(|| AllowError::Shape(escape(key)))
+    item.as_table_like_mut().ok_or_else(|| AllowError::Shape(escape(key)))
 }
 
 fn list<'t>(table: &'t mut dyn TableLike, key: &str) -> Result<&'t mut Array, AllowError> {
-    let item = table
-        .entry(key)
-        .or_insert_with(|| Item::Value(Value::Array(Array::new())));
-    item.as_array_mut()
-        .ok_or_else(|| AllowError::Shape(escape(key)))
+    let item = table.entry(key).or_insert_with(|| Item::Value(Value::Array(Array::new())));
+    item.as_array_mut().ok_or_else(|| AllowError::Shape(escape(key)))
 }
 
 /// Adds a value in the style of the list: a list over several lines stays one, and each comment stays with its value.
@@ -331,17 +254,9 @@ fn push(list: &mut Array, text: &str) {
         return;
     };
     let decor = last.decor_mut();
-    let of = |raw: Option<&toml_edit::RawString>| {
-        raw.and_then(|raw| raw.as_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let of = |raw: Option<&toml_edit::RawString>| raw.and_then(|raw| raw.as_str()).unwrap_or_default().to_owned();
     let (prefix, suffix) = (of(decor.prefix()), of(decor.suffix()));
-    let carried = if has_comma {
-        trailing
-    } else {
-        format!("{suffix}{trailing}")
-    };
+    let carried = if has_comma { trailing } else { format!("{suffix}{trailing}") };
     let Some(end) = carried.rfind('\n') else {
         list.push(text);
         return;
@@ -349,9 +264,7 @@ fn push(list: &mut Array, text: &str) {
     if !has_comma {
         decor.set_suffix("");
     }
-    let indent = prefix
-        .rfind('\n')
-        .map_or("  ", |newline| &prefix[newline + 1..]);
+    let indent = prefix.rfind('\n').map_or("  ", |newline| &prefix[newline + 1..]);
     let (comments, closing) = carried.split_at(end);
     let value = Value::from(text).decorated(format!("{comments}\n{indent}"), "");
     list.push_formatted(value);
@@ -365,13 +278,7 @@ mod tests {
     use crate::tests::{Fake, SKETCH, read};
 
     fn call(text: &str, grant: Grant) -> Result<Edit, AllowError> {
-        allow(
-            text,
-            Path::new("mantlet.toml"),
-            "main",
-            &grant,
-            &Fake::new(),
-        )
+        allow(text, Path::new("mantlet.toml"), "main", &grant, &Fake::new())
     }
 
     const SMALL: &str = "version = 1 # first\n\n[agent.main] # mine\nrole = \"builder\"\nworkspace = \"~/work\"\n\n# end\n[alert]\ncommand = [\"x\"]\n";
@@ -379,42 +286,17 @@ mod tests {
     #[test]
     fn a_grant_keeps_comments_and_order_and_is_idempotent() {
         let grants = [
-            (
-                Grant::Read("~/reference".into()),
-                "[agent.main.files]\nread = [\"~/reference\"]\n",
-            ),
-            (
-                Grant::Read("/home/ann/reference".into()),
-                "[agent.main.files]\nread = [\"~/reference\"]\n",
-            ),
-            (
-                Grant::Write(".envrc".into()),
-                "[agent.main.files]\nwrite = [\".envrc\"]\n",
-            ),
-            (
-                Grant::Write("/home/ann/work/.git/config".into()),
-                "[agent.main.files]\nwrite = [\".git/config\"]\n",
-            ),
-            (
-                Grant::Env("LANGUAGE".into()),
-                "[agent.main.env]\npass = [\"LANGUAGE\"]\n",
-            ),
-            (
-                Grant::Host("GitHub.com".into()),
-                "[agent.main.egress]\nallow = [\"github.com:443\"]\n",
-            ),
-            (
-                Grant::Tool("Bash".into()),
-                "[agent.main.tools]\nallow = [\"Bash\"]\n",
-            ),
+            (Grant::Read("~/reference".into()), "[agent.main.files]\nread = [\"~/reference\"]\n"),
+            (Grant::Read("/home/ann/reference".into()), "[agent.main.files]\nread = [\"~/reference\"]\n"),
+            (Grant::Write(".envrc".into()), "[agent.main.files]\nwrite = [\".envrc\"]\n"),
+            (Grant::Write("/home/ann/work/.git/config".into()), "[agent.main.files]\nwrite = [\".git/config\"]\n"),
+            (Grant::Env("LANGUAGE".into()), "[agent.main.env]\npass = [\"LANGUAGE\"]\n"),
+            (Grant::Host("GitHub.com".into()), "[agent.main.egress]\nallow = [\"github.com:443\"]\n"),
+            (Grant::Tool("Bash".into()), "[agent.main.tools]\nallow = [\"Bash\"]\n"),
         ];
         for (grant, added) in grants {
             let edit = call(SMALL, grant.clone()).unwrap();
-            assert_eq!(
-                edit.text,
-                SMALL.replace("\n\n# end", &format!("\n\n{added}\n# end")),
-                "{grant:?}"
-            );
+            assert_eq!(edit.text, SMALL.replace("\n\n# end", &format!("\n\n{added}\n# end")), "{grant:?}");
             let again = call(&edit.text, grant).unwrap();
             assert_eq!((again.text, again.diff.as_str()), (edit.text, ""));
         }
@@ -425,23 +307,14 @@ mod tests {
         for (before, after) in [
             ("[\"A\"] # c", "[\"A\", \"NEW\"] # c"),
             ("[ \"A\" ]", "[ \"A\" , \"NEW\"]"),
-            (
-                "[\n  \"A\", # a\n  \"B\", # b\n]",
-                "[\n  \"A\", # a\n  \"B\", # b\n  \"NEW\",\n]",
-            ),
-            (
-                "[\n  \"A\", # a\n  \"B\" # b\n]",
-                "[\n  \"A\", # a\n  \"B\", # b\n  \"NEW\"\n]",
-            ),
+            ("[\n  \"A\", # a\n  \"B\", # b\n]", "[\n  \"A\", # a\n  \"B\", # b\n  \"NEW\",\n]"),
+            ("[\n  \"A\", # a\n  \"B\" # b\n]", "[\n  \"A\", # a\n  \"B\", # b\n  \"NEW\"\n]"),
             ("[\n\t\"A\",\n\t]", "[\n\t\"A\",\n\t\"NEW\",\n\t]"),
             ("[]", "[\"NEW\"]"),
         ] {
             let text = format!("{SMALL}[agent.main.env]\npass = {before}\n");
             let edit = call(&text, Grant::Env("NEW".into())).unwrap();
-            assert_eq!(
-                edit.text,
-                format!("{SMALL}[agent.main.env]\npass = {after}\n")
-            );
+            assert_eq!(edit.text, format!("{SMALL}[agent.main.env]\npass = {after}\n"));
         }
     }
 
@@ -453,12 +326,7 @@ mod tests {
             "agent.main.role = \"builder\"\nagent.main.workspace = \"~/work\"\n",
         ] {
             let edit = call(&format!("version = 1\n{agent}"), Grant::Env("NEW".into())).unwrap();
-            assert_eq!(
-                read(&edit.text).unwrap().agents()[0].env().pass(),
-                ["NEW"],
-                "{}",
-                edit.text
-            );
+            assert_eq!(read(&edit.text).unwrap().agents()[0].env().pass(), ["NEW"], "{}", edit.text);
         }
     }
 
@@ -470,15 +338,8 @@ mod tests {
             (Grant::Write("AGENTS.md".into()), 11),
         ] {
             let error = call(SKETCH, grant).unwrap_err();
-            assert!(
-                matches!(error, AllowError::RuleWins { line: found, .. } if found == line),
-                "{error}"
-            );
-            assert!(
-                error
-                    .hint()
-                    .is_some_and(|hint| hint.contains(&format!("line {line}")))
-            );
+            assert!(matches!(error, AllowError::RuleWins { line: found, .. } if found == line), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains(&format!("line {line}"))));
         }
     }
 
@@ -497,31 +358,16 @@ mod tests {
         ] {
             assert!(call(SMALL, grant.clone()).is_err(), "{grant:?}");
         }
-        assert!(matches!(
-            call("version = 3", Grant::Env("A".into())),
-            Err(AllowError::Before(_))
-        ));
-        let other = allow(
-            SMALL,
-            Path::new("p"),
-            "nobody",
-            &Grant::Env("A".into()),
-            &Fake::new(),
-        );
+        assert!(matches!(call("version = 3", Grant::Env("A".into())), Err(AllowError::Before(_))));
+        let other = allow(SMALL, Path::new("p"), "nobody", &Grant::Env("A".into()), &Fake::new());
         assert!(matches!(other, Err(AllowError::NoAgent { .. })));
     }
 
     #[test]
     fn the_starter_is_the_default_policy() {
         let text = starter("main", Path::new("/home/ann/work")).unwrap();
-        let default =
-            crate::default_policy("main", Path::new("/home/ann/work"), &Fake::new()).unwrap();
+        let default = crate::default_policy("main", Path::new("/home/ann/work"), &Fake::new()).unwrap();
         assert_eq!(read(&text).unwrap().hash(), default.hash());
-        assert!(
-            read(&starter("a.b", Path::new("/home/ann/work")).unwrap())
-                .unwrap()
-                .agent("a.b")
-                .is_some()
-        );
+        assert!(read(&starter("a.b", Path::new("/home/ann/work")).unwrap()).unwrap().agent("a.b").is_some());
     }
 }

@@ -117,11 +117,7 @@ impl fmt::Display for PolicyErrors {
             let newline = if index == 0 { "" } else { "\n" };
             match error.line {
                 0 => write!(f, "{newline}{}", error.fault)?,
-                line => write!(
-                    f,
-                    "{newline}{origin}:{line}:{}: {}",
-                    error.column, error.fault
-                )?,
+                line => write!(f, "{newline}{origin}:{line}:{}: {}", error.column, error.fault)?,
             }
             write!(f, "\n  hint: {}", error.hint)?;
         }
@@ -141,19 +137,11 @@ pub(crate) struct Faults<'t> {
 
 impl<'t> Faults<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        Faults {
-            text,
-            is_written: true,
-            found: Vec::new(),
-        }
+        Faults { text, is_written: true, found: Vec::new() }
     }
 
     pub(crate) fn unwritten() -> Self {
-        Faults {
-            text: "",
-            is_written: false,
-            found: Vec::new(),
-        }
+        Faults { text: "", is_written: false, found: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, at: usize, fault: Fault, hint: impl Into<String>) {
@@ -166,11 +154,7 @@ impl<'t> Faults<'t> {
 
     /// Returns the line of a byte offset, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
-        let before = self
-            .text
-            .as_bytes()
-            .get(..at)
-            .unwrap_or(self.text.as_bytes());
+        let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
         1 + before.iter().filter(|b| **b == b'\n').count()
     }
 
@@ -180,24 +164,11 @@ impl<'t> Faults<'t> {
         let errors = found
             .into_iter()
             .map(|(at, fault, hint)| match self.is_written {
-                true => PolicyError {
-                    line: self.line(at),
-                    column: self.column(at),
-                    fault,
-                    hint,
-                },
-                false => PolicyError {
-                    line: 0,
-                    column: 0,
-                    fault,
-                    hint,
-                },
+                true => PolicyError { line: self.line(at), column: self.column(at), fault, hint },
+                false => PolicyError { line: 0, column: 0, fault, hint },
             })
             .collect();
-        PolicyErrors {
-            origin: origin.to_owned(),
-            errors,
-        }
+        PolicyErrors { origin: origin.to_owned(), errors }
     }
 
     fn column(&self, at: usize) -> usize {
@@ -251,10 +222,7 @@ mod tests {
 
     #[test]
     fn a_typo_finds_its_key_and_nonsense_finds_none() {
-        assert_eq!(
-            nearest("worspace", &["role", "workspace"]),
-            Some("workspace")
-        );
+        assert_eq!(nearest("worspace", &["role", "workspace"]), Some("workspace"));
         assert_eq!(nearest("rolle", &["role", "workspace"]), Some("role"));
         assert_eq!(nearest("banana", &["role", "workspace"]), None);
     }

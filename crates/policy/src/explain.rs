@@ -50,15 +50,8 @@ struct Speaker<'a> {
 /// Says what a policy means; for one agent, or for all and the file.
 pub fn explain(policy: &Policy, only: Option<&Agent>) -> Vec<Sentence> {
     let mut out = Vec::new();
-    for agent in policy
-        .agents()
-        .iter()
-        .filter(|agent| only.is_none_or(|only| only.name() == agent.name()))
-    {
-        let mut speaker = Speaker {
-            agent: Some(agent),
-            out,
-        };
+    for agent in policy.agents().iter().filter(|agent| only.is_none_or(|only| only.name() == agent.name())) {
+        let mut speaker = Speaker { agent: Some(agent), out };
         speaker.basics(agent);
         speaker.files(agent);
         speaker.surroundings(agent);
@@ -76,12 +69,7 @@ pub fn explain(policy: &Policy, only: Option<&Agent>) -> Vec<Sentence> {
 impl Speaker<'_> {
     fn say(&mut self, enforced: Enforced, rule: String, says: impl Into<String>) {
         let agent = self.agent.map(|agent| agent.name().to_owned());
-        self.out.push(Sentence {
-            agent,
-            says: says.into(),
-            rule,
-            enforced,
-        });
+        self.out.push(Sentence { agent, says: says.into(), rule, enforced });
     }
 
     /// The line of a key, or the preset behind it when it was not written.
@@ -97,42 +85,29 @@ impl Speaker<'_> {
         self.say(
             Enforced::Jail,
             rule,
-            format!(
-                "Agent `{}` is a {}: it {}.",
-                agent.name(),
-                preset.word,
-                preset.purpose
-            ),
+            format!("Agent `{}` is a {}: it {}.", agent.name(), preset.word, preset.purpose),
         );
         if let Some(client) = agent.client() {
             let rule = self.line("client", "built in".into());
             self.say(Enforced::Jail, rule, format!("It runs in {client}."));
         }
         match agent.exec() {
-            Exec::Jailed => self.say(
-                Enforced::Jail,
-                role,
-                "Its commands run, each in a jail of its own.",
-            ),
-            Exec::Refused => self.say(
-                Enforced::Jail,
-                role,
-                "Its commands are refused, with exit code 125.",
-            ),
+            Exec::Jailed => self.say(Enforced::Jail, role, "Its commands run, each in a jail of its own."),
+            Exec::Refused => self.say(Enforced::Jail, role, "Its commands are refused, with exit code 125."),
         }
         let tier = match agent.tier() {
-            Tier::Full => {
-                "A command runs only with the full jail; where the host gives less, it is refused."
-            }
-            Tier::Landlock => {
-                "Where the host gives no namespaces, a command runs with Landlock and seccomp only."
-            }
+            Tier::Full => "A command runs only with the full jail; where the host gives less, it is refused.",
+            Tier::Landlock => "Where the host gives no namespaces, a command runs with Landlock and seccomp only.",
         };
         let rule = self.line("tier", "built in".into());
         self.say(Enforced::Jail, rule, tier);
         if agent.accepts(Accept::Deny) {
             let rule = self.line("accept", "built in".into());
-            self.say(Enforced::Jail, rule, "With Landlock only, `deny` and `protect` do not hold inside what it may write: accepted by the owner.");
+            self.say(
+                Enforced::Jail,
+                rule,
+                "With Landlock only, `deny` and `protect` do not hold inside what it may write: accepted by the owner.",
+            );
         }
     }
 
@@ -148,50 +123,27 @@ impl Speaker<'_> {
         };
         self.say(enforced, rule, says);
         for rule in files.write() {
-            self.say(
-                enforced,
-                origin(rule.origin()),
-                format!("It can write {}.", place(rule)),
-            );
+            self.say(enforced, origin(rule.origin()), format!("It can write {}.", place(rule)));
         }
         for rule in files.read() {
-            self.say(
-                enforced,
-                origin(rule.origin()),
-                format!("It can read {}.", place(rule)),
-            );
+            self.say(enforced, origin(rule.origin()), format!("It can read {}.", place(rule)));
         }
         for rule in files.deny() {
             self.say(
                 enforced,
                 origin(rule.origin()),
-                format!(
-                    "{} is absent for it, also when it appears later.",
-                    place(rule)
-                ),
+                format!("{} is absent for it, also when it appears later.", place(rule)),
             );
         }
         for rule in files.protect() {
-            self.say(
-                enforced,
-                origin(rule.origin()),
-                format!("It can read {}, and not write it.", place(rule)),
-            );
+            self.say(enforced, origin(rule.origin()), format!("It can read {}, and not write it.", place(rule)));
         }
         let protects = "It cannot write what other programs execute or obey by themselves (git hooks, editor and agent settings, .envrc, AGENTS.md ...), except its own memory files and what is named above.";
         self.say(enforced, "built in".into(), protects);
-        self.say(
-            enforced,
-            "built in".into(),
-            "Of your home, other homes, /tmp, /run and /var it sees nothing else.",
-        );
+        self.say(enforced, "built in".into(), "Of your home, other homes, /tmp, /run and /var it sees nothing else.");
         let review = match files.review() {
-            Review::Report => {
-                "At the end of a call, new files of that kind are named in the report."
-            }
-            Review::Quarantine => {
-                "At the end of a call, new files of that kind are moved out of the workspace."
-            }
+            Review::Report => "At the end of a call, new files of that kind are named in the report.",
+            Review::Quarantine => "At the end of a call, new files of that kind are moved out of the workspace.",
             Review::Fail => {
                 "At the end of a call, new files of that kind are moved out of the workspace, and the call fails."
             }
@@ -202,26 +154,14 @@ impl Speaker<'_> {
 
     fn surroundings(&mut self, agent: &Agent) {
         let env = agent.env();
-        self.say(
-            Enforced::Jail,
-            "built in".into(),
-            "Its environment is HOME, USER, PATH, LANG, TERM and TZ.",
-        );
+        self.say(Enforced::Jail, "built in".into(), "Its environment is HOME, USER, PATH, LANG, TERM and TZ.");
         for name in env.pass() {
             let rule = self.line(&format!("env.pass.{name}"), "built in".into());
-            self.say(
-                Enforced::Jail,
-                rule,
-                format!("It gets {name} with the value that the caller has."),
-            );
+            self.say(Enforced::Jail, rule, format!("It gets {name} with the value that the caller has."));
         }
         for name in env.set().keys() {
             let rule = self.line(&format!("env.set.{name}"), "built in".into());
-            self.say(
-                Enforced::Jail,
-                rule,
-                format!("It gets {name} with the value in the file."),
-            );
+            self.say(Enforced::Jail, rule, format!("It gets {name} with the value in the file."));
         }
         self.limits(agent);
         self.say(
@@ -234,58 +174,16 @@ impl Speaker<'_> {
     fn limits(&mut self, agent: &Agent) {
         let limits = agent.limits();
         for (key, says) in [
-            (
-                "memory",
-                format!(
-                    "All processes of a call together have {} of memory.",
-                    show_size(limits.memory)
-                ),
-            ),
-            (
-                "processes",
-                format!(
-                    "A call has at most {} processes and threads at a time.",
-                    limits.processes
-                ),
-            ),
-            (
-                "time",
-                format!("A call ends after {}.", show_time(limits.time)),
-            ),
-            (
-                "cpu",
-                format!(
-                    "A call ends after {} of processor time.",
-                    show_time(limits.cpu)
-                ),
-            ),
-            (
-                "open_files",
-                format!("A process has at most {} files open.", limits.open_files),
-            ),
-            (
-                "file_size",
-                format!("No file grows beyond {}.", show_size(limits.file_size)),
-            ),
-            (
-                "disk",
-                format!("A call writes at most {}.", show_size(limits.disk)),
-            ),
-            (
-                "disk_files",
-                format!("A call makes at most {} files.", limits.disk_files),
-            ),
-            (
-                "tmpfs",
-                format!(
-                    "Its private /tmp and home hold {}.",
-                    show_size(limits.tmpfs)
-                ),
-            ),
-            (
-                "output",
-                format!("A call prints at most {}.", show_size(limits.output)),
-            ),
+            ("memory", format!("All processes of a call together have {} of memory.", show_size(limits.memory))),
+            ("processes", format!("A call has at most {} processes and threads at a time.", limits.processes)),
+            ("time", format!("A call ends after {}.", show_time(limits.time))),
+            ("cpu", format!("A call ends after {} of processor time.", show_time(limits.cpu))),
+            ("open_files", format!("A process has at most {} files open.", limits.open_files)),
+            ("file_size", format!("No file grows beyond {}.", show_size(limits.file_size))),
+            ("disk", format!("A call writes at most {}.", show_size(limits.disk))),
+            ("disk_files", format!("A call makes at most {} files.", limits.disk_files)),
+            ("tmpfs", format!("Its private /tmp and home hold {}.", show_size(limits.tmpfs))),
+            ("output", format!("A call prints at most {}.", show_size(limits.output))),
         ] {
             let rule = self.line(&format!("limits.{key}"), "built in".into());
             self.say(Enforced::Jail, rule, says);
@@ -300,36 +198,20 @@ impl Speaker<'_> {
         }
         if agent.web() == Web::Read {
             let rule = self.line("egress.web", preset.clone());
-            self.say(
-                Enforced::NotYet,
-                rule,
-                "It may read any public web page: GET and HEAD, no body, no credential.",
-            );
+            self.say(Enforced::NotYet, rule, "It may read any public web page: GET and HEAD, no body, no credential.");
         }
         for port in &agent.publish().ports {
             let rule = self.line(&format!("publish.ports.{port}"), preset.clone());
-            self.say(
-                Enforced::NotYet,
-                rule,
-                format!("What listens inside on {port} can be reached from outside."),
-            );
+            self.say(Enforced::NotYet, rule, format!("What listens inside on {port} can be reached from outside."));
         }
         let dlp = agent.dlp();
         for (key, way, mode) in [("out", "out", dlp.outward), ("in", "in", dlp.inward)] {
             let rule = self.line(&format!("dlp.{key}"), preset.clone());
-            self.say(
-                Enforced::NotYet,
-                rule,
-                format!("A secret on its way {way}: {}.", mode.word()),
-            );
+            self.say(Enforced::NotYet, rule, format!("A secret on its way {way}: {}.", mode.word()));
         }
         for tool in agent.tools() {
             let rule = self.line(&format!("tools.allow.{tool}"), preset.clone());
-            self.say(
-                Enforced::NotYet,
-                rule,
-                format!("It may use the tool {tool}."),
-            );
+            self.say(Enforced::NotYet, rule, format!("It may use the tool {tool}."));
         }
         for action in agent.actions() {
             let run: Vec<String> = action.run.iter().map(|word| escape(word)).collect();
@@ -355,21 +237,14 @@ impl Speaker<'_> {
         }
         if let Some(watch) = policy.watch() {
             for file in &watch.files {
-                self.say(
-                    Enforced::NotYet,
-                    origin(file.origin()),
-                    format!("Changes of {} are watched.", place(file)),
-                );
+                self.say(Enforced::NotYet, origin(file.origin()), format!("Changes of {} are watched.", place(file)));
             }
         }
         if let Some(alert) = policy.alert() {
             self.say(
                 Enforced::NotYet,
                 origin(&alert.origin),
-                format!(
-                    "You are told through `{}`.",
-                    escape(&alert.command.join(" "))
-                ),
+                format!("You are told through `{}`.", escape(&alert.command.join(" "))),
             );
         }
     }
@@ -395,8 +270,7 @@ fn origin(origin: &Origin) -> String {
 }
 
 fn place(rule: &PathRule) -> String {
-    rule.path()
-        .map_or_else(|| format!("`{}`", escape(rule.pattern())), show)
+    rule.path().map_or_else(|| format!("`{}`", escape(rule.pattern())), show)
 }
 
 /// Says to an agent itself what is possible and how to ask: at most 20 lines, for its own instructions.
@@ -409,12 +283,8 @@ pub fn for_agent(agent: &Agent) -> String {
     )];
     let workspace = show(agent.workspace());
     lines.push(match agent.exec() {
-        Exec::Jailed => {
-            "- Commands run in a jail. Everything they start ends with the call.".into()
-        }
-        Exec::Refused => {
-            "- Commands are refused (exit code 125). Do not retry them in another form.".into()
-        }
+        Exec::Jailed => "- Commands run in a jail. Everything they start ends with the call.".into(),
+        Exec::Refused => "- Commands are refused (exit code 125). Do not retry them in another form.".into(),
     });
     lines.push(match files.is_workspace_writable() {
         true => format!("- You can read and write {workspace}."),
@@ -432,7 +302,10 @@ pub fn for_agent(agent: &Agent) -> String {
         lines.push(format!("- Read-only for you: {}", few(files.protect())));
     }
     lines.push("- Read-only as well: git hooks and config, editor and agent settings, .envrc, AGENTS.md and the like. Your memory files stay writable.".into());
-    lines.push("- /tmp and your home are private and empty at the start of each call; keep what should last in the workspace.".into());
+    lines.push(
+        "- /tmp and your home are private and empty at the start of each call; keep what should last in the workspace."
+            .into(),
+    );
     lines.push("- There is no network except 127.0.0.1 inside the call.".into());
     let limits = agent.limits();
     lines.push(format!(
@@ -445,23 +318,15 @@ pub fn for_agent(agent: &Agent) -> String {
     if agent.role() != Role::Scout && agent.role() != Role::Public {
         lines.push(format!("  mantlet allow --agent {name} --env NAME"));
     }
-    lines.push(format!(
-        "  mantlet allow --agent {name} --read PATH   (or --write PATH)"
-    ));
-    lines.push(format!(
-        "  mantlet allow --agent {name} --host HOST:PORT   (or --tool NAME)"
-    ));
+    lines.push(format!("  mantlet allow --agent {name} --read PATH   (or --write PATH)"));
+    lines.push(format!("  mantlet allow --agent {name} --host HOST:PORT   (or --tool NAME)"));
     lines.join("\n") + "\n"
 }
 
 /// A few rules on one line: the list is for orientation, the kernel knows the whole one.
 fn few(rules: &[PathRule]) -> String {
     const MOST: usize = 8;
-    let shown: Vec<String> = rules
-        .iter()
-        .take(MOST)
-        .map(|rule| escape(rule.pattern()))
-        .collect();
+    let shown: Vec<String> = rules.iter().take(MOST).map(|rule| escape(rule.pattern())).collect();
     match rules.len() > MOST {
         true => format!("{} and {} more", shown.join(", "), rules.len() - MOST),
         false => shown.join(", "),
@@ -476,10 +341,7 @@ mod tests {
     #[test]
     fn each_section_of_the_sketch_is_explained_with_its_line() {
         let policy = read(SKETCH).unwrap();
-        let text: Vec<String> = explain(&policy, None)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let text: Vec<String> = explain(&policy, None).iter().map(ToString::to_string).collect();
         for wanted in [
             "Agent `main` is a builder: it makes things. (line 4)",
             "It can read /home/ann/reference. (line 9)",
@@ -493,10 +355,7 @@ mod tests {
             "Changes of /home/ann/.openclaw/openclaw.json are watched. (not enforced yet; line 31)",
             "You are told through `notify-send`. (not enforced yet; line 32)",
         ] {
-            assert!(
-                text.iter().any(|line| line == wanted),
-                "{wanted}\n{text:#?}"
-            );
+            assert!(text.iter().any(|line| line == wanted), "{wanted}\n{text:#?}");
         }
         assert!(text.iter().any(|line| line.contains("ANTHROPIC_API_KEY") && line.contains("not enforced yet")));
     }
@@ -506,11 +365,7 @@ mod tests {
         let many: Vec<String> = (0..100).map(|n| format!("\"/opt/x{n}\"")).collect();
         let many = many.join(",");
         for role in ["scout", "builder", "operator", "public"] {
-            let write = if role == "builder" || role == "operator" {
-                many.as_str()
-            } else {
-                ""
-            };
+            let write = if role == "builder" || role == "operator" { many.as_str() } else { "" };
             let text = format!(
                 "version = 1\n[agent.main]\nrole = \"{role}\"\nworkspace = \"~/work\"\n[agent.main.files]\nread = [{many}]\nwrite = [{write}]\ndeny = [{many}]\nprotect = [{many}]"
             );
@@ -522,14 +377,9 @@ mod tests {
 
     #[test]
     fn what_a_scout_may_touch_is_not_enforced_while_nothing_judges_its_tools() {
-        let policy =
-            read("version = 1\n[agent.s]\nrole = \"scout\"\nworkspace = \"~/work\"").unwrap();
+        let policy = read("version = 1\n[agent.s]\nrole = \"scout\"\nworkspace = \"~/work\"").unwrap();
         let said = explain(&policy, policy.agent("s"));
-        let of = |text: &str| {
-            said.iter()
-                .find(|s| s.says.contains(text))
-                .map(|s| s.enforced)
-        };
+        let of = |text: &str| said.iter().find(|s| s.says.contains(text)).map(|s| s.enforced);
         assert_eq!(of("outbox"), Some(Enforced::NotYet));
         assert_eq!(of("commands are refused"), Some(Enforced::Jail));
     }

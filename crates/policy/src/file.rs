@@ -5,14 +5,7 @@
 use crate::error::Faults;
 use crate::read::{At, Section};
 
-pub(crate) const ROOT: &[&str] = &[
-    "version",
-    "agent",
-    "credential",
-    "handoff",
-    "watch",
-    "alert",
-];
+pub(crate) const ROOT: &[&str] = &["version", "agent", "credential", "handoff", "watch", "alert"];
 pub(crate) const AGENT: &[&str] = &[
     "role",
     "client",
@@ -32,18 +25,8 @@ pub(crate) const FILES: &[&str] = &["read", "write", "deny", "protect", "review"
 pub(crate) const ENV: &[&str] = &["pass", "set"];
 pub(crate) const EGRESS: &[&str] = &["allow", "web"];
 pub(crate) const PUBLISH: &[&str] = &["ports", "exposed"];
-pub(crate) const LIMITS: &[&str] = &[
-    "memory",
-    "processes",
-    "time",
-    "cpu",
-    "open_files",
-    "file_size",
-    "disk",
-    "disk_files",
-    "tmpfs",
-    "output",
-];
+pub(crate) const LIMITS: &[&str] =
+    &["memory", "processes", "time", "cpu", "open_files", "file_size", "disk", "disk_files", "tmpfs", "output"];
 pub(crate) const DLP: &[&str] = &["out", "in"];
 pub(crate) const TOOLS: &[&str] = &["allow"];
 pub(crate) const ACTION: &[&str] = &["run"];
@@ -122,39 +105,24 @@ impl PolicyFile {
     pub(crate) fn read(root: &toml::de::DeTable<'_>, faults: &mut Faults<'_>) -> Self {
         let root = Section::new(root, String::new(), 0, ROOT, faults);
         root.require("version", "begin the file with `version = 1`", faults);
-        let mut file = PolicyFile {
-            version: root.number("version", faults),
-            ..PolicyFile::default()
-        };
+        let mut file = PolicyFile { version: root.number("version", faults), ..PolicyFile::default() };
         for (name, section) in root.sections("agent", AGENT, faults) {
             let agent = AgentFile::read(&section, faults);
             file.agents.push((name, agent));
         }
         for (name, section) in root.sections("credential", CREDENTIAL, faults) {
             section.require("from", "write `from = \"vault\"`", faults);
-            section.require(
-                "use",
-                "name the preset of endpoints it may go to, such as `use = \"anthropic\"`",
-                faults,
-            );
+            section.require("use", "name the preset of endpoints it may go to, such as `use = \"anthropic\"`", faults);
             file.credentials.push((
                 name,
-                CredentialFile {
-                    from: section.text("from", faults),
-                    used_for: section.text("use", faults),
-                },
+                CredentialFile { from: section.text("from", faults), used_for: section.text("use", faults) },
             ));
         }
         for (name, section) in root.sections("handoff", HANDOFF, faults) {
             section.require("from", "name the agent that gives", faults);
             section.require("to", "name the agent that takes", faults);
-            file.handoffs.push((
-                name,
-                HandoffFile {
-                    from: section.text("from", faults),
-                    to: section.text("to", faults),
-                },
-            ));
+            file.handoffs
+                .push((name, HandoffFile { from: section.text("from", faults), to: section.text("to", faults) }));
         }
         if let Some(section) = root.section("watch", WATCH, faults) {
             section.require("files", "name the files to watch", faults);
@@ -170,11 +138,7 @@ impl PolicyFile {
 
 impl AgentFile {
     fn read(section: &Section<'_, '_>, faults: &mut Faults<'_>) -> Self {
-        section.require(
-            "role",
-            "write one of scout, builder, operator, public",
-            faults,
-        );
+        section.require("role", "write one of scout, builder, operator, public", faults);
         section.require("workspace", "name the directory the agent works in", faults);
         let mut agent = AgentFile {
             role: section.text("role", faults),
@@ -200,10 +164,7 @@ impl AgentFile {
             agent.web = egress.text("web", faults);
         }
         if let Some(publish) = section.section("publish", PUBLISH, faults) {
-            let value = (
-                publish.list("ports", faults),
-                publish.text("exposed", faults),
-            );
+            let value = (publish.list("ports", faults), publish.text("exposed", faults));
             agent.publish = Some(At::new(value, publish.at));
         }
         if let Some(limits) = section.section("limits", LIMITS, faults) {
@@ -217,11 +178,7 @@ impl AgentFile {
             agent.tools = tools.list("allow", faults);
         }
         for (name, action) in section.sections("action", ACTION, faults) {
-            action.require(
-                "run",
-                "write the exact command, `run = [\"program\", \"argument\"]`",
-                faults,
-            );
+            action.require("run", "write the exact command, `run = [\"program\", \"argument\"]`", faults);
             agent.actions.push((name, action.list("run", faults)));
         }
         agent
@@ -232,19 +189,13 @@ impl LimitsFile {
     fn read(section: &Section<'_, '_>, faults: &mut Faults<'_>) -> Self {
         let mut limits = LimitsFile::default();
         for key in ["memory", "file_size", "disk", "tmpfs", "output"] {
-            limits
-                .sizes
-                .extend(section.text(key, faults).map(|value| (key, value)));
+            limits.sizes.extend(section.text(key, faults).map(|value| (key, value)));
         }
         for key in ["time", "cpu"] {
-            limits
-                .times
-                .extend(section.text(key, faults).map(|value| (key, value)));
+            limits.times.extend(section.text(key, faults).map(|value| (key, value)));
         }
         for key in ["processes", "open_files", "disk_files"] {
-            limits
-                .counts
-                .extend(section.number(key, faults).map(|value| (key, value)));
+            limits.counts.extend(section.number(key, faults).map(|value| (key, value)));
         }
         limits
     }

@@ -47,17 +47,9 @@ pub(crate) fn of(policy: &Policy) -> String {
     let mut agents: Vec<&Agent> = policy.agents.iter().collect();
     agents.sort_unstable_by_key(|agent| &agent.name);
     encoder.field("agents", &agents.len().to_string());
-    agents
-        .into_iter()
-        .for_each(|each| agent(&mut encoder, each));
+    agents.into_iter().for_each(|each| agent(&mut encoder, each));
     later(&mut encoder, policy);
-    encoder
-        .0
-        .finalize()
-        .iter()
-        .fold(String::with_capacity(64), |hex, byte| {
-            hex + &format!("{byte:02x}")
-        })
+    encoder.0.finalize().iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn agent(encoder: &mut Encoder, agent: &Agent) {
@@ -66,45 +58,20 @@ fn agent(encoder: &mut Encoder, agent: &Agent) {
     encoder.field("client", agent.client.as_deref().unwrap_or(""));
     encoder.bytes(agent.workspace.as_os_str().as_bytes());
     encoder.field("tier", agent.tier.word());
-    encoder.field(
-        "accept.deny",
-        if agent.accepts(Accept::Deny) {
-            "yes"
-        } else {
-            "no"
-        },
-    );
+    encoder.field("accept.deny", if agent.accepts(Accept::Deny) { "yes" } else { "no" });
     encoder.set("read", rules(&agent.files.read));
     encoder.set("write", rules(&agent.files.write));
     encoder.set("deny", rules(&agent.files.deny));
     encoder.set("protect", rules(&agent.files.protect));
     encoder.field("review", agent.files.review.word());
-    encoder.field(
-        "writable",
-        if agent.files.is_workspace_writable {
-            "yes"
-        } else {
-            "no"
-        },
-    );
+    encoder.field("writable", if agent.files.is_workspace_writable { "yes" } else { "no" });
     encoder.set("pass", strings(&agent.env.pass));
     encoder.field("set", &agent.env.set.len().to_string());
-    agent
-        .env
-        .set
-        .iter()
-        .for_each(|(name, value)| encoder.field(name, value));
+    agent.env.set.iter().for_each(|(name, value)| encoder.field(name, value));
     limits(encoder, &agent.limits);
     encoder.set("tools", strings(&agent.tools));
     encoder.set("egress", strings(&agent.egress));
-    encoder.field(
-        "web",
-        if agent.web == Web::Read {
-            "read"
-        } else {
-            "none"
-        },
-    );
+    encoder.field("web", if agent.web == Web::Read { "read" } else { "none" });
     encoder.set("publish", strings(&agent.publish.ports));
     encoder.field("exposed", agent.publish.exposed.as_deref().unwrap_or(""));
     encoder.field("dlp.out", agent.dlp.outward.word());
@@ -112,9 +79,7 @@ fn agent(encoder: &mut Encoder, agent: &Agent) {
     let mut actions: Vec<_> = agent.actions.iter().collect();
     actions.sort_unstable_by_key(|action| &action.name);
     encoder.field("actions", &actions.len().to_string());
-    actions
-        .iter()
-        .for_each(|action| encoder.ordered(&action.name, &action.run));
+    actions.iter().for_each(|action| encoder.ordered(&action.name, &action.run));
 }
 
 fn limits(encoder: &mut Encoder, limits: &Limits) {
@@ -149,17 +114,8 @@ fn later(encoder: &mut Encoder, policy: &Policy) {
         encoder.field(&handoff.name, &handoff.from);
         encoder.field("to", &handoff.to);
     }
-    encoder.set(
-        "watch",
-        policy
-            .watch
-            .as_ref()
-            .map_or_else(Vec::new, |watch| rules(&watch.files)),
-    );
-    encoder.ordered(
-        "alert",
-        policy.alert.as_ref().map_or(&[], |alert| &alert.command),
-    );
+    encoder.set("watch", policy.watch.as_ref().map_or_else(Vec::new, |watch| rules(&watch.files)));
+    encoder.ordered("alert", policy.alert.as_ref().map_or(&[], |alert| &alert.command));
 }
 
 /// A rule is its path where it has one, so that `~/x` and its whole path are the same rule.
@@ -174,8 +130,5 @@ fn rules(rules: &[PathRule]) -> Vec<Vec<u8>> {
 }
 
 fn strings(values: &[String]) -> Vec<Vec<u8>> {
-    values
-        .iter()
-        .map(|value| value.as_bytes().to_vec())
-        .collect()
+    values.iter().map(|value| value.as_bytes().to_vec()).collect()
 }

@@ -15,11 +15,7 @@ impl Place<'_> {
                 Ok(bytes) => *size_of(&mut limits, key) = bytes,
                 Err(why) => faults.add(
                     text.at,
-                    Fault::BadValue {
-                        what: "size",
-                        value: escape(&text.value),
-                        why,
-                    },
+                    Fault::BadValue { what: "size", value: escape(&text.value), why },
                     "write for example `\"2GiB\"`",
                 ),
             }
@@ -31,20 +27,14 @@ impl Place<'_> {
                 Ok(time) => limits.cpu = time,
                 Err(why) => faults.add(
                     text.at,
-                    Fault::BadValue {
-                        what: "time",
-                        value: escape(&text.value),
-                        why,
-                    },
+                    Fault::BadValue { what: "time", value: escape(&text.value), why },
                     "write for example `\"10m\"`",
                 ),
             }
         }
         for (key, number) in &section.counts {
             self.note(format!("limits.{key}"), Some(number.at), faults);
-            let processes = u32::try_from(number.value)
-                .ok()
-                .filter(|count| (1..=4_194_304).contains(count));
+            let processes = u32::try_from(number.value).ok().filter(|count| (1..=4_194_304).contains(count));
             match (*key, number.value, processes) {
                 ("processes", _, Some(count)) => limits.processes = count,
                 ("open_files", 1..=1_048_576, _) => limits.open_files = number.value,
@@ -53,11 +43,7 @@ impl Place<'_> {
                     let why = "out of range; zero would refuse every call, and no limit can be switched off".to_owned();
                     faults.add(
                         number.at,
-                        Fault::BadValue {
-                            what: "limit",
-                            value: number.value.to_string(),
-                            why,
-                        },
+                        Fault::BadValue { what: "limit", value: number.value.to_string(), why },
                         "write a count such as 256",
                     );
                 }

@@ -73,22 +73,15 @@ pub(crate) type Refusal = (String, String);
 /// Resolves a workspace and checks that it is one.
 pub(crate) fn workspace(path: &Path, host: &dyn Host) -> Result<PathBuf, Refusal> {
     // `/.` makes realpath(3) fail with ENOTDIR on a file, in the same call.
-    let real = host
-        .canonical(&path.join("."))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => (
-                "does not exist".into(),
-                "make the directory, or correct the path".into(),
-            ),
-            io::ErrorKind::NotADirectory => (
-                "is not a directory".into(),
-                "name the directory that the agent works in".to_owned(),
-            ),
-            _ => (
-                format!("cannot be resolved: {error}"),
-                "make every directory on the way to it searchable for you".into(),
-            ),
-        })?;
+    let real = host.canonical(&path.join(".")).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ("does not exist".into(), "make the directory, or correct the path".into()),
+        io::ErrorKind::NotADirectory => {
+            ("is not a directory".into(), "name the directory that the agent works in".to_owned())
+        }
+        _ => {
+            (format!("cannot be resolved: {error}"), "make every directory on the way to it searchable for you".into())
+        }
+    })?;
     match too_wide(&real, host) {
         Some(refusal) => Err(refusal),
         None => Ok(real),
@@ -99,22 +92,13 @@ pub(crate) fn workspace(path: &Path, host: &dyn Host) -> Result<PathBuf, Refusal
 fn too_wide(real: &Path, host: &dyn Host) -> Option<Refusal> {
     let below = "give the agent a directory of its own below it".to_owned();
     if SYSTEM.iter().any(|system| real == Path::new(system)) {
-        return Some((
-            format!("is `{}`, which belongs to the whole system", show(real)),
-            below,
-        ));
+        return Some((format!("is `{}`, which belongs to the whole system", show(real)), below));
     }
     if let Some(tree) = SYSTEM_TREES.iter().find(|tree| real.starts_with(tree)) {
-        return Some((
-            format!("lies in `{tree}`, which belongs to the system"),
-            "use a directory in your home".into(),
-        ));
+        return Some((format!("lies in `{tree}`, which belongs to the system"), "use a directory in your home".into()));
     }
     if real == host.home() {
-        return Some((
-            "is your home directory, with all keys and settings in it".into(),
-            below,
-        ));
+        return Some(("is your home directory, with all keys and settings in it".into(), below));
     }
     if real.parent() == Some(Path::new("/home")) || real.parent() == Some(Path::new("/run/user")) {
         return Some(("is a user's own directory".into(), below));
@@ -122,22 +106,9 @@ fn too_wide(real: &Path, host: &dyn Host) -> Option<Refusal> {
     if host.home().starts_with(real) {
         return Some(("contains your home directory".into(), below));
     }
-    if let Some(state) = host
-        .state_dirs()
-        .iter()
-        .find(|state| state.starts_with(real))
-    {
-        let hint = format!(
-            "use a directory beside it or inside it, such as `{}`",
-            show(&state.join("workspace"))
-        );
-        return Some((
-            format!(
-                "contains `{}`, where an agent keeps its settings and credentials",
-                show(state)
-            ),
-            hint,
-        ));
+    if let Some(state) = host.state_dirs().iter().find(|state| state.starts_with(real)) {
+        let hint = format!("use a directory beside it or inside it, such as `{}`", show(&state.join("workspace")));
+        return Some((format!("contains `{}`, where an agent keeps its settings and credentials", show(state)), hint));
     }
     secret(real, host).map(|why| (why, "use a directory that holds no credentials".into()))
 }
@@ -146,8 +117,9 @@ fn too_wide(real: &Path, host: &dyn Host) -> Option<Refusal> {
 pub(crate) fn opened(path: &Path, host: &dyn Host) -> Result<(), Refusal> {
     opened_as(path, host)?;
     match host.canonical(path) {
-        Ok(real) if real != path => opened_as(&real, host)
-            .map_err(|(why, hint)| (format!("leads to `{}` and {why}", show(&real)), hint)),
+        Ok(real) if real != path => {
+            opened_as(&real, host).map_err(|(why, hint)| (format!("leads to `{}` and {why}", show(&real)), hint))
+        }
         // What does not exist opens nothing; what the owner cannot search, the owner's jail cannot open.
         _ => Ok(()),
     }
@@ -158,18 +130,8 @@ fn opened_as(path: &Path, host: &dyn Host) -> Result<(), Refusal> {
     if host.home().starts_with(path) {
         return Err(("contains your home directory".into(), narrow));
     }
-    if let Some(state) = host
-        .state_dirs()
-        .iter()
-        .find(|state| state.starts_with(path))
-    {
-        return Err((
-            format!(
-                "contains `{}`, where an agent keeps its settings and credentials",
-                show(state)
-            ),
-            narrow,
-        ));
+    if let Some(state) = host.state_dirs().iter().find(|state| state.starts_with(path)) {
+        return Err((format!("contains `{}`, where an agent keeps its settings and credentials", show(state)), narrow));
     }
     if path.parent() == Some(Path::new("/home")) {
         return Err(("is a user's whole home directory".into(), narrow));
@@ -184,10 +146,7 @@ fn opened_as(path: &Path, host: &dyn Host) -> Result<(), Refusal> {
         return Err(("is shared by every program of this machine".into(), narrow));
     }
     match secret(path, host) {
-        Some(why) => Err((
-            why,
-            "leave it out; no rule can open an agent's credentials".into(),
-        )),
+        Some(why) => Err((why, "leave it out; no rule can open an agent's credentials".into())),
         None => Ok(()),
     }
 }
@@ -200,26 +159,17 @@ pub(crate) fn written(path: &Path, host: &dyn Host) -> Result<(), Refusal> {
         if SYSTEM.iter().any(|system| place == Path::new(system))
             || SYSTEM_TREES.iter().any(|tree| place.starts_with(tree))
         {
-            return Err((
-                "belongs to the system".into(),
-                "name a directory of your own".into(),
-            ));
+            return Err(("belongs to the system".into(), "name a directory of your own".into()));
         }
     }
     Ok(())
 }
 
 fn secret(path: &Path, host: &dyn Host) -> Option<String> {
-    let found = host
-        .secrets()
-        .iter()
-        .find(|secret| secret.starts_with(path) || path.starts_with(secret))?;
+    let found = host.secrets().iter().find(|secret| secret.starts_with(path) || path.starts_with(secret))?;
     Some(match found == path {
         true => "holds an agent's credentials".into(),
-        false => format!(
-            "overlaps `{}`, which holds an agent's credentials",
-            show(found)
-        ),
+        false => format!("overlaps `{}`, which holds an agent's credentials", show(found)),
     })
 }
 
@@ -240,10 +190,7 @@ pub(crate) fn literal(text: &str, base: Option<&Path>, home: &Path) -> Result<Pa
             Component::Normal(name) => path.push(name),
             Component::CurDir => {}
             _ => {
-                return Err(
-                    "`..` could lead anywhere through a symlink; write the path it stands for"
-                        .into(),
-                );
+                return Err("`..` could lead anywhere through a symlink; write the path it stands for".into());
             }
         }
     }
@@ -265,23 +212,14 @@ fn check(text: &str) -> Result<(), String> {
 }
 
 /// A pattern of `deny` or `protect`: its text with `~` expanded, and its path when it has no wildcard.
-pub(crate) fn pattern(
-    text: &str,
-    base: &Path,
-    home: &Path,
-) -> Result<(String, Option<PathBuf>), String> {
+pub(crate) fn pattern(text: &str, base: &Path, home: &Path) -> Result<(String, Option<PathBuf>), String> {
     check(text)?;
     if text.starts_with('!') {
         return Err("a rule cannot be taken back by a later one; write only what is meant".into());
     }
-    let text = text
-        .strip_suffix('/')
-        .filter(|rest| !rest.is_empty())
-        .unwrap_or(text);
+    let text = text.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(text);
     if text.split('/').any(|name| name == "..") {
-        return Err(
-            "`..` could lead anywhere through a symlink; write the path it stands for".into(),
-        );
+        return Err("`..` could lead anywhere through a symlink; write the path it stands for".into());
     }
     if !text.contains(['*', '?', '[', '{', '\\']) {
         let path = literal(text, Some(base), home)?;
@@ -292,10 +230,7 @@ pub(crate) fn pattern(
     }
     let expanded = expand(text, home)?;
     // Parsing finds every error; the automaton is built only where it is used, off the hot path.
-    match globset::GlobBuilder::new(&expanded)
-        .literal_separator(true)
-        .build()
-    {
+    match globset::GlobBuilder::new(&expanded).literal_separator(true).build() {
         Ok(_) => Ok((expanded, None)),
         Err(error) => Err(error.kind().to_string()),
     }
@@ -309,9 +244,7 @@ fn expand(text: &str, home: &Path) -> Result<String, String> {
     if !rest.is_empty() && !rest.starts_with('/') {
         return Err("`~name` is not expanded; write the whole path".into());
     }
-    let home = home
-        .to_str()
-        .ok_or("your home's path is not UTF-8, so that no pattern can name it")?;
+    let home = home.to_str().ok_or("your home's path is not UTF-8, so that no pattern can name it")?;
     Ok(format!("{}{rest}", globset::escape(home)))
 }
 

@@ -45,34 +45,18 @@ impl<'f, 'i> Section<'f, 'i> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("possible here: {}", known.join(", ")),
             };
-            let fault = Fault::UnknownKey {
-                key: escape(word),
-                section: section_name(&name),
-            };
+            let fault = Fault::UnknownKey { key: escape(word), section: section_name(&name) };
             faults.add(key.span().start, fault, hint);
         }
         Section { table, name, at }
     }
 
     fn get(&self, key: &str) -> Option<(&'f DeValue<'i>, usize)> {
-        self.table
-            .get(key)
-            .map(|value| (value.get_ref(), value.span().start))
+        self.table.get(key).map(|value| (value.get_ref(), value.span().start))
     }
 
-    fn wrong(
-        &self,
-        key: &str,
-        wanted: &'static str,
-        found: &DeValue<'_>,
-        at: usize,
-        faults: &mut Faults<'_>,
-    ) {
-        let fault = Fault::WrongType {
-            key: escape(key),
-            wanted,
-            found: found.type_str(),
-        };
+    fn wrong(&self, key: &str, wanted: &'static str, found: &DeValue<'_>, at: usize, faults: &mut Faults<'_>) {
+        let fault = Fault::WrongType { key: escape(key), wanted, found: found.type_str() };
         faults.add(at, fault, format!("write {}", example(wanted, key)));
     }
 
@@ -127,21 +111,10 @@ impl<'f, 'i> Section<'f, 'i> {
     }
 
     /// Opens a table below this one.
-    pub(crate) fn section(
-        &self,
-        key: &str,
-        known: &[&str],
-        faults: &mut Faults<'_>,
-    ) -> Option<Section<'f, 'i>> {
+    pub(crate) fn section(&self, key: &str, known: &[&str], faults: &mut Faults<'_>) -> Option<Section<'f, 'i>> {
         let (value, at) = self.get(key)?;
         match value {
-            DeValue::Table(table) => Some(Section::new(
-                table,
-                self.join(key),
-                self.key_at(key, at),
-                known,
-                faults,
-            )),
+            DeValue::Table(table) => Some(Section::new(table, self.join(key), self.key_at(key, at), known, faults)),
             other => {
                 self.wrong(key, "a section", other, at, faults);
                 None
@@ -163,11 +136,7 @@ impl<'f, 'i> Section<'f, 'i> {
             self.wrong(key, "a section", value, at, faults);
             return Vec::new();
         };
-        let group = Section {
-            table,
-            name: self.join(key),
-            at,
-        };
+        let group = Section { table, name: self.join(key), at };
         let mut found = Vec::new();
         for (name, value) in table {
             let at = name.span().start;
@@ -176,13 +145,7 @@ impl<'f, 'i> Section<'f, 'i> {
                     let inner = Section::new(inner, group.join(name.get_ref()), at, known, faults);
                     found.push((At::new(name.get_ref().to_string(), at), inner));
                 }
-                other => group.wrong(
-                    name.get_ref(),
-                    "a section",
-                    other,
-                    value.span().start,
-                    faults,
-                ),
+                other => group.wrong(name.get_ref(), "a section", other, value.span().start, faults),
             }
         }
         found.sort_by_key(|(name, _)| name.at);
@@ -190,11 +153,7 @@ impl<'f, 'i> Section<'f, 'i> {
     }
 
     /// Reads a table whose keys are free and whose values are strings.
-    pub(crate) fn pairs(
-        &self,
-        key: &str,
-        faults: &mut Faults<'_>,
-    ) -> Vec<(At<String>, At<String>)> {
+    pub(crate) fn pairs(&self, key: &str, faults: &mut Faults<'_>) -> Vec<(At<String>, At<String>)> {
         let Some((value, at)) = self.get(key) else {
             return Vec::new();
         };
@@ -207,10 +166,7 @@ impl<'f, 'i> Section<'f, 'i> {
             let at = value.span().start;
             match value.get_ref() {
                 DeValue::String(text) => {
-                    pairs.push((
-                        At::new(name.get_ref().to_string(), name.span().start),
-                        At::new(text.to_string(), at),
-                    ));
+                    pairs.push((At::new(name.get_ref().to_string(), name.span().start), At::new(text.to_string(), at)));
                 }
                 other => self.wrong(name.get_ref(), "a string", other, at, faults),
             }
@@ -221,21 +177,12 @@ impl<'f, 'i> Section<'f, 'i> {
     /// Reports a key that must be there; for one of the wrong type the error is already made.
     pub(crate) fn require(&self, key: &'static str, hint: &str, faults: &mut Faults<'_>) {
         if self.get(key).is_none() {
-            faults.add(
-                self.at,
-                Fault::MissingKey {
-                    key,
-                    section: section_name(&self.name),
-                },
-                hint,
-            );
+            faults.add(self.at, Fault::MissingKey { key, section: section_name(&self.name) }, hint);
         }
     }
 
     fn key_at(&self, key: &str, default: usize) -> usize {
-        self.table
-            .get_key_value(key)
-            .map_or(default, |(key, _)| key.span().start)
+        self.table.get_key_value(key).map_or(default, |(key, _)| key.span().start)
     }
 
     fn join(&self, key: &str) -> String {

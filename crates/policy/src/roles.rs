@@ -24,24 +24,11 @@ pub struct Preset {
     pub dlp: Dlp,
 }
 
-const REDACT: Dlp = Dlp {
-    outward: DlpMode::Redact,
-    inward: DlpMode::Warn,
-};
-const BLOCK: Dlp = Dlp {
-    outward: DlpMode::Block,
-    inward: DlpMode::Warn,
-};
+const REDACT: Dlp = Dlp { outward: DlpMode::Redact, inward: DlpMode::Warn };
+const BLOCK: Dlp = Dlp { outward: DlpMode::Block, inward: DlpMode::Warn };
 
 /// An agent's own memory: it may rewrite itself, and nothing that outranks it.
-pub const MEMORY: &[&str] = &[
-    "SOUL.md",
-    "IDENTITY.md",
-    "USER.md",
-    "MEMORY.md",
-    "HEARTBEAT.md",
-    "memory",
-];
+pub const MEMORY: &[&str] = &["SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md", "HEARTBEAT.md", "memory"];
 
 /// The four roles.
 pub const PRESETS: &[Preset] = &[

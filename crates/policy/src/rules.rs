@@ -10,11 +10,8 @@ use crate::read::At;
 use crate::types::{Files, Origin, PathRule, Review};
 use crate::validate::word;
 
-const REVIEWS: &[(&str, Review)] = &[
-    ("report", Review::Report),
-    ("quarantine", Review::Quarantine),
-    ("fail", Review::Fail),
-];
+const REVIEWS: &[(&str, Review)] =
+    &[("report", Review::Report), ("quarantine", Review::Quarantine), ("fail", Review::Fail)];
 
 impl Place<'_> {
     pub(crate) fn files(&mut self, section: &AgentFile, faults: &mut Faults<'_>) -> Files {
@@ -29,11 +26,7 @@ impl Place<'_> {
             })
             .collect();
         write.extend(self.opened(&section.write, "write", faults));
-        self.note(
-            "files.review".into(),
-            section.review.as_ref().map(|text| text.at),
-            faults,
-        );
+        self.note("files.review".into(), section.review.as_ref().map(|text| text.at), faults);
         Files {
             read: self.opened(&section.read, "read", faults),
             write,
@@ -49,19 +42,10 @@ impl Place<'_> {
     }
 
     /// The literal paths of `read` and `write`.
-    fn opened(
-        &self,
-        list: &Option<Vec<At<String>>>,
-        key: &'static str,
-        faults: &mut Faults<'_>,
-    ) -> Vec<PathRule> {
+    fn opened(&self, list: &Option<Vec<At<String>>>, key: &'static str, faults: &mut Faults<'_>) -> Vec<PathRule> {
         let mut rules = Vec::new();
         for text in list.iter().flatten() {
-            let bad = |why: String| Fault::BadValue {
-                what: "path",
-                value: escape(&text.value),
-                why,
-            };
+            let bad = |why: String| Fault::BadValue { what: "path", value: escape(&text.value), why };
             if text.value.contains(['*', '?', '{']) {
                 faults.add(
                     text.at,
@@ -99,58 +83,32 @@ impl Place<'_> {
             return None;
         }
         if key == "write" && !self.role.preset().is_workspace_writable {
-            let why = format!(
-                "lies outside the workspace, and a {} writes nothing there",
-                self.role.word()
-            );
+            let why = format!("lies outside the workspace, and a {} writes nothing there", self.role.word());
             let hint = "name a path inside the workspace, or another role".to_owned();
-            return Some((
-                Fault::Opens {
-                    key,
-                    path: place::show(path),
-                    why,
-                },
-                hint,
-            ));
+            return Some((Fault::Opens { key, path: place::show(path), why }, hint));
         }
         let judged = match key {
             "write" => place::written(path, self.host),
             _ => place::opened(path, self.host),
         };
-        judged.err().map(|(why, hint)| {
-            (
-                Fault::Opens {
-                    key,
-                    path: place::show(path),
-                    why,
-                },
-                hint,
-            )
-        })
+        judged.err().map(|(why, hint)| (Fault::Opens { key, path: place::show(path), why }, hint))
     }
 
     /// The globs of `deny` and `protect`.
-    fn patterns(
-        &self,
-        list: &Option<Vec<At<String>>>,
-        key: &str,
-        faults: &mut Faults<'_>,
-    ) -> Vec<PathRule> {
+    fn patterns(&self, list: &Option<Vec<At<String>>>, key: &str, faults: &mut Faults<'_>) -> Vec<PathRule> {
         let mut rules = Vec::new();
         for text in list.iter().flatten() {
             match place::pattern(&text.value, &self.workspace, self.host.home()) {
-                Ok((pattern, path)) => rules.push(PathRule {
-                    pattern,
-                    path,
-                    origin: Origin::Line(faults.line(text.at)),
-                }),
+                Ok((pattern, path)) => {
+                    rules.push(PathRule { pattern, path, origin: Origin::Line(faults.line(text.at)) })
+                }
                 Err(why) => {
-                    let fault = Fault::BadValue {
-                        what: "glob",
-                        value: escape(&text.value),
-                        why,
-                    };
-                    faults.add(text.at, fault, format!("write for example `{key} = [\"**/.env\"]`: `**/` is any depth, `*` one name"));
+                    let fault = Fault::BadValue { what: "glob", value: escape(&text.value), why };
+                    faults.add(
+                        text.at,
+                        fault,
+                        format!("write for example `{key} = [\"**/.env\"]`: `**/` is any depth, `*` one name"),
+                    );
                 }
             }
         }

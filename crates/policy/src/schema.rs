@@ -10,25 +10,10 @@ pub fn schema() -> Value {
     let mut root = table(
         "Mantlet's policy. What is absent is denied.",
         &[
-            (
-                "version",
-                json!({"const": 1, "description": "The version of this format."}),
-            ),
+            ("version", json!({"const": 1, "description": "The version of this format."})),
             ("agent", named("The agents, by name.", agent())),
-            (
-                "credential",
-                named(
-                    "Secrets by name, never by value. Not enforced yet.",
-                    credential(),
-                ),
-            ),
-            (
-                "handoff",
-                named(
-                    "Files passed from one agent to another. Not enforced yet.",
-                    handoff(),
-                ),
-            ),
+            ("credential", named("Secrets by name, never by value. Not enforced yet.", credential())),
+            ("handoff", named("Files passed from one agent to another. Not enforced yet.", handoff())),
             (
                 "watch",
                 table(
@@ -37,32 +22,19 @@ pub fn schema() -> Value {
                     &["files"],
                 ),
             ),
-            (
-                "alert",
-                table(
-                    "How the owner is told. Not enforced yet.",
-                    &[("command", argv())],
-                    &["command"],
-                ),
-            ),
+            ("alert", table("How the owner is told. Not enforced yet.", &[("command", argv())], &["command"])),
         ],
         &["version"],
     );
     if let Some(root) = root.as_object_mut() {
-        root.insert(
-            "$schema".into(),
-            json!("https://json-schema.org/draft/2020-12/schema"),
-        );
+        root.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
         root.insert("title".into(), json!("mantlet.toml"));
     }
     root
 }
 
 fn table(description: &str, keys: &[(&str, Value)], required: &[&str]) -> Value {
-    let properties: Map<String, Value> = keys
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), value.clone()))
-        .collect();
+    let properties: Map<String, Value> = keys.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     json!({
         "type": "object", "description": description, "properties": properties,
         "required": required, "additionalProperties": false,
@@ -103,22 +75,13 @@ fn agent() -> Value {
     table(
         "One agent.",
         &[
-            (
-                "role",
-                one_of(&roles, "The preset that the agent starts from."),
-            ),
+            ("role", one_of(&roles, "The preset that the agent starts from.")),
             ("client", one_of(CLIENTS, "The program the agent runs in.")),
             (
                 "workspace",
                 json!({"type": "string", "pattern": "^(/|~/)", "description": "The directory the agent works in."}),
             ),
-            (
-                "tier",
-                one_of(
-                    &["full", "landlock"],
-                    "The least this agent may run with. Default: full.",
-                ),
-            ),
+            ("tier", one_of(&["full", "landlock"], "The least this agent may run with. Default: full.")),
             ("accept", accept),
             ("files", files()),
             ("env", env()),
@@ -136,10 +99,7 @@ fn agent() -> Value {
             ),
             (
                 "action",
-                named(
-                    "Commands outside the jail, after the owner's yes. Operators only. Not enforced yet.",
-                    action(),
-                ),
+                named("Commands outside the jail, after the owner's yes. Operators only. Not enforced yet.", action()),
             ),
         ],
         &["role", "workspace"],
@@ -150,26 +110,15 @@ fn files() -> Value {
     table(
         "Files beyond the role's preset.",
         &[
-            (
-                "read",
-                strings("Readable outside the workspace. Literal paths."),
-            ),
+            ("read", strings("Readable outside the workspace. Literal paths.")),
             (
                 "write",
                 strings(
                     "Writable beyond the preset; inside the workspace, exempt from built-in protections. Literal paths.",
                 ),
             ),
-            (
-                "deny",
-                strings(
-                    "Absent, also when it appears later. Globs, relative to the workspace or absolute.",
-                ),
-            ),
-            (
-                "protect",
-                strings("Readable, not writable. Globs, relative to the workspace or absolute."),
-            ),
+            ("deny", strings("Absent, also when it appears later. Globs, relative to the workspace or absolute.")),
+            ("protect", strings("Readable, not writable. Globs, relative to the workspace or absolute.")),
             (
                 "review",
                 one_of(
@@ -184,76 +133,39 @@ fn files() -> Value {
 
 fn env() -> Value {
     let set = json!({"type": "object", "additionalProperties": {"type": "string"}, "description": "Names with their values."});
-    let keys = [
-        ("pass", strings("Names whose values come from the caller.")),
-        ("set", set),
-    ];
-    table(
-        "The environment beyond HOME, USER, PATH, LANG, TERM and TZ.",
-        &keys,
-        &[],
-    )
+    let keys = [("pass", strings("Names whose values come from the caller.")), ("set", set)];
+    table("The environment beyond HOME, USER, PATH, LANG, TERM and TZ.", &keys, &[])
 }
 
 fn egress() -> Value {
     let web = one_of(&["read", "none"], "Whether any public page may be read.");
     table(
         "The way out. Not enforced yet: there is no network.",
-        &[
-            ("allow", strings("host:port; 443 when no port is written.")),
-            ("web", web),
-        ],
+        &[("allow", strings("host:port; 443 when no port is written.")), ("web", web)],
         &[],
     )
 }
 
 fn publish() -> Value {
-    let exposed = json!({"type": "string", "minLength": 1, "description": "Why an address wider than this machine is wanted."});
-    table(
-        "The way in. Not enforced yet.",
-        &[("ports", strings("address:port.")), ("exposed", exposed)],
-        &[],
-    )
+    let exposed =
+        json!({"type": "string", "minLength": 1, "description": "Why an address wider than this machine is wanted."});
+    table("The way in. Not enforced yet.", &[("ports", strings("address:port.")), ("exposed", exposed)], &[])
 }
 
 fn limits() -> Value {
     table(
         "What one call may use up. No limit can be switched off.",
         &[
-            (
-                "memory",
-                size("Memory of all processes together. Default: 2GiB."),
-            ),
-            (
-                "processes",
-                count("Processes and threads at one time. Default: 256."),
-            ),
+            ("memory", size("Memory of all processes together. Default: 2GiB.")),
+            ("processes", count("Processes and threads at one time. Default: 256.")),
             ("time", time("Wall clock. Default: 10m.")),
-            (
-                "cpu",
-                time("Processor time of all processes together. Default: 20m."),
-            ),
-            (
-                "open_files",
-                count("Open files per process. Default: 1024."),
-            ),
+            ("cpu", time("Processor time of all processes together. Default: 20m.")),
+            ("open_files", count("Open files per process. Default: 1024.")),
             ("file_size", size("The largest file. Default: 4GiB.")),
-            (
-                "disk",
-                size("Bytes written to the workspace. Default: 8GiB."),
-            ),
-            (
-                "disk_files",
-                count("Files made in the workspace. Default: 500000."),
-            ),
-            (
-                "tmpfs",
-                size("Private /tmp, home and /dev/shm. Default: 1GiB."),
-            ),
-            (
-                "output",
-                size("Standard output and standard error. Default: 1GiB."),
-            ),
+            ("disk", size("Bytes written to the workspace. Default: 8GiB.")),
+            ("disk_files", count("Files made in the workspace. Default: 500000.")),
+            ("tmpfs", size("Private /tmp, home and /dev/shm. Default: 1GiB.")),
+            ("output", size("Standard output and standard error. Default: 1GiB.")),
         ],
         &[],
     )
@@ -261,45 +173,24 @@ fn limits() -> Value {
 
 fn dlp() -> Value {
     let modes = ["block", "redact", "warn"];
-    let keys = [
-        ("out", one_of(&modes, "On the way out.")),
-        ("in", one_of(&modes, "On the way in.")),
-    ];
-    table(
-        "What is done with secrets on their way. Not enforced yet.",
-        &keys,
-        &[],
-    )
+    let keys = [("out", one_of(&modes, "On the way out.")), ("in", one_of(&modes, "On the way in."))];
+    table("What is done with secrets on their way. Not enforced yet.", &keys, &[])
 }
 
 fn action() -> Value {
-    table(
-        "One command, exact to the argument.",
-        &[("run", argv())],
-        &["run"],
-    )
+    table("One command, exact to the argument.", &[("run", argv())], &["run"])
 }
 
 fn credential() -> Value {
     let preset = json!({"type": "string", "description": "The preset of endpoints it may go to."});
-    table(
-        "One secret.",
-        &[
-            ("from", one_of(&["vault"], "The store that holds it.")),
-            ("use", preset),
-        ],
-        &["from", "use"],
-    )
+    table("One secret.", &[("from", one_of(&["vault"], "The store that holds it.")), ("use", preset)], &["from", "use"])
 }
 
 fn handoff() -> Value {
     let side = |description: &str| json!({"type": "string", "description": description});
     table(
         "One direction.",
-        &[
-            ("from", side("The agent that gives.")),
-            ("to", side("The agent that takes.")),
-        ],
+        &[("from", side("The agent that gives.")), ("to", side("The agent that takes."))],
         &["from", "to"],
     )
 }
@@ -311,12 +202,7 @@ mod tests {
     use crate::tests::SKETCH;
 
     fn keys(schema: &Value) -> Vec<&str> {
-        schema["properties"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect()
+        schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
     }
 
     fn sorted(keys: &[&'static str]) -> Vec<&'static str> {
@@ -341,14 +227,8 @@ mod tests {
             (part("dlp"), file::DLP),
             (part("tools"), file::TOOLS),
             (&part("action")["additionalProperties"], file::ACTION),
-            (
-                &root["properties"]["credential"]["additionalProperties"],
-                file::CREDENTIAL,
-            ),
-            (
-                &root["properties"]["handoff"]["additionalProperties"],
-                file::HANDOFF,
-            ),
+            (&root["properties"]["credential"]["additionalProperties"], file::CREDENTIAL),
+            (&root["properties"]["handoff"]["additionalProperties"], file::HANDOFF),
             (&root["properties"]["watch"], file::WATCH),
             (&root["properties"]["alert"], file::ALERT),
         ] {
@@ -366,26 +246,17 @@ mod tests {
         }
         match (schema["type"].as_str().unwrap(), value) {
             ("object", Value::Object(map)) => {
-                let required = schema
-                    .get("required")
-                    .map_or(&[][..], |keys| keys.as_array().unwrap());
-                required
-                    .iter()
-                    .all(|key| map.contains_key(key.as_str().unwrap()))
+                let required = schema.get("required").map_or(&[][..], |keys| keys.as_array().unwrap());
+                required.iter().all(|key| map.contains_key(key.as_str().unwrap()))
                     && map.iter().all(|(key, inner)| {
-                        match (
-                            schema["properties"].get(key),
-                            &schema["additionalProperties"],
-                        ) {
+                        match (schema["properties"].get(key), &schema["additionalProperties"]) {
                             (Some(known), _) => is_valid(inner, known),
                             (None, Value::Bool(false)) => false,
                             (None, each) => is_valid(inner, each),
                         }
                     })
             }
-            ("array", Value::Array(items)) => {
-                items.iter().all(|item| is_valid(item, &schema["items"]))
-            }
+            ("array", Value::Array(items)) => items.iter().all(|item| is_valid(item, &schema["items"])),
             ("string", Value::String(_)) => true,
             ("integer", Value::Number(number)) => number.as_u64() >= schema["minimum"].as_u64(),
             _ => false,

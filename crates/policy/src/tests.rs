@@ -16,14 +16,8 @@ impl Fake {
     pub(crate) fn new() -> Self {
         Fake {
             home: "/home/ann".into(),
-            state: vec![
-                "/home/ann/.openclaw".into(),
-                "/home/ann/.config/opencode".into(),
-            ],
-            secrets: vec![
-                "/home/ann/.openclaw/.env".into(),
-                "/home/ann/.openclaw/credentials".into(),
-            ],
+            state: vec!["/home/ann/.openclaw".into(), "/home/ann/.config/opencode".into()],
+            secrets: vec!["/home/ann/.openclaw/.env".into(), "/home/ann/.openclaw/credentials".into()],
         }
     }
 }
@@ -97,10 +91,7 @@ fn error(text: &str) -> (String, String) {
     assert_eq!(errors.errors().len(), 1, "{errors}");
     let only = &errors.errors()[0];
     assert!(!only.hint.is_empty());
-    (
-        format!("{}:{}: {}", only.line, only.column, only.fault),
-        only.hint.clone(),
-    )
+    (format!("{}:{}: {}", only.line, only.column, only.fault), only.hint.clone())
 }
 
 pub(crate) const SKETCH: &str = r#"
@@ -144,33 +135,21 @@ fn the_sketch_of_the_design_is_a_policy() {
     let main = policy.agent("main").unwrap();
     assert_eq!(main.role(), Role::Builder);
     assert_eq!(main.workspace(), Path::new("/home/ann/.openclaw/workspace"));
-    assert_eq!(
-        main.files().read()[0].path(),
-        Some(Path::new("/home/ann/reference"))
-    );
+    assert_eq!(main.files().read()[0].path(), Some(Path::new("/home/ann/reference")));
     assert_eq!(main.files().deny()[0].path(), None);
-    assert_eq!(
-        main.files().protect()[0].path(),
-        Some(Path::new("/home/ann/.openclaw/workspace/AGENTS.md"))
-    );
+    assert_eq!(main.files().protect()[0].path(), Some(Path::new("/home/ann/.openclaw/workspace/AGENTS.md")));
     assert_eq!(main.egress(), ["github.com:443", "*.npmjs.org:443"]);
     assert_eq!(policy.credentials().len(), 1);
     assert_eq!(policy.handoffs()[0].to, "main");
     assert!(policy.watch().is_some() && policy.alert().is_some());
     assert_eq!(main.line("limits.memory"), Some(18));
-    assert_eq!(
-        policy.agent_for_client("openclaw").map(Agent::name),
-        Some("main")
-    );
+    assert_eq!(policy.agent_for_client("openclaw").map(Agent::name), Some("main"));
 }
 
 #[test]
 fn the_hash_is_pinned_and_ignores_comments_and_order() {
     let hash = read(SKETCH).unwrap().hash().to_owned();
-    assert_eq!(
-        hash,
-        "2386511dcfa2e70fc1e9c75c7768a0e7ab44bcf024c5d2ef939573f836c048f1"
-    );
+    assert_eq!(hash, "2386511dcfa2e70fc1e9c75c7768a0e7ab44bcf024c5d2ef939573f836c048f1");
     let other = SKETCH
         .replace("# the least this agent may run with", "# another comment")
         .replace(
@@ -187,11 +166,7 @@ fn the_hash_is_pinned_and_ignores_comments_and_order() {
         ("notify-send", "mail"),
         ("**/.env", "*/.env"),
     ] {
-        assert_ne!(
-            read(&SKETCH.replace(from, to)).unwrap().hash(),
-            hash,
-            "{from}"
-        );
+        assert_ne!(read(&SKETCH.replace(from, to)).unwrap().hash(), hash, "{from}");
     }
 }
 
@@ -202,212 +177,60 @@ fn the_default_is_a_builder_in_its_workspace() {
     assert_eq!(policy.agents()[0].workspace(), Path::new("/home/ann/work"));
     assert_eq!(policy.agents()[0].exec(), Exec::Jailed);
     assert_eq!(policy.hash(), read(&with("")).unwrap().hash());
-    let refused = default_policy("main", Path::new("/home/ann"), &host)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        refused.starts_with("workspace `/home/ann` is your home directory"),
-        "{refused}"
-    );
+    let refused = default_policy("main", Path::new("/home/ann"), &host).unwrap_err().to_string();
+    assert!(refused.starts_with("workspace `/home/ann` is your home directory"), "{refused}");
     assert!(default_policy("../x", Path::new("/srv/ws"), &host).is_err());
 }
 
 #[test]
 fn every_error_has_its_place_and_its_fix() {
     for (section, place, hint) in [
-        (
-            "rolle = 1",
-            "5:1: unknown key `rolle` in [agent.main]",
-            "`role`",
-        ),
-        (
-            "tier = 3",
-            "5:8: `tier` must be a string, not integer",
-            "tier =",
-        ),
-        (
-            "tier = \"fulll\"",
-            "5:8: `tier` cannot be `fulll`",
-            "`full`",
-        ),
-        (
-            "client = \"emacs\"",
-            "5:10: `client` cannot be `emacs`",
-            "openclaw",
-        ),
-        (
-            "accept = [\"all\"]",
-            "5:11: `accept` cannot be `all`",
-            "deny",
-        ),
-        (
-            "[agent.main.files]\ndeny = [\"a\", \"x[\"]",
-            "6:14: bad glob `x[`",
-            "**",
-        ),
-        (
-            "[agent.main.files]\ndeny = [\"../x\"]",
-            "6:9: bad glob `../x`",
-            "**",
-        ),
-        (
-            "[agent.main.files]\ndeny = [\"!x\"]",
-            "6:9: bad glob `!x`",
-            "**",
-        ),
-        (
-            "[agent.main.files]\ndeny = [\"~/work\"]",
-            "6:9: bad glob `~/work`: this is the workspace",
-            "**",
-        ),
-        (
-            "[agent.main.files]\nread = [\"/opt/*\"]",
-            "6:9: bad path `/opt/*`: `read` takes no wildcards",
-            "deny",
-        ),
-        (
-            "[agent.main.files]\nread = [\"~\"]",
-            "6:9: `read` cannot open `/home/ann`",
-            "only",
-        ),
-        (
-            "[agent.main.files]\nread = [\"/\"]",
-            "6:9: `read` cannot open `/`",
-            "only",
-        ),
-        (
-            "[agent.main.files]\nread = [\"~/trap\"]",
-            "6:9: `read` cannot open `/home/ann/trap`: it leads to",
-            "only",
-        ),
-        (
-            "[agent.main.files]\nread = [\"~/.config\"]",
-            "6:9: `read` cannot open `/home/ann/.config`",
-            "only",
-        ),
-        (
-            "[agent.main.files]\nread = [\"~/.openclaw\"]",
-            "6:9: `read` cannot open `/home/ann/.openclaw`",
-            "only",
-        ),
+        ("rolle = 1", "5:1: unknown key `rolle` in [agent.main]", "`role`"),
+        ("tier = 3", "5:8: `tier` must be a string, not integer", "tier ="),
+        ("tier = \"fulll\"", "5:8: `tier` cannot be `fulll`", "`full`"),
+        ("client = \"emacs\"", "5:10: `client` cannot be `emacs`", "openclaw"),
+        ("accept = [\"all\"]", "5:11: `accept` cannot be `all`", "deny"),
+        ("[agent.main.files]\ndeny = [\"a\", \"x[\"]", "6:14: bad glob `x[`", "**"),
+        ("[agent.main.files]\ndeny = [\"../x\"]", "6:9: bad glob `../x`", "**"),
+        ("[agent.main.files]\ndeny = [\"!x\"]", "6:9: bad glob `!x`", "**"),
+        ("[agent.main.files]\ndeny = [\"~/work\"]", "6:9: bad glob `~/work`: this is the workspace", "**"),
+        ("[agent.main.files]\nread = [\"/opt/*\"]", "6:9: bad path `/opt/*`: `read` takes no wildcards", "deny"),
+        ("[agent.main.files]\nread = [\"~\"]", "6:9: `read` cannot open `/home/ann`", "only"),
+        ("[agent.main.files]\nread = [\"/\"]", "6:9: `read` cannot open `/`", "only"),
+        ("[agent.main.files]\nread = [\"~/trap\"]", "6:9: `read` cannot open `/home/ann/trap`: it leads to", "only"),
+        ("[agent.main.files]\nread = [\"~/.config\"]", "6:9: `read` cannot open `/home/ann/.config`", "only"),
+        ("[agent.main.files]\nread = [\"~/.openclaw\"]", "6:9: `read` cannot open `/home/ann/.openclaw`", "only"),
         (
             "[agent.main.files]\nread = [\"~/.openclaw/.env\"]",
             "6:9: `read` cannot open `/home/ann/.openclaw/.env`",
             "credentials",
         ),
-        (
-            "[agent.main.files]\nread = [\"/run/docker.sock\"]",
-            "6:9: `read` cannot open `/run/docker.sock`",
-            "no rule",
-        ),
-        (
-            "[agent.main.files]\nread = [\"/proc/1\"]",
-            "6:9: `read` cannot open `/proc/1`",
-            "no rule",
-        ),
-        (
-            "[agent.main.files]\nread = [\"/tmp\"]",
-            "6:9: `read` cannot open `/tmp`",
-            "only",
-        ),
-        (
-            "[agent.main.files]\nread = [\"~bob/x\"]",
-            "6:9: bad path `~bob/x`",
-            "begins",
-        ),
-        (
-            "[agent.main.files]\nread = [\"$HOME/x\"]",
-            "6:9: bad path `$HOME/x`: variables",
-            "begins",
-        ),
-        (
-            "[agent.main.files]\nwrite = [\"/etc/passwd\"]",
-            "6:10: `write` cannot open `/etc/passwd`",
-            "own",
-        ),
-        (
-            "[agent.main.files]\nwrite = [\"/usr\"]",
-            "6:10: `write` cannot open `/usr`",
-            "own",
-        ),
-        (
-            "[agent.main.env]\npass = [\"A=B\"]",
-            "6:9: bad environment name `A=B`",
-            "name only",
-        ),
-        (
-            "[agent.main.env]\npass = [\"A\"]\nset = { A = \"1\" }",
-            "7:9: `A` is both passed and set",
-            "one",
-        ),
-        (
-            "[agent.main.egress]\nallow = [\"https://x.org\"]",
-            "6:10: bad host `https://x.org`",
-            "host:port",
-        ),
-        (
-            "[agent.main.publish]\nports = [\"0.0.0.0:80\"]",
-            "6:10: `0.0.0.0:80` can be reached",
-            "exposed",
-        ),
-        (
-            "[agent.main.limits]\nmemory = \"2GB\"",
-            "6:10: bad size `2GB`",
-            "2GiB",
-        ),
-        (
-            "[agent.main.limits]\nmemory = 2",
-            "6:10: `memory` must be a string",
-            "memory",
-        ),
-        (
-            "[agent.main.limits]\nprocesses = 0",
-            "6:13: bad limit `0`",
-            "256",
-        ),
-        (
-            "[agent.main.limits]\nprocesses = -1",
-            "6:13: bad number `-1`",
-            "positive",
-        ),
-        (
-            "[agent.main.limits]\ntime = \"10\"",
-            "6:8: bad time `10`: no unit",
-            "10m",
-        ),
-        (
-            "[agent.main.dlp]\nout = \"drop\"",
-            "6:7: `out` cannot be `drop`",
-            "redact",
-        ),
-        (
-            "[agent.main.action.x]\nrun = [\"a\"]",
-            "5:20: a builder has no actions",
-            "operator",
-        ),
+        ("[agent.main.files]\nread = [\"/run/docker.sock\"]", "6:9: `read` cannot open `/run/docker.sock`", "no rule"),
+        ("[agent.main.files]\nread = [\"/proc/1\"]", "6:9: `read` cannot open `/proc/1`", "no rule"),
+        ("[agent.main.files]\nread = [\"/tmp\"]", "6:9: `read` cannot open `/tmp`", "only"),
+        ("[agent.main.files]\nread = [\"~bob/x\"]", "6:9: bad path `~bob/x`", "begins"),
+        ("[agent.main.files]\nread = [\"$HOME/x\"]", "6:9: bad path `$HOME/x`: variables", "begins"),
+        ("[agent.main.files]\nwrite = [\"/etc/passwd\"]", "6:10: `write` cannot open `/etc/passwd`", "own"),
+        ("[agent.main.files]\nwrite = [\"/usr\"]", "6:10: `write` cannot open `/usr`", "own"),
+        ("[agent.main.env]\npass = [\"A=B\"]", "6:9: bad environment name `A=B`", "name only"),
+        ("[agent.main.env]\npass = [\"A\"]\nset = { A = \"1\" }", "7:9: `A` is both passed and set", "one"),
+        ("[agent.main.egress]\nallow = [\"https://x.org\"]", "6:10: bad host `https://x.org`", "host:port"),
+        ("[agent.main.publish]\nports = [\"0.0.0.0:80\"]", "6:10: `0.0.0.0:80` can be reached", "exposed"),
+        ("[agent.main.limits]\nmemory = \"2GB\"", "6:10: bad size `2GB`", "2GiB"),
+        ("[agent.main.limits]\nmemory = 2", "6:10: `memory` must be a string", "memory"),
+        ("[agent.main.limits]\nprocesses = 0", "6:13: bad limit `0`", "256"),
+        ("[agent.main.limits]\nprocesses = -1", "6:13: bad number `-1`", "positive"),
+        ("[agent.main.limits]\ntime = \"10\"", "6:8: bad time `10`: no unit", "10m"),
+        ("[agent.main.dlp]\nout = \"drop\"", "6:7: `out` cannot be `drop`", "redact"),
+        ("[agent.main.action.x]\nrun = [\"a\"]", "5:20: a builder has no actions", "operator"),
         ("[alert]\ncommand = []", "5:2: bad alert `[]`", "program"),
-        (
-            "[credential.X]\nfrom = \"env\"\nuse = \"x\"",
-            "6:8: `from` cannot be `env`",
-            "vault",
-        ),
-        (
-            "[handoff.x]\nfrom = \"main\"\nto = \"nobody\"",
-            "7:6: `to` cannot be `nobody`",
-            "agent",
-        ),
-        (
-            "[watch]\nfiles = [\"x\"]",
-            "6:10: bad path `x`: not absolute",
-            "absolute",
-        ),
+        ("[credential.X]\nfrom = \"env\"\nuse = \"x\"", "6:8: `from` cannot be `env`", "vault"),
+        ("[handoff.x]\nfrom = \"main\"\nto = \"nobody\"", "7:6: `to` cannot be `nobody`", "agent"),
+        ("[watch]\nfiles = [\"x\"]", "6:10: bad path `x`: not absolute", "absolute"),
         ("[watch]", "5:2: [watch] has no `files`", "files"),
     ] {
         let (found, fix) = error(&with(section));
-        assert!(
-            found.starts_with(place),
-            "{section}\n wanted {place}\n found  {found}"
-        );
+        assert!(found.starts_with(place), "{section}\n wanted {place}\n found  {found}");
         assert!(fix.contains(hint), "{section}: {fix}");
     }
 }
@@ -437,13 +260,8 @@ fn a_workspace_too_wide_or_not_there_is_refused() {
         ("~/nowhere", "does not exist"),
         ("~/file", "is not a directory"),
     ] {
-        let (found, _) = error(&format!(
-            "version = 1\n[agent.main]\nrole = \"builder\"\nworkspace = \"{workspace}\""
-        ));
-        assert!(
-            found.starts_with("4:13: workspace `") && found.contains(why),
-            "{workspace}: {found}"
-        );
+        let (found, _) = error(&format!("version = 1\n[agent.main]\nrole = \"builder\"\nworkspace = \"{workspace}\""));
+        assert!(found.starts_with("4:13: workspace `") && found.contains(why), "{workspace}: {found}");
     }
 }
 
@@ -451,18 +269,12 @@ fn a_workspace_too_wide_or_not_there_is_refused() {
 fn a_file_without_version_or_of_another_one_is_refused() {
     assert_eq!(error("").0, "1:1: the file has no `version`");
     assert_eq!(error("version = 2").0, "1:11: `version` cannot be `2`");
-    assert!(
-        error("version = 1\nversion = 1")
-            .0
-            .starts_with("2:1: not valid TOML: duplicate key")
-    );
+    assert!(error("version = 1\nversion = 1").0.starts_with("2:1: not valid TOML: duplicate key"));
 }
 
 #[test]
 fn several_mistakes_are_reported_in_one_run() {
-    let errors =
-        read("version = 1\nx = 1\n[agent.\"a b\"]\nrole = \"king\"\nworkspace = 3\n[agent.c]\n")
-            .unwrap_err();
+    let errors = read("version = 1\nx = 1\n[agent.\"a b\"]\nrole = \"king\"\nworkspace = 3\n[agent.c]\n").unwrap_err();
     let lines: Vec<usize> = errors.errors().iter().map(|e| e.line).collect();
     assert_eq!(lines, [2, 3, 4, 5, 6, 6], "{errors}");
     assert!(read("a = \nb = \n").unwrap_err().errors().len() >= 2);
@@ -470,15 +282,9 @@ fn several_mistakes_are_reported_in_one_run() {
 
 #[test]
 fn a_rule_inside_the_workspace_may_name_what_is_protected() {
-    let policy = read(&with(
-        "[agent.main.files]\nwrite = [\".envrc\", \".git/config\", \"app/[id]\"]",
-    ))
-    .unwrap();
+    let policy = read(&with("[agent.main.files]\nwrite = [\".envrc\", \".git/config\", \"app/[id]\"]")).unwrap();
     let write = policy.agents()[0].files().write();
-    assert_eq!(
-        write[1].path(),
-        Some(Path::new("/home/ann/work/.git/config"))
-    );
+    assert_eq!(write[1].path(), Some(Path::new("/home/ann/work/.git/config")));
     assert_eq!(write[1].origin(), &Origin::Line(6));
 }
 
@@ -487,35 +293,14 @@ fn scout_and_public_write_only_what_their_role_names() {
     let text = "version = 1\n[agent.s]\nrole = \"scout\"\nworkspace = \"~/work\"\n[agent.p]\nrole = \"public\"\nworkspace = \"~/work\"";
     let policy = read(text).unwrap();
     let written = |name: &str| -> Vec<String> {
-        policy
-            .agent(name)
-            .unwrap()
-            .files()
-            .write()
-            .iter()
-            .map(|rule| rule.pattern().to_owned())
-            .collect()
+        policy.agent(name).unwrap().files().write().iter().map(|rule| rule.pattern().to_owned()).collect()
     };
     assert_eq!(written("s"), ["outbox"]);
-    assert_eq!(
-        written("p"),
-        [
-            "SOUL.md",
-            "IDENTITY.md",
-            "USER.md",
-            "MEMORY.md",
-            "HEARTBEAT.md",
-            "memory"
-        ]
-    );
+    assert_eq!(written("p"), ["SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md", "HEARTBEAT.md", "memory"]);
     assert_eq!(policy.agent("s").unwrap().exec(), Exec::Refused);
     assert_eq!(policy.agent("s").unwrap().web(), Web::Read);
     assert_eq!(policy.agent("p").unwrap().dlp().outward, DlpMode::Block);
-    let wide = text.replacen(
-        "[agent.p]",
-        "[agent.s.files]\nwrite = [\"~/other\"]\n[agent.p]",
-        1,
-    );
+    let wide = text.replacen("[agent.p]", "[agent.s.files]\nwrite = [\"~/other\"]\n[agent.p]", 1);
     assert!(error(&wide).0.contains("a scout writes nothing there"));
 }
 
@@ -523,19 +308,29 @@ fn scout_and_public_write_only_what_their_role_names() {
 fn a_home_with_wildcards_in_its_name_stays_a_name() {
     let mut host = Fake::new();
     host.home = "/home/ann[1]".into();
-    let text =
-        with("[agent.main.files]\ndeny = [\"~/x/*.pem\"]").replace("~/work", "/home/ann/work");
+    let text = with("[agent.main.files]\ndeny = [\"~/x/*.pem\"]").replace("~/work", "/home/ann/work");
     let policy = parse(&text, Path::new("p"), &host).unwrap();
-    assert_eq!(
-        policy.agents()[0].files().deny()[0].pattern(),
-        "/home/ann[[]1[]]/x/*.pem"
-    );
+    assert_eq!(policy.agents()[0].files().deny()[0].pattern(), "/home/ann[[]1[]]/x/*.pem");
 }
 
 #[test]
 fn escapes_in_a_file_never_reach_a_terminal() {
-    let errors = read("version = 1\n\"\\u001b[31mx\" = 1")
-        .unwrap_err()
-        .to_string();
+    let errors = read("version = 1\n\"\\u001b[31mx\" = 1").unwrap_err().to_string();
     assert!(!errors.contains('\u{1b}'), "{errors}");
+}
+
+#[test]
+fn a_damaged_file_is_an_error_with_a_place_and_never_a_panic() {
+    for at in 0..SKETCH.len() {
+        let cut = &SKETCH[..at];
+        let without = format!("{cut}{}", &SKETCH[at + 1..]);
+        let doubled = format!("{cut}{}", &SKETCH[at - at.min(1)..]);
+        let noise = format!("{cut}\u{7f}\u{202e}ä\"{}", &SKETCH[at..]);
+        for text in [cut, &without, &doubled, &noise] {
+            for error in read(text).err().iter().flat_map(PolicyErrors::errors) {
+                assert!(error.line > 0 && error.column > 0 && !error.hint.is_empty());
+                assert!(!error.fault.to_string().contains('\u{202e}'));
+            }
+        }
+    }
 }

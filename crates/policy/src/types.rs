@@ -85,7 +85,8 @@ pub struct PathRule {
 }
 
 impl PathRule {
-    /// Returns the pattern as it was written, with `~` expanded. Relative patterns are relative to the workspace.
+    /// Returns the pattern as it was written; in `deny` and `protect` with `~` expanded and without a trailing `/`.
+    /// Relative patterns are relative to the workspace.
     pub fn pattern(&self) -> &str {
         &self.pattern
     }
@@ -339,10 +340,7 @@ impl Policy {
     }
     /// Returns the only agent that runs in `client`, if there is exactly one.
     pub fn agent_for_client(&self, client: &str) -> Option<&Agent> {
-        let mut found = self
-            .agents
-            .iter()
-            .filter(|a| a.client.as_deref() == Some(client));
+        let mut found = self.agents.iter().filter(|a| a.client.as_deref() == Some(client));
         found.next().filter(|_| found.next().is_none())
     }
 }

@@ -25,26 +25,15 @@ pub fn parse(text: &str, origin: &Path, host: &dyn Host) -> Result<Policy, Polic
         // A tree rebuilt around syntax errors would only report their consequences.
         for error in errors {
             let at = error.span().map_or(0, |span| span.start);
-            faults.add(
-                at,
-                Fault::Syntax(escape(error.message())),
-                syntax_hint(error.message()),
-            );
+            faults.add(at, Fault::Syntax(escape(error.message())), syntax_hint(error.message()));
         }
         return Err(faults.into_errors(origin));
     }
     let file = PolicyFile::read(root.get_ref(), &mut faults);
     match file.version {
         Some(At { value, at }) if value != VERSION => {
-            let fault = Fault::UnknownValue {
-                key: "version".into(),
-                value: value.to_string(),
-            };
-            faults.add(
-                at,
-                fault,
-                format!("this Mantlet reads `version = {VERSION}`"),
-            );
+            let fault = Fault::UnknownValue { key: "version".into(), value: value.to_string() };
+            faults.add(at, fault, format!("this Mantlet reads `version = {VERSION}`"));
         }
         _ => {}
     }
@@ -55,32 +44,15 @@ pub fn parse(text: &str, origin: &Path, host: &dyn Host) -> Result<Policy, Polic
 ///
 /// # Errors
 /// A name or workspace that no policy may have.
-pub fn default_policy(
-    agent_name: &str,
-    workspace: &Path,
-    host: &dyn Host,
-) -> Result<Policy, PolicyErrors> {
+pub fn default_policy(agent_name: &str, workspace: &Path, host: &dyn Host) -> Result<Policy, PolicyErrors> {
     let mut faults = Faults::unwritten();
-    let section = AgentFile {
-        role: Some(At::new("builder".to_owned(), 0)),
-        ..AgentFile::default()
-    };
+    let section = AgentFile { role: Some(At::new("builder".to_owned(), 0)), ..AgentFile::default() };
     check_name(agent_name, 0, "agent", &mut faults);
-    let built = agent(
-        agent_name.to_owned(),
-        0,
-        &section,
-        Some(workspace),
-        host,
-        &mut faults,
-    );
+    let built = agent(agent_name.to_owned(), 0, &section, Some(workspace), host, &mut faults);
     match (built, faults.is_empty()) {
         (Some(mut agent), true) => {
             agent.lines = BTreeMap::new();
-            Ok(sealed(Policy {
-                agents: vec![agent],
-                ..empty()
-            }))
+            Ok(sealed(Policy { agents: vec![agent], ..empty() }))
         }
         _ => Err(faults.into_errors(Path::new("(no policy file)"))),
     }
@@ -109,63 +81,26 @@ fn sealed(mut policy: Policy) -> Policy {
     policy
 }
 
-fn finish(
-    file: PolicyFile,
-    mut faults: Faults<'_>,
-    origin: &Path,
-    host: &dyn Host,
-) -> Result<Policy, PolicyErrors> {
+fn finish(file: PolicyFile, mut faults: Faults<'_>, origin: &Path, host: &dyn Host) -> Result<Policy, PolicyErrors> {
     let mut policy = empty();
     for (name, section) in &file.agents {
         check_name(&name.value, name.at, "agent", &mut faults);
-        policy.agents.extend(agent(
-            name.value.clone(),
-            name.at,
-            section,
-            None,
-            host,
-            &mut faults,
-        ));
+        policy.agents.extend(agent(name.value.clone(), name.at, section, None, host, &mut faults));
     }
     for (name, section) in &file.credentials {
-        policy
-            .credentials
-            .extend(credential(name, section, &mut faults));
+        policy.credentials.extend(credential(name, section, &mut faults));
     }
-    let agents: HashSet<&str> = file
-        .agents
-        .iter()
-        .map(|(name, _)| name.value.as_str())
-        .collect();
+    let agents: HashSet<&str> = file.agents.iter().map(|(name, _)| name.value.as_str()).collect();
     for (name, section) in &file.handoffs {
-        policy
-            .handoffs
-            .extend(handoff(name, section, &agents, &mut faults));
+        policy.handoffs.extend(handoff(name, section, &agents, &mut faults));
     }
-    if let Some(At {
-        value: Some(files),
-        at,
-    }) = &file.watch
-    {
-        let files = files
-            .iter()
-            .filter_map(|file| watched(file, host, &mut faults))
-            .collect();
-        policy.watch = Some(Watch {
-            files,
-            origin: Origin::Line(faults.line(*at)),
-        });
+    if let Some(At { value: Some(files), at }) = &file.watch {
+        let files = files.iter().filter_map(|file| watched(file, host, &mut faults)).collect();
+        policy.watch = Some(Watch { files, origin: Origin::Line(faults.line(*at)) });
     }
-    if let Some(At {
-        value: Some(command),
-        at,
-    }) = &file.alert
-    {
+    if let Some(At { value: Some(command), at }) = &file.alert {
         let command = argv(command, *at, "alert", &mut faults);
-        policy.alert = Some(Alert {
-            command,
-            origin: Origin::Line(faults.line(*at)),
-        });
+        policy.alert = Some(Alert { command, origin: Origin::Line(faults.line(*at)) });
     }
     match faults.is_empty() {
         true => Ok(sealed(policy)),
@@ -175,55 +110,27 @@ fn finish(
 
 pub(crate) fn check_name(name: &str, at: usize, what: &'static str, faults: &mut Faults<'_>) {
     if let Err(why) = names::name(name) {
-        faults.add(
-            at,
-            Fault::BadValue {
-                what,
-                value: escape(name),
-                why,
-            },
-            "choose a plain name, such as `main`",
-        );
+        faults.add(at, Fault::BadValue { what, value: escape(name), why }, "choose a plain name, such as `main`");
     }
 }
 
 /// Checks an argument vector that Mantlet itself would run: whole, and its program without a search.
-pub(crate) fn argv(
-    list: &[At<String>],
-    at: usize,
-    what: &'static str,
-    faults: &mut Faults<'_>,
-) -> Vec<String> {
+pub(crate) fn argv(list: &[At<String>], at: usize, what: &'static str, faults: &mut Faults<'_>) -> Vec<String> {
     match list.first() {
         None => {
-            let fault = Fault::BadValue {
-                what,
-                value: "[]".into(),
-                why: "no program".into(),
-            };
-            faults.add(
-                at,
-                fault,
-                "write the program and its arguments, each as one string",
-            );
+            let fault = Fault::BadValue { what, value: "[]".into(), why: "no program".into() };
+            faults.add(at, fault, "write the program and its arguments, each as one string");
         }
         Some(program) if program.value.is_empty() => {
-            let fault = Fault::BadValue {
-                what,
-                value: String::new(),
-                why: "the program has no name".into(),
-            };
+            let fault = Fault::BadValue { what, value: String::new(), why: "the program has no name".into() };
             faults.add(program.at, fault, "write the program first");
         }
         Some(_) => {}
     }
     for argument in list {
         if argument.value.contains('\0') {
-            let fault = Fault::BadValue {
-                what,
-                value: escape(&argument.value),
-                why: "no argument has a NUL in it".into(),
-            };
+            let fault =
+                Fault::BadValue { what, value: escape(&argument.value), why: "no argument has a NUL in it".into() };
             faults.add(argument.at, fault, "remove it");
         }
     }
@@ -231,12 +138,7 @@ pub(crate) fn argv(
 }
 
 /// Reads a word that must be one of a few.
-pub(crate) fn word<T: Copy>(
-    text: &At<String>,
-    key: &str,
-    words: &[(&str, T)],
-    faults: &mut Faults<'_>,
-) -> Option<T> {
+pub(crate) fn word<T: Copy>(text: &At<String>, key: &str, words: &[(&str, T)], faults: &mut Faults<'_>) -> Option<T> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
         return Some(*value);
     }
@@ -245,49 +147,20 @@ pub(crate) fn word<T: Copy>(
         Some(near) => format!("did you mean `{near}`? possible: {}", all.join(", ")),
         None => format!("possible: {}", all.join(", ")),
     };
-    faults.add(
-        text.at,
-        Fault::UnknownValue {
-            key: key.to_owned(),
-            value: escape(&text.value),
-        },
-        hint,
-    );
+    faults.add(text.at, Fault::UnknownValue { key: key.to_owned(), value: escape(&text.value) }, hint);
     None
 }
 
-fn credential(
-    name: &At<String>,
-    section: &CredentialFile,
-    faults: &mut Faults<'_>,
-) -> Option<Credential> {
+fn credential(name: &At<String>, section: &CredentialFile, faults: &mut Faults<'_>) -> Option<Credential> {
     if let Err(why) = names::variable(&name.value) {
-        let fault = Fault::BadValue {
-            what: "credential",
-            value: escape(&name.value),
-            why,
-        };
-        faults.add(
-            name.at,
-            fault,
-            "name it as the environment variable it appears under, such as `ANTHROPIC_API_KEY`",
-        );
+        let fault = Fault::BadValue { what: "credential", value: escape(&name.value), why };
+        faults.add(name.at, fault, "name it as the environment variable it appears under, such as `ANTHROPIC_API_KEY`");
     }
-    let from = word(
-        section.from.as_ref()?,
-        "from",
-        &[("vault", "vault")],
-        faults,
-    )?;
+    let from = word(section.from.as_ref()?, "from", &[("vault", "vault")], faults)?;
     let used_for = section.used_for.as_ref()?;
     check_name(&used_for.value, used_for.at, "use", faults);
     let origin = Origin::Line(faults.line(name.at));
-    Some(Credential {
-        name: name.value.clone(),
-        from: from.to_owned(),
-        used_for: used_for.value.clone(),
-        origin,
-    })
+    Some(Credential { name: name.value.clone(), from: from.to_owned(), used_for: used_for.value.clone(), origin })
 }
 
 fn handoff(
@@ -299,52 +172,26 @@ fn handoff(
     check_name(&name.value, name.at, "handoff", faults);
     let (from, to) = (section.from.as_ref()?, section.to.as_ref()?);
     for (key, side) in [("from", from), ("to", to)] {
-        let is_role = roles::PRESETS
-            .iter()
-            .any(|preset| preset.word == side.value);
+        let is_role = roles::PRESETS.iter().any(|preset| preset.word == side.value);
         if !agents.contains(side.value.as_str()) && !is_role {
-            let fault = Fault::UnknownValue {
-                key: key.into(),
-                value: escape(&side.value),
-            };
+            let fault = Fault::UnknownValue { key: key.into(), value: escape(&side.value) };
             faults.add(side.at, fault, "name an agent of this file, or a role");
         }
     }
     if from.value == to.value {
-        faults.add(
-            to.at,
-            Fault::Conflict("a handoff from an agent to itself".into()),
-            "name another agent",
-        );
+        faults.add(to.at, Fault::Conflict("a handoff from an agent to itself".into()), "name another agent");
     }
     let origin = Origin::Line(faults.line(name.at));
-    Some(Handoff {
-        name: name.value.clone(),
-        from: from.value.clone(),
-        to: to.value.clone(),
-        origin,
-    })
+    Some(Handoff { name: name.value.clone(), from: from.value.clone(), to: to.value.clone(), origin })
 }
 
 fn watched(text: &At<String>, host: &dyn Host, faults: &mut Faults<'_>) -> Option<PathRule> {
     let origin = Origin::Line(faults.line(text.at));
     match place::literal(&text.value, None, host.home()) {
-        Ok(path) => Some(PathRule {
-            pattern: text.value.clone(),
-            path: Some(path),
-            origin,
-        }),
+        Ok(path) => Some(PathRule { pattern: text.value.clone(), path: Some(path), origin }),
         Err(why) => {
-            let fault = Fault::BadValue {
-                what: "path",
-                value: escape(&text.value),
-                why,
-            };
-            faults.add(
-                text.at,
-                fault,
-                "write an absolute path, or one that begins with `~/`",
-            );
+            let fault = Fault::BadValue { what: "path", value: escape(&text.value), why };
+            faults.add(text.at, fault, "write an absolute path, or one that begins with `~/`");
             None
         }
     }

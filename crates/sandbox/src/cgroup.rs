@@ -31,7 +31,8 @@ impl Cgroups {
         let (memory, processes) = (limits.memory.to_string(), (u64::from(limits.processes) + 1).to_string());
         if let Some(parent) = delegated(&own) {
             let group = parent.join(&name);
-            for (file, value) in [("memory.max", &memory), ("memory.oom.group", &"1".into()), ("pids.max", &processes)] {
+            for (file, value) in [("memory.max", &memory), ("memory.oom.group", &"1".into()), ("pids.max", &processes)]
+            {
                 plan.writes.push((group.join(file), value.clone()));
             }
             plan.paths.push(group);
@@ -70,7 +71,9 @@ impl Cgroups {
             Ok(()) => Extent::Full("control group"),
             Err(e) => {
                 Cgroups::remove(&self.paths);
-                Extent::Partial(format!("the control group could not be used ({e}); resource limits and a sampler stand in"))
+                Extent::Partial(format!(
+                    "the control group could not be used ({e}); resource limits and a sampler stand in"
+                ))
             }
         }
     }
@@ -94,7 +97,7 @@ impl Cgroups {
         let deadline = Instant::now() + Duration::from_secs(2);
         for path in paths {
             while let Err(e) = fs::remove_dir(path) {
-                if e.kind() == io::ErrorKind::NotFound || Instant::now() > deadline {
+                if e.kind() != io::ErrorKind::ResourceBusy || Instant::now() > deadline {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(1));
@@ -106,7 +109,9 @@ impl Cgroups {
 /// The parent of our own version 2 group, if we may make groups there and it hands on both controllers.
 fn delegated(own: &str) -> Option<PathBuf> {
     let inside = own.lines().find_map(|l| l.strip_prefix("0::"))?;
-    let mount = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().find(|m| Path::new(m).join("cgroup.procs").exists())?;
+    let mount = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .find(|m| Path::new(m).join("cgroup.procs").exists())?;
     let parent = Path::new(mount).join(inside.trim_start_matches('/')).parent()?.to_owned();
     let controllers = fs::read_to_string(parent.join("cgroup.subtree_control")).ok()?;
     let has = |name| controllers.split_ascii_whitespace().any(|c| c == name);

@@ -230,10 +230,10 @@ impl Client<'_> {
                 self.streams.input = None;
             }
             if 2 + relays < input && ready[2 + relays] {
-                self.from_terminal();
+                self.show_terminal();
             }
             if 3 + relays < input && ready[3 + relays] {
-                self.to_terminal();
+                self.feed_terminal();
             }
             if ready[0]
                 && let Some(outcome) = self.hear_monitor()?
@@ -268,7 +268,8 @@ impl Client<'_> {
     /// Once every output of the jail is at its end, says how much it was.
     fn tell_output(&mut self) {
         let is_open = !self.streams.relays.is_empty() || self.master.is_some();
-        if !is_open && !self.output_told && !(self.streams.needs_terminal() && self.saved.is_none()) {
+        let awaits_terminal = self.streams.needs_terminal() && self.saved.is_none();
+        if !(is_open || self.output_told || awaits_terminal) {
             self.output_told = true;
             drop(wire::send(self.monitor.as_fd(), Tag::OutputDone, &self.written.to_le_bytes(), &[]));
         }
@@ -321,7 +322,7 @@ impl Client<'_> {
     }
 
     /// The jail's terminal has something to show. EIO: its last user is gone.
-    fn from_terminal(&mut self) {
+    fn show_terminal(&mut self) {
         let (Some(master), Some(terminal)) = (&self.master, self.streams.terminal) else { return };
         let to = if self.streams.input_is_terminal && rustix::termios::isatty(sys::standard(1)) { 1 } else { terminal };
         match copy(master.as_fd(), sys::standard(to)) {
@@ -330,7 +331,7 @@ impl Client<'_> {
         }
     }
 
-    fn to_terminal(&mut self) {
+    fn feed_terminal(&mut self) {
         let Some(master) = &self.master else { return };
         if !matches!(copy(sys::standard(0), master.as_fd()), Ok(1..)) {
             self.streams.input_is_terminal = false;

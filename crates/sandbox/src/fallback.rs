@@ -63,8 +63,11 @@ pub(crate) fn remove_private(state: &State, call: &str) {
 }
 
 /// Kills everything below this process, which is a child subreaper, so orphans come back to it.
-pub(crate) fn kill_tree() {
+/// Answers how `init` ended.
+pub(crate) fn kill_tree(init: i32) -> i32 {
     let own = rustix::process::getpid().as_raw_nonzero().get();
+    // Let go by itself first, if it has: its status is the command's.
+    let mut code = sys::reap(init, Wait::Poll).ok().flatten().map(|ended| ended.code);
     for _ in 0..500 {
         let children = descendants(own);
         // Stopped first, so that nothing is forked between the listing and the kill.
@@ -73,12 +76,17 @@ pub(crate) fn kill_tree() {
                 drop(sys::kill(*pid, signal));
             }
         }
-        while let Ok(Some(_)) = sys::reap(-1, Wait::Poll) {}
+        while let Ok(Some(ended)) = sys::reap(-1, Wait::Poll) {
+            if ended.pid == init {
+                code = Some(ended.code);
+            }
+        }
         if children.is_empty() {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+    code.unwrap_or(125)
 }
 
 fn descendants(root: i32) -> Vec<i32> {

@@ -26,9 +26,7 @@ impl RealHost {
     /// No home directory: neither HOME nor an entry in `/etc/passwd`, or one that does not resolve.
     pub fn new() -> Result<Self, SourceError> {
         // HOME is the owner's own word here: the agent's environment never reaches this process.
-        let named = std::env::var_os("HOME")
-            .map(PathBuf::from)
-            .filter(|home| home.is_absolute());
+        let named = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
         let home = match named {
             Some(home) => home,
             None => passwd_home(rustix::process::getuid().as_raw())?,
@@ -40,27 +38,15 @@ impl RealHost {
     ///
     /// # Errors
     /// The home does not resolve.
-    pub(crate) fn at(
-        home: &Path,
-        env: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, SourceError> {
-        let home = std::fs::canonicalize(home).map_err(|source| SourceError::Home {
-            path: home.to_owned(),
-            source,
-        })?;
+    pub(crate) fn at(home: &Path, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, SourceError> {
+        let home = std::fs::canonicalize(home).map_err(|source| SourceError::Home { path: home.to_owned(), source })?;
         let (mut state_dirs, mut secrets) = (Vec::new(), Vec::new());
         for state in STATE_DIRS {
             // Both places count: the variable may be set for the agent's service and not for this caller.
-            let moved = state
-                .env
-                .and_then(&env)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute());
+            let moved = state.env.and_then(&env).map(PathBuf::from).filter(|path| path.is_absolute());
             for place in [Some(home.join(state.path)), moved].into_iter().flatten() {
                 let real = resolved(&place);
-                let names = STATE_SECRETS
-                    .iter()
-                    .filter(|secret| secret.client == state.client);
+                let names = STATE_SECRETS.iter().filter(|secret| secret.client == state.client);
                 for name in names {
                     secrets.push(real.join(name.path));
                     if real != place {
@@ -73,11 +59,7 @@ impl RealHost {
                 state_dirs.push(real);
             }
         }
-        Ok(RealHost {
-            home,
-            state_dirs,
-            secrets,
-        })
+        Ok(RealHost { home, state_dirs, secrets })
     }
 }
 
@@ -104,8 +86,7 @@ impl Host for RealHost {
 /// Finds the home of a user. Only files: a static program has no name service.
 fn passwd_home(uid: u32) -> Result<PathBuf, SourceError> {
     let path = PathBuf::from("/etc/passwd");
-    let text =
-        std::fs::read_to_string(&path).map_err(|source| SourceError::Home { path, source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| SourceError::Home { path, source })?;
     home_in(&text, uid).ok_or(SourceError::NoHome { uid })
 }
 
@@ -124,7 +105,8 @@ mod tests {
 
     #[test]
     fn home_comes_from_passwd_by_uid() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbad\nann:x:1000:1000:Ann,,,:/home/ann:/bin/sh\nx:x:7:7::rel:/bin/sh\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nbad\nann:x:1000:1000:Ann,,,:/home/ann:/bin/sh\nx:x:7:7::rel:/bin/sh\n";
         assert_eq!(home_in(passwd, 1000), Some("/home/ann".into()));
         assert_eq!(home_in(passwd, 7), None);
         assert_eq!(home_in(passwd, 5), None);
@@ -137,10 +119,8 @@ mod tests {
         std::fs::create_dir_all(top.join("data/oc")).unwrap();
         std::os::unix::fs::symlink(top.join("data/oc"), top.join("home/.openclaw")).unwrap();
         let moved = top.join("codex-state");
-        let host = RealHost::at(&top.join("home"), |name| {
-            (name == "CODEX_HOME").then(|| moved.clone().into())
-        })
-        .unwrap();
+        let host =
+            RealHost::at(&top.join("home"), |name| (name == "CODEX_HOME").then(|| moved.clone().into())).unwrap();
         std::fs::remove_dir_all(&top).unwrap();
         let real_top = top.clone();
         for wanted in ["home/.openclaw", "data/oc", "home/.codex", "codex-state"] {

@@ -44,19 +44,15 @@ pub(crate) fn run(mut entry: Entry<'_>) -> ! {
     sys::set_process_name(c"mantlet-init");
     let outcome = build(&mut entry).and_then(|pty| supervise(&entry, pty));
     let failed = match outcome {
-        Ok(code) => return_code(&entry, code),
+        // The monitor reads the code from the exit status; the kernel kills the rest of the jail.
+        Ok(code) => sys::exit_now(code),
         Err(e) => e,
     };
     let errno = failed.source.raw_os_error().unwrap_or(0);
     let text = format!("{errno} {failed}");
-    // The monitor also notices the end itself; without this it lacks only the reason.
+    // The monitor notices the end itself; without this it lacks only the reason.
     drop(wire::send(entry.monitor.as_fd(), Tag::Failed, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
     sys::exit_now(125)
-}
-
-fn return_code(entry: &Entry<'_>, code: i32) -> ! {
-    drop(wire::send(entry.monitor.as_fd(), Tag::Exited, &code.to_le_bytes(), &[]));
-    sys::exit_now(0)
 }
 
 /// Builds the jail and waits for the word to start. Answers the terminal's slave.
@@ -134,7 +130,8 @@ pub(crate) const HAS_USER_NS: u8 = 16;
 
 /// Tells the monitor what was built, and hands over the terminal and views of the jail.
 fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
-    let open = |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).at("open", path);
+    let open =
+        |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).at("open", path);
     let is_full = entry.tier == Tier::Full;
     let has_mounts = is_full && !(entry.plan.protected.is_empty() && entry.plan.denied.is_empty());
     let is_own = entry.plan.ids.mapping == Mapping::Caller;
@@ -195,21 +192,14 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
 /// Starts the command and reaps until it ends. Answers its exit code.
 fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildError> {
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
-    let (failed, child_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make", "a pipe")?;
+    let verdict = sys::SharedWord::new().at("share a page with", "the command")?;
     let child = match sys::clone(0).at("fork", "the command")? {
-        Fork::Child => start(entry, slave, &child_end),
+        Fork::Child => start(entry, slave, &verdict),
         Fork::Parent(pid) => pid,
     };
-    drop(child_end);
     drop(slave);
-    let mut errno = [0; 4];
-    if rustix::io::read(&failed, &mut errno).at("read", "the start's outcome")? == 4 {
-        let source = io::Error::from_raw_os_error(i32::from_le_bytes(errno));
-        return Err(BuildError { step: "exec", path: plan_program(entry.plan), source });
-    }
     loop {
-        let mut fds =
-            [PollFd::new(&signals, PollFlags::IN), PollFd::new(&entry.monitor, PollFlags::IN)];
+        let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&entry.monitor, PollFlags::IN)];
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e).at("wait for", "the command"),
@@ -225,7 +215,10 @@ fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildErro
         while sys::next_signal(signals.as_fd()).is_some() {}
         while let Ok(Some(reaped)) = sys::reap(-1, Wait::Poll) {
             if reaped.pid == child {
-                return Ok(reaped.code);
+                return match verdict.get() {
+                    0 => Ok(reaped.code),
+                    errno => Err(io::Error::from_raw_os_error(errno)).at("exec", plan_program(entry.plan)),
+                };
             }
         }
     }
@@ -234,7 +227,8 @@ fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildErro
 /// Delivers a forwarded signal: those a terminal makes to the whole group, others to the command alone.
 fn forward(child: i32, payload: &[u8]) {
     let Some(signal) = payload.first().map(|s| i32::from(*s)) else { return };
-    let target = if matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGHUP | libc::SIGWINCH) { -child } else { child };
+    let target =
+        if matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGHUP | libc::SIGWINCH) { -child } else { child };
     // ESRCH: it has just ended, which the loop will see.
     drop(sys::kill(target, signal));
 }
@@ -244,13 +238,12 @@ fn plan_program(plan: &Plan) -> PathBuf {
 }
 
 /// The command's own process, up to its exec.
-fn start(entry: &Entry<'_>, slave: Option<OwnedFd>, failed: &OwnedFd) -> ! {
+fn start(entry: &Entry<'_>, slave: Option<OwnedFd>, verdict: &sys::SharedWord) -> ! {
     let error = match prepare(entry, slave) {
         Ok(()) => exec(entry.plan),
         Err(e) => e,
     };
-    let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    rustix::io::write(failed, &errno.to_le_bytes()).ok();
+    verdict.set(error.raw_os_error().unwrap_or(libc::EIO));
     sys::exit_now(127)
 }
 

@@ -70,6 +70,3 @@ pub(crate) const COMMAND_FILE: &str = "/run/mantlet/command";
 /// What stands over a denied file, and over a denied directory.
 pub(crate) const DENIED_FILE: &str = "/run/mantlet/denied";
 pub(crate) const DENIED_DIR: &str = "/run/mantlet/denied.d";
-
-/// Where the one tmpfs of HOME, /tmp, /var/tmp and /dev/shm is kept while the jail is built.
-pub(crate) const PRIVATE: &str = "/run/mantlet/private";

@@ -45,6 +45,6 @@ pub use plan::Refusal;
 pub use report::{Finding, Held, Report};
 pub use request::{Command, Request, UsageError, parse_exec};
 pub use seccomp::table as seccomp_table;
-pub use source::{Loaded, SourceError, load, locate, policy_for, select};
+pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_file};
 pub use sys::close_inherited;
 pub use tier::{Extent, Mechanisms, Tier};

@@ -32,7 +32,9 @@ impl Breach {
             Breach::Disk => ("bytes written", bytes(limits.disk), "disk"),
             Breach::DiskFiles => ("files made", limits.disk_files.to_string(), "disk_files"),
         };
-        format!("killed: the limit of {what} ({value}) was reached; raise `{key}` in [agent.{agent}.limits] if this was legitimate")
+        format!(
+            "killed: the limit of {what} ({value}) was reached; raise `{key}` in [agent.{agent}.limits] if this was legitimate"
+        )
     }
 }
 
@@ -125,7 +127,8 @@ impl Sampler {
     fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         let mut buffer = Vec::with_capacity(8192);
-        let Ok(dir) = rustix::fs::openat(&self.proc, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        let Ok(dir) =
+            rustix::fs::openat(&self.proc, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         else {
             return usage;
         };
@@ -135,7 +138,8 @@ impl Sampler {
             if !name.first().is_some_and(u8::is_ascii_digit) {
                 continue;
             }
-            let Ok(process) = rustix::fs::openat(&dir, entry.file_name(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            let Ok(process) =
+                rustix::fs::openat(&dir, entry.file_name(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             else {
                 continue;
             };

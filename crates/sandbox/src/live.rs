@@ -59,12 +59,14 @@ impl Live {
             live.notes.push("inotify is exhausted: new names are undone at the end of the call only".into());
         }
         // Parents of what is mounted first, then the rest from the top down.
-        let needed: Vec<Vec<u8>> = plan.protected.iter().chain(&plan.denied).filter_map(|s| parent_inside(plan, &s.path)).collect();
+        let needed: Vec<Vec<u8>> =
+            plan.protected.iter().chain(&plan.denied).filter_map(|s| parent_inside(plan, &s.path)).collect();
         for dir in needed.iter().map(Vec::as_slice).chain(plan.scan.dirs.iter().map(|d| &**d)) {
             live.add(plan, dir);
         }
         if live.unwatched > 0 {
-            live.notes.push(format!("{} directories are reviewed at the end of the call, not while it runs", live.unwatched));
+            live.notes
+                .push(format!("{} directories are reviewed at the end of the call, not while it runs", live.unwatched));
         }
         live
     }
@@ -130,7 +132,8 @@ impl Live {
     /// Judges a name that has appeared; a directory is watched and looked through.
     fn appeared(&mut self, plan: &Plan, path: &[u8]) {
         let judge = judge_of(plan);
-        let Ok(stat) = rustix::fs::statat(judge.top, Path::new(std::ffi::OsStr::from_bytes(path)), AtFlags::SYMLINK_NOFOLLOW)
+        let Ok(stat) =
+            rustix::fs::statat(judge.top, Path::new(std::ffi::OsStr::from_bytes(path)), AtFlags::SYMLINK_NOFOLLOW)
         else {
             return;
         };
@@ -138,7 +141,11 @@ impl Live {
         if kind == FileType::Directory {
             self.add(plan, path);
             let mut below = Vec::new();
-            if let Ok(dir) = crate::quarantine::open_beneath(judge.top, path, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY) {
+            if let Ok(dir) = crate::quarantine::open_beneath(
+                judge.top,
+                path,
+                rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY,
+            ) {
                 walk::walk(dir.as_fd(), path, &mut |met| {
                     below.push((met.path.to_vec(), met.kind));
                     if below.len() < MOST_WATCHES { Descend::Yes } else { Descend::No }
@@ -200,7 +207,9 @@ impl Live {
         };
         let shown = mantlet_ledger::escape(path);
         let note = match outcome {
-            Ok(true) => format!("{shown} was replaced from outside; its mount was made again, with a window of milliseconds"),
+            Ok(true) => {
+                format!("{shown} was replaced from outside; its mount was made again, with a window of milliseconds")
+            }
             _ => format!("{shown} was replaced from outside and its mount could not be made again"),
         };
         if !self.notes.contains(&note) {

@@ -31,7 +31,9 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: &OwnedFd, stdio: [Stdio
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
     let outcome = match begin(&plan, state) {
-        Ok((entry, cgroups)) => Call { state, client, entry, cgroups, clock: Clock::start() }.run(&mut plan, stdio, began),
+        Ok((entry, cgroups)) => {
+            Call { state, client, entry, cgroups, clock: Clock::start() }.run(&mut plan, stdio, began)
+        }
         Err(why) => Ending::refused(why).conclude(&plan, state, began),
     };
     tell(client, &outcome);
@@ -140,11 +142,29 @@ impl Call<'_> {
         };
         drop(theirs);
         drop(idmap);
-        let mut jail = Jail { plan, tier, client: self.client, init: ours, pid, facts: Facts::default(), started };
+        let mut jail = Jail {
+            plan,
+            tier,
+            client: self.client,
+            init: ours,
+            pid,
+            facts: Facts::default(),
+            started,
+            sampler: None,
+            is_built: false,
+            failure: None,
+        };
         jail.supervise(self, stdio)
     }
 
-    fn become_init(&self, plan: &Plan, tier: Tier, monitor: OwnedFd, idmap: Option<OwnedFd>, stdio: &mut Option<[Stdio; 3]>) -> ! {
+    fn become_init(
+        &self,
+        plan: &Plan,
+        tier: Tier,
+        monitor: OwnedFd,
+        idmap: Option<OwnedFd>,
+        stdio: &mut Option<[Stdio; 3]>,
+    ) -> ! {
         let stdio = stdio.take().unwrap_or([Stdio::Closed, Stdio::Closed, Stdio::Closed]);
         // The journal's lock stays open on purpose: the call is not over while init lives.
         let mut keep = vec![self.entry.lock().as_raw_fd(), monitor.as_raw_fd(), plan.workspace_fd.as_raw_fd()];
@@ -163,7 +183,9 @@ impl Call<'_> {
         }
         loop {
             match wire::receive(self.client.as_fd()) {
-                Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => return payload.try_into().ok().map(u64::from_le_bytes),
+                Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
+                    return payload.try_into().ok().map(u64::from_le_bytes);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
             }
@@ -180,39 +202,36 @@ struct Jail<'a> {
     pid: i32,
     facts: Facts,
     started: (i64, i64),
-}
-
-/// The descriptors that init hands out of the jail.
-#[derive(Default)]
-struct Views {
-    proc: Option<OwnedFd>,
-    tmpfs: Option<OwnedFd>,
-    namespaces: Option<Namespaces>,
+    sampler: Option<Sampler>,
+    /// Whether init has said that the jail stands: before that nothing has run.
+    is_built: bool,
+    /// What init said when it failed.
+    failure: Option<Vec<u8>>,
 }
 
 impl Jail<'_> {
     fn supervise(&mut self, call: &Call<'_>, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
         self.facts.cgroup = Some(call.cgroups.enter(self.pid, self.tier));
         let mut live = Live::start(self.plan, &call.state.top);
-        let views = match self.built() {
-            Ok(views) => views,
-            Err(why) => {
-                self.kill();
-                return Err(why);
-            }
-        };
-        // The inner ends of the output pipes belong to the jail alone from here on.
-        *stdio = None;
-        live.attach(views.namespaces);
-        let sampler = views.proc.map(|proc| Sampler::new(&self.plan.limits, proc, views.tmpfs));
-        self.facts.has_sampler = sampler.is_some();
+        // Everything is watched: init need not wait for us once it has built the jail.
         if wire::send(self.init.as_fd(), Tag::Go, &[], &[]).is_err() {
             self.kill();
-            return Err("init ended before the command was started".into());
+            return Err("init ended before the jail was built".into());
         }
-        let mut ending = self.watch(sampler, &mut live);
-        self.kill();
+        let ended = sys::pidfd(self.pid).map_err(|e| e.to_string());
+        let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live));
+        let code = self.kill();
+        self.hear_last_words(&mut live, stdio);
+        if !self.is_built {
+            let words = self.failure.as_deref().map(failure_text);
+            return Err(words.unwrap_or_else(|| "init ended without a word".into()));
+        }
         live.react(self.plan);
+        let mut ending = match (ending?, &self.failure) {
+            (Some(ending), _) => ending,
+            (None, Some(failure)) => Ending::failed(self.plan, failure),
+            (None, None) => Ending::exited(code),
+        };
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
         ending.started = self.started;
@@ -220,14 +239,67 @@ impl Jail<'_> {
         Ok(ending)
     }
 
-    /// Waits for init to say that the jail stands.
-    fn built(&mut self) -> Result<Views, String> {
-        let heard = wire::receive(self.init.as_fd()).map_err(|e| e.to_string())?;
-        let message = match heard {
-            Some(message) if message.tag == Tag::Built => message,
-            Some(message) => return Err(failure_text(&message.payload)),
-            None => return Err("init ended without a word".into()),
-        };
+    /// Waits for the end of init, or for a reason to end it.
+    fn watch(&mut self, ended: &OwnedFd, stdio: &mut Option<[Stdio; 3]>, live: &mut Live) -> Option<Ending> {
+        let deadline = Instant::now() + self.plan.limits.time;
+        let mut disk = Disk::new(self.plan);
+        let mut init_speaks = true;
+        loop {
+            let passed = if Instant::now() >= deadline { Some(Breach::Time) } else { None };
+            let passed = passed
+                .or_else(|| self.sampler.as_mut().and_then(Sampler::sample))
+                .or_else(|| disk.sample(self.plan, self.started));
+            if let Some(breach) = passed {
+                return Some(Ending::breach(breach, self.plan));
+            }
+            let due = self.sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
+            let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
+            let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
+            let mut fds = vec![PollFd::new(ended, PollFlags::IN), PollFd::new(self.client, PollFlags::IN)];
+            let init_at = init_speaks.then_some(fds.len());
+            fds.extend(init_at.map(|_| PollFd::new(&self.init, PollFlags::IN)));
+            let live_at = fds.len();
+            fds.extend(live.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let answered = poll(&mut fds, Some(&timeout)).is_ok();
+            let is_ready = |i: usize| answered && fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
+            let (has_ended, client, workspace) = (is_ready(0), is_ready(1), is_ready(live_at));
+            let init = init_at.is_some_and(is_ready);
+            drop(fds);
+            if init {
+                init_speaks = self.hear_init(live, stdio);
+            }
+            if workspace {
+                live.react(self.plan);
+            }
+            if has_ended {
+                return None;
+            }
+            if client && let Some(ending) = self.hear_client() {
+                return Some(ending);
+            }
+        }
+    }
+
+    /// Reads one message of init. Answers whether more may come.
+    fn hear_init(&mut self, live: &mut Live, stdio: &mut Option<[Stdio; 3]>) -> bool {
+        let Ok(Some(message)) = wire::receive(self.init.as_fd()) else { return false };
+        match message.tag {
+            Tag::Built => self.stands(message, live, stdio),
+            Tag::Failed => self.failure = Some(message.payload),
+            _ => {}
+        }
+        true
+    }
+
+    fn hear_last_words(&mut self, live: &mut Live, stdio: &mut Option<[Stdio; 3]>) {
+        while self.hear_init(live, stdio) {}
+    }
+
+    /// The jail stands: takes over init's views of it.
+    fn stands(&mut self, message: Message, live: &mut Live, stdio: &mut Option<[Stdio; 3]>) {
+        self.is_built = true;
+        // The inner ends of the output pipes belong to the jail alone from here on.
+        *stdio = None;
         let flags = message.payload.first().copied().unwrap_or(0);
         if message.payload.len() > 1 {
             self.facts.proc_partial = Some(String::from_utf8_lossy(&message.payload[1..]).into_owned());
@@ -235,62 +307,14 @@ impl Jail<'_> {
         let mut fds = message.fds.into_iter();
         let mut take = |bit: u8| if flags & bit != 0 { fds.next() } else { None };
         if let Some(master) = take(init::HAS_TERMINAL) {
-            wire::send(self.client.as_fd(), Tag::Terminal, &[], &[master.as_fd()]).map_err(|e| e.to_string())?;
+            // A client that is gone is noticed by its socket.
+            drop(wire::send(self.client.as_fd(), Tag::Terminal, &[], &[master.as_fd()]));
         }
         let (proc, tmpfs) = (take(init::HAS_PROC), take(init::HAS_TMPFS));
         let (mount, user) = (take(init::HAS_MOUNT_NS), take(init::HAS_USER_NS));
-        Ok(Views { proc, tmpfs, namespaces: mount.map(|mount| Namespaces { mount, user }) })
-    }
-
-    /// Waits for the command's end, or for a reason to end it.
-    fn watch(&mut self, mut sampler: Option<Sampler>, live: &mut Live) -> Ending {
-        let deadline = Instant::now() + self.plan.limits.time;
-        let mut disk = Disk::new(self.plan);
-        loop {
-            let passed = if Instant::now() >= deadline { Some(Breach::Time) } else { None };
-            let passed = passed
-                .or_else(|| sampler.as_mut().and_then(Sampler::sample))
-                .or_else(|| disk.sample(self.plan, self.started));
-            if let Some(breach) = passed {
-                return Ending::breach(breach, self.plan);
-            }
-            let due = sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
-            let ready = self.wait(due.saturating_duration_since(Instant::now()), live);
-            if ready.workspace {
-                live.react(self.plan);
-            }
-            if ready.init
-                && let Some(ending) = self.hear_init()
-            {
-                return ending;
-            }
-            if ready.client
-                && let Some(ending) = self.hear_client()
-            {
-                return ending;
-            }
-        }
-    }
-
-    fn wait(&self, time: Duration, live: &Live) -> Ready {
-        let time = time + Duration::from_micros(200);
-        let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
-        let mut fds = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(self.client, PollFlags::IN)];
-        fds.extend(live.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let answered = poll(&mut fds, Some(&timeout)).is_ok();
-        let is_ready = |i: usize| answered && fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
-        Ready { init: is_ready(0), client: is_ready(1), workspace: is_ready(2) }
-    }
-
-    fn hear_init(&self) -> Option<Ending> {
-        match wire::receive(self.init.as_fd()) {
-            Ok(Some(Message { tag: Tag::Exited, payload, .. })) => {
-                Some(Ending::exited(payload.try_into().map_or(125, i32::from_le_bytes)))
-            }
-            Ok(Some(Message { tag: Tag::Failed, payload, .. })) => Some(Ending::failed(self.plan, &payload)),
-            Ok(Some(_)) => None,
-            Ok(None) | Err(_) => Some(Ending::failed(self.plan, b"0 the jail was killed from outside")),
-        }
+        live.attach(mount.map(|mount| Namespaces { mount, user }));
+        self.sampler = proc.map(|proc| Sampler::new(&self.plan.limits, proc, tmpfs));
+        self.facts.has_sampler = self.sampler.is_some();
     }
 
     fn hear_client(&self) -> Option<Ending> {
@@ -306,23 +330,14 @@ impl Jail<'_> {
         }
     }
 
-    /// Kills everything in the jail: the kernel takes a pid namespace down with its init.
-    fn kill(&self) {
-        match self.tier {
-            Tier::Full => {
-                drop(sys::kill(self.pid, libc::SIGKILL));
-                drop(sys::reap(self.pid, Wait::Block));
-            }
-            Tier::Landlock => fallback::kill_tree(),
+    /// Kills everything in the jail and answers how init ended: the kernel takes a pid namespace down with its init.
+    fn kill(&self) -> i32 {
+        if self.tier == Tier::Landlock {
+            return fallback::kill_tree(self.pid);
         }
+        drop(sys::kill(self.pid, libc::SIGKILL));
+        sys::reap(self.pid, Wait::Block).ok().flatten().map_or(125, |ended| ended.code)
     }
-}
-
-/// What has something to say.
-struct Ready {
-    init: bool,
-    client: bool,
-    workspace: bool,
 }
 
 /// The sentence of a `Failed` message, without its errno.

@@ -147,7 +147,13 @@ impl Ending {
         lines
     }
 
-    fn write_ledger(&self, plan: &Plan, state: &State, mechanisms: &Mechanisms, duration_ms: u64) -> Result<(), String> {
+    fn write_ledger(
+        &self,
+        plan: &Plan,
+        state: &State,
+        mechanisms: &Mechanisms,
+        duration_ms: u64,
+    ) -> Result<(), String> {
         let entry = mantlet_ledger::Entry {
             v: 1,
             time: mantlet_ledger::rfc3339(SystemTime::now()),
@@ -157,7 +163,10 @@ impl Ending {
                 call: plan.call.clone(),
                 command: command_text(plan),
                 tier: self.tier.map_or("refused", |t| if t == Tier::Full { "full" } else { "landlock" }).to_owned(),
-                mechanisms: mechanisms.iter().map(|(k, v)| ((*k).to_owned(), v.to_string())).collect::<BTreeMap<_, _>>(),
+                mechanisms: mechanisms
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), v.to_string()))
+                    .collect::<BTreeMap<_, _>>(),
                 exit: self.code,
                 reason: self.reason.clone(),
                 duration_ms,
@@ -177,8 +186,11 @@ const LONGEST_COMMAND: usize = 16 * 1024;
 
 /// The command, masked before it is escaped and stored.
 fn command_text(plan: &Plan) -> String {
-    let words: Vec<String> =
-        plan.argv.iter().map(|w| crate::text::shell_word(std::path::Path::new(std::ffi::OsStr::from_bytes(w.as_bytes())))).collect();
+    let words: Vec<String> = plan
+        .argv
+        .iter()
+        .map(|w| crate::text::shell_word(std::path::Path::new(std::ffi::OsStr::from_bytes(w.as_bytes()))))
+        .collect();
     let text = words.join(" ");
     let masked = mantlet_dlp::mask(&text);
     mantlet_ledger::shorten(&mantlet_ledger::escape(masked.as_bytes()), LONGEST_COMMAND).into_owned()
@@ -276,7 +288,7 @@ fn keeps_times(plan: &Plan) -> bool {
     // ext2/3/4, xfs, btrfs, tmpfs, f2fs, zfs, bcachefs, overlayfs: local ones whose times come from this kernel.
     const KNOWN: [i64; 8] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x794c_7630];
-    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&(s.f_type as i64)))
+    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&s.f_type))
 }
 
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.

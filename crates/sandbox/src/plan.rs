@@ -100,34 +100,20 @@ pub(crate) struct Owner {
 pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner: &Owner) -> Result<Plan, Refusal> {
     if agent.exec() == Exec::Refused {
         let what = format!("agent {:?} has the role {:?}, which runs no commands", agent.name(), agent.role());
-        return Err(Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands"));
+        return Err(
+            Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands")
+        );
     }
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
-    let stat = rustix::fs::fstat(&workspace_fd).map_err(refuse(format!("cannot examine {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
     let rules = Rules::compile(agent).map_err(refuse("a rule of the policy cannot be compiled".into()))?;
-    let mut scan = scan::scan(&workspace_fd, &rules);
+    let scan = scan::scan(&workspace_fd, &rules);
     if scan.denied.len() > MAX_DENIED {
         return Err(too_many(&scan.denied));
     }
-    let places = places(request, agent, Place {
-        source: workspace.clone(),
-        target: workspace.clone(),
-        is_writable: agent.files().is_workspace_writable(),
-        must_be: Some((stat.st_dev, stat.st_ino)),
-    })?;
+    let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
     let cwd = cwd(request, &workspace, &places, agent.name())?;
-    let absolute = |hits: &mut Vec<Hit>| -> Vec<Spot> {
-        let mut spots: Vec<Spot> = hits.iter().map(|h| spot(&workspace, h)).collect();
-        spots.sort_by(|a, b| a.path.cmp(&b.path));
-        spots
-    };
-    let pins = pins(&workspace, scan.protected.iter().chain(&scan.denied));
-    let mut denied = absolute(&mut scan.denied);
-    let mut protected = absolute(&mut scan.protected);
-    outside_spots(agent.files().deny(), &workspace, &places, &mut denied);
-    outside_spots(agent.files().protect(), &workspace, &places, &mut protected);
     let (argv, command_file) = argv(&request.command)?;
     let (env, path) = environment(request, agent, owner, ids)?;
     let mut limits = agent.limits().clone();
@@ -146,16 +132,16 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
             mantlet_policy::Tier::Landlock => Tier::Landlock,
         },
         accepts_no_deny: agent.accepts(Accept::Deny),
-        workspace,
-        workspace_fd,
         cwd,
         ids,
         home: owner.home.clone(),
-        places,
         files,
-        denied,
-        protected,
-        pins,
+        denied: spots(agent.files().deny(), &workspace, &places, &scan.denied),
+        protected: spots(agent.files().protect(), &workspace, &places, &scan.protected),
+        pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
+        places,
+        workspace,
+        workspace_fd,
         env,
         path,
         argv,
@@ -163,6 +149,26 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         rules,
         scan,
     })
+}
+
+/// The workspace as a place, with the inode it must still have when the jail opens it.
+fn own_place(agent: &Agent, fd: &OwnedFd) -> Result<Place, Refusal> {
+    let path = agent.workspace();
+    let stat = rustix::fs::fstat(fd).map_err(refuse(format!("cannot examine {path:?}")))?;
+    Ok(Place {
+        source: path.to_owned(),
+        target: path.to_owned(),
+        is_writable: agent.files().is_workspace_writable(),
+        must_be: Some((stat.st_dev, stat.st_ino)),
+    })
+}
+
+/// What the walk met and what literal rules name elsewhere, outer ones before inner ones.
+fn spots(rules: &[PathRule], workspace: &Path, places: &[Place], hits: &[Hit]) -> Vec<Spot> {
+    let mut spots: Vec<Spot> = hits.iter().map(|h| spot(workspace, h)).collect();
+    spots.sort_by(|a, b| a.path.cmp(&b.path));
+    outside_spots(rules, workspace, places, &mut spots);
+    spots
 }
 
 /// Beyond this many, masks cost more than the policy is worth: deny directories instead.

@@ -33,7 +33,10 @@ pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
                 Err(e) => format!("NOT undone: {e}"),
             }
         };
-        told.push(format!("review of the killed call {}: {shown} ({}): {}; {action}", record.call, verdict.rule, verdict.reason));
+        told.push(format!(
+            "review of the killed call {}: {shown} ({}): {}; {action}",
+            record.call, verdict.rule, verdict.reason
+        ));
     }
     told
 }

@@ -82,12 +82,14 @@ impl Judge<'_> {
                 "whatever opens it",
                 "a FIFO or device in place of a file hangs or misleads a program outside",
             )),
-            FileType::RegularFile if mode & (libc::S_ISUID | libc::S_ISGID) != 0 && mode & 0o111 != 0 => Some(Verdict::new(
-                path,
-                "setuid bit",
-                "anyone who starts it",
-                "it would run with the file owner's rights on the host",
-            )),
+            FileType::RegularFile if mode & (libc::S_ISUID | libc::S_ISGID) != 0 && mode & 0o111 != 0 => {
+                Some(Verdict::new(
+                    path,
+                    "setuid bit",
+                    "anyone who starts it",
+                    "it would run with the file owner's rights on the host",
+                ))
+            }
             _ => None,
         }
     }
@@ -146,7 +148,8 @@ impl Judge<'_> {
         });
         let is_made_by_git = target.is_some_and(|t| {
             let names: Vec<_> = t.components().map(|c| c.as_os_str().as_bytes()).collect();
-            t.starts_with(self.workspace) && names.windows(2).any(|w| w[0] == b".git" && matches!(w[1], b"worktrees" | b"modules"))
+            t.starts_with(self.workspace)
+                && names.windows(2).any(|w| w[0] == b".git" && matches!(w[1], b"worktrees" | b"modules"))
         });
         let reason = "it lends this directory the configuration of a repository of the agent's choice";
         (!is_made_by_git).then(|| Verdict::new(path, ".git file", "git, on any command below", reason))
@@ -164,7 +167,8 @@ impl Judge<'_> {
 
     /// A symlink that leads out of the workspace makes a trusted program outside write or read elsewhere.
     fn judge_symlink(&self, path: &[u8]) -> Option<Verdict> {
-        let (parent, name) = path.iter().rposition(|b| *b == b'/').map_or((&b""[..], path), |i| (&path[..i], &path[i + 1..]));
+        let (parent, name) =
+            path.iter().rposition(|b| *b == b'/').map_or((&b""[..], path), |i| (&path[..i], &path[i + 1..]));
         let dir = open_beneath(self.top, parent, OFlags::PATH | OFlags::DIRECTORY).ok()?;
         let target = rustix::fs::readlinkat(&dir, Path::new(std::ffi::OsStr::from_bytes(name)), Vec::new()).ok()?;
         let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
@@ -178,7 +182,10 @@ impl Judge<'_> {
             return None;
         }
         let runs = "a program outside that follows it".to_owned();
-        let reason = format!("the symlink leads out of the workspace, to {}", mantlet_ledger::escape(real.as_os_str().as_bytes()));
+        let reason = format!(
+            "the symlink leads out of the workspace, to {}",
+            mantlet_ledger::escape(real.as_os_str().as_bytes())
+        );
         Some(Verdict { path: path.to_vec(), rule: "symlink".into(), runs, reason, is_listed: false })
     }
 
@@ -198,7 +205,9 @@ impl Judge<'_> {
             out.push(Verdict { rule: "bare repository".into(), ..verdict });
         }
         let hooks = join(dir, b"hooks");
-        if let (Some(row), Ok(fd)) = (watchlist::git_row("hooks/"), open_beneath(self.top, &hooks, OFlags::RDONLY | OFlags::DIRECTORY)) {
+        if let (Some(row), Ok(fd)) =
+            (watchlist::git_row("hooks/"), open_beneath(self.top, &hooks, OFlags::RDONLY | OFlags::DIRECTORY))
+        {
             walk::walk(fd.as_fd(), &hooks, &mut |met| {
                 if met.kind != FileType::Directory && !met.name().ends_with(b".sample") {
                     out.push(Verdict { rule: "bare repository".into(), ..Verdict::of_row(met.path, row) });
@@ -269,7 +278,12 @@ pub(crate) struct Reviewed {
 ///
 /// `dirs` and `known` come from the walk before the call; without them (a call whose monitor was killed)
 /// every directory is walked.
-pub(crate) fn review(judge: &Judge<'_>, dirs: Option<&[Box<[u8]>]>, known: &[crate::scan::Known], since: Since) -> Reviewed {
+pub(crate) fn review(
+    judge: &Judge<'_>,
+    dirs: Option<&[Box<[u8]>]>,
+    known: &[crate::scan::Known],
+    since: Since,
+) -> Reviewed {
     let mut out = Reviewed::default();
     let seen: Option<HashSet<&[u8]>> = dirs.map(|d| d.iter().map(|p| &**p).collect());
     let top = [Box::<[u8]>::default()];
@@ -320,7 +334,14 @@ fn review_dir(judge: &Judge<'_>, dir: &[u8], seen: Option<&HashSet<&[u8]>>, sinc
     out.unseen.extend(unseen.dirs);
 }
 
-fn visit(judge: &Judge<'_>, met: &Met<'_>, dir: &[u8], seen: Option<&HashSet<&[u8]>>, since: Since, out: &mut Vec<Verdict>) -> Descend {
+fn visit(
+    judge: &Judge<'_>,
+    met: &Met<'_>,
+    dir: &[u8],
+    seen: Option<&HashSet<&[u8]>>,
+    since: Since,
+    out: &mut Vec<Verdict>,
+) -> Descend {
     let in_new_dir = seen.is_some() && met.path[..met.name_at].len() > if dir.is_empty() { 0 } else { dir.len() + 1 };
     let Ok(stat) = statx(met.dir, met.name(), AtFlags::SYMLINK_NOFOLLOW) else { return Descend::No };
     let mode = u32::from(stat.stx_mode);

@@ -53,7 +53,8 @@ pub(crate) struct Built {
 
 /// Builds the root and enters it. Irreversible: the host's tree is gone afterwards.
 pub(crate) fn enter(plan: &Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Built> {
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at("make private", "/")?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .at("make private", "/")?;
     let system = open_system()?;
     let devices = open_devices()?;
     let places = open_places(plan, idmap)?;
@@ -204,7 +205,8 @@ impl Root {
             self.make_dirs(parent)?;
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, Self::relative(path), flags, Mode::from_raw_mode(mode)).at("write", path)?;
+        let fd =
+            rustix::fs::openat(&self.fd, Self::relative(path), flags, Mode::from_raw_mode(mode)).at("write", path)?;
         io::Write::write_all(&mut std::fs::File::from(fd), content).at("write", path)
     }
 
@@ -266,6 +268,8 @@ impl Root {
     }
 
     /// HOME, /tmp, /var/tmp and /dev/shm: one tmpfs, so that one size and one inode count bound them all.
+    ///
+    /// It is hung at /tmp, and its own `tmp` over it last: from then on only the four clones lead into it.
     fn make_private(&self, plan: &Plan) -> Result<()> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         let (size, inodes) = (plan.limits.tmpfs.to_string(), (plan.limits.tmpfs / 8192 + 1024).to_string());
@@ -278,33 +282,32 @@ impl Root {
         ];
         let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let tmpfs = new_mount("tmpfs", &options, set)?;
-        let at = Path::new(layout::PRIVATE);
+        let at = Path::new("/tmp");
         self.attach(tmpfs, at)?;
-        let home = plan.home.as_path();
         for (name, target, mode) in [
-            ("tmp", Path::new("/tmp"), 0o1777),
             ("vartmp", Path::new("/var/tmp"), 0o1777),
             ("shm", Path::new("/dev/shm"), 0o1777),
-            ("home", home, 0o700),
+            ("home", plan.home.as_path(), 0o700),
+            ("tmp", at, 0o1777),
         ] {
             let source = at.join(name);
-            let relative = Self::relative(&source);
-            rustix::fs::mkdirat(&self.fd, relative, Mode::from_raw_mode(mode)).at("make the directory", &source)?;
-            rustix::fs::chmodat(&self.fd, relative, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())
-                .at("set the mode of", &source)?;
-            if plan.ids.mapping != Mapping::Caller {
-                let (uid, gid) = (rustix::fs::Uid::from_raw(self.uid), rustix::fs::Gid::from_raw(self.gid));
-                rustix::fs::chownat(&self.fd, relative, Some(uid), Some(gid), rustix::fs::AtFlags::empty())
-                    .at("set the owner of", &source)?;
-            }
-            if target != Path::new("/") {
-                self.attach(self.clone_at(&source)?, target)?;
-            }
+            self.make_private_dir(plan, &source, mode)?;
+            let tree = self.clone_at(&source)?;
+            self.attach(tree, target)?;
         }
-        // From here on only the four clones lead into it.
-        let top = self.open(at, OFlags::PATH).at("open", at)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&top)));
-        rustix::mount::unmount(&path, UnmountFlags::DETACH).at("let go of", at)
+        Ok(())
+    }
+
+    fn make_private_dir(&self, plan: &Plan, path: &Path, mode: u32) -> Result<()> {
+        let (relative, mode) = (Self::relative(path), Mode::from_raw_mode(mode));
+        rustix::fs::mkdirat(&self.fd, relative, mode).at("make the directory", path)?;
+        rustix::fs::chmodat(&self.fd, relative, mode, rustix::fs::AtFlags::empty()).at("set the mode of", path)?;
+        if plan.ids.mapping != Mapping::Caller {
+            let (uid, gid) = (rustix::fs::Uid::from_raw(self.uid), rustix::fs::Gid::from_raw(self.gid));
+            rustix::fs::chownat(&self.fd, relative, Some(uid), Some(gid), rustix::fs::AtFlags::empty())
+                .at("set the owner of", path)?;
+        }
+        Ok(())
     }
 
     fn make_dev(&self, devices: Vec<(PathBuf, OwnedFd)>) -> Result<()> {
@@ -326,7 +329,8 @@ impl Root {
     /// is then bound read-only: Landlock refuses environ, mem, fd and root of every process outside the jail,
     /// but their names and command lines can be read, which the report says.
     fn make_proc(&self, outer: OwnedFd) -> Result<(Extent, Option<OwnedFd>)> {
-        let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let set =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let at = Path::new("/proc");
         self.make_dirs(at)?;
         match new_mount("proc", &[], set) {

@@ -203,7 +203,7 @@ fn visit_row(met: &Met<'_>, rules: &Rules, scan: &mut Scan, linked: &mut HashSet
         note_links(met, false, linked);
         let is_dir = met.kind == FileType::Directory;
         scan.protected.push(Hit { path: met.path.to_vec(), is_dir, rule: row.path.to_owned(), needs_pins: true });
-    } else if met.kind != FileType::Directory && !(below_vendored && !watchlist::is_enforced(row)) {
+    } else if met.kind != FileType::Directory && (!below_vendored || watchlist::is_enforced(row)) {
         scan.known.push(Known { path: met.path.to_vec() });
     }
 }

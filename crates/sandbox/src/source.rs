@@ -96,18 +96,12 @@ impl SourceError {
     /// Returns what to do about it; a policy's own errors carry their hints with them.
     pub fn hint(&self) -> Option<String> {
         match self {
-            SourceError::NoHome { .. } | SourceError::Home { .. } => {
-                Some("set HOME to your home directory".into())
+            SourceError::NoHome { .. } | SourceError::Home { .. } => Some("set HOME to your home directory".into()),
+            SourceError::Read { .. } => Some("make the file readable for you, or name another with --policy".into()),
+            SourceError::Untrusted { hint, .. } | SourceError::NoAgent { hint, .. } => Some(hint.clone()),
+            SourceError::AgentWritable { .. } => {
+                Some("move it to ~/.config/mantlet/mantlet.toml, or make the workspace smaller".into())
             }
-            SourceError::Read { .. } => {
-                Some("make the file readable for you, or name another with --policy".into())
-            }
-            SourceError::Untrusted { hint, .. } | SourceError::NoAgent { hint, .. } => {
-                Some(hint.clone())
-            }
-            SourceError::AgentWritable { .. } => Some(
-                "move it to ~/.config/mantlet/mantlet.toml, or make the workspace smaller".into(),
-            ),
             SourceError::NotText { .. } => Some("write it as UTF-8 text of at most 1 MiB".into()),
             SourceError::Invalid(_) => None,
         }
@@ -121,6 +115,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// The file, or none when the default applies.
     pub file: Option<PathBuf>,
+    /// Its text; empty when the default applies.
+    pub text: String,
 }
 
 /// Names the file that decides, in order: the given one, the machine's, the user's. The last may not exist.
@@ -129,25 +125,19 @@ pub struct Loaded {
 /// The current directory is gone while the given path is relative to it.
 pub fn locate(given: Option<&Path>, host: &dyn Host) -> Result<PathBuf, SourceError> {
     if let Some(path) = given {
-        return std::path::absolute(path).map_err(|source| SourceError::Read {
-            path: path.to_owned(),
-            source,
-        });
+        return std::path::absolute(path).map_err(|source| SourceError::Read { path: path.to_owned(), source });
     }
     // Any answer but "not there" counts as there: an unreadable policy must not give way to a weaker one.
-    match rustix::fs::lstat(SYSTEM) {
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(user_file(host)),
-        _ => Ok(SYSTEM.into()),
+    match is_absent(Path::new(SYSTEM)) {
+        true => Ok(user_file(host)),
+        false => Ok(SYSTEM.into()),
     }
 }
 
-fn user_file(host: &dyn Host) -> PathBuf {
-    let named = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    named
-        .unwrap_or_else(|| host.home().join(".config"))
-        .join(FILE)
+/// Names the file of the calling user, whether it exists or not.
+pub fn user_file(host: &dyn Host) -> PathBuf {
+    let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    named.unwrap_or_else(|| host.home().join(".config")).join(FILE)
 }
 
 /// Loads the policy; `None` when no file was named and there is none.
@@ -160,20 +150,19 @@ pub fn load(given: Option<&Path>, host: &dyn Host) -> Result<Option<Loaded>, Sou
 
 fn load_at(path: PathBuf, is_given: bool, host: &dyn Host) -> Result<Option<Loaded>, SourceError> {
     let opened = match open_trusted(&path, rustix::process::getuid().as_raw()) {
-        Err(SourceError::Read { source, .. })
-            if !is_given && source.kind() == io::ErrorKind::NotFound =>
-        {
-            return Ok(None);
-        }
+        Err(_) if !is_given && is_absent(&path) => return Ok(None),
         opened => opened?,
     };
     let text = read(opened.file, &path)?;
     let policy = mantlet_policy::parse(&text, &path, host)?;
     outside_of_agents(&path, &opened.way, &policy)?;
-    Ok(Some(Loaded {
-        policy,
-        file: Some(path),
-    }))
+    Ok(Some(Loaded { policy, file: Some(path), text }))
+}
+
+/// Whether nothing has this name. A directory on the way that others can write matters once there is a file in it:
+/// then the file is refused, so that deleting it cannot turn a narrow policy into the default unseen.
+fn is_absent(path: &Path) -> bool {
+    matches!(rustix::fs::lstat(path), Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR))
 }
 
 /// Loads the policy, or makes the default one: a builder with `workspace` and nothing else.
@@ -191,6 +180,7 @@ pub fn policy_for(
         None => Ok(Loaded {
             policy: mantlet_policy::default_policy(agent.unwrap_or("main"), workspace, host)?,
             file: None,
+            text: String::new(),
         }),
     }
 }
@@ -199,11 +189,7 @@ pub fn policy_for(
 ///
 /// # Errors
 /// There is none, or more than one.
-pub fn select<'p>(
-    policy: &'p Policy,
-    agent: Option<&str>,
-    client: Option<&str>,
-) -> Result<&'p Agent, SourceError> {
+pub fn select<'p>(policy: &'p Policy, agent: Option<&str>, client: Option<&str>) -> Result<&'p Agent, SourceError> {
     let names: Vec<&str> = policy.agents().iter().map(Agent::name).collect();
     let refused = |why: String, hint: String| Err(SourceError::NoAgent { why, hint });
     match (agent, client) {
@@ -212,24 +198,14 @@ pub fn select<'p>(
                 let name = name.escape_debug();
                 refused(
                     format!("the policy has no agent `{name}`"),
-                    format!(
-                        "add a section [agent.{name}], or use one of: {}",
-                        names.join(", ")
-                    ),
+                    format!("add a section [agent.{name}], or use one of: {}", names.join(", ")),
                 )
             }
             (Some(found), Some(client)) if found.client().is_some_and(|own| own != client) => {
                 let own = found.client().unwrap_or_default();
                 refused(
-                    format!(
-                        "agent `{}` runs in {own}, not in {}",
-                        found.name(),
-                        client.escape_debug()
-                    ),
-                    format!(
-                        "correct `client` in [agent.{}], or name another agent",
-                        found.name()
-                    ),
+                    format!("agent `{}` runs in {own}, not in {}", found.name(), client.escape_debug()),
+                    format!("correct `client` in [agent.{}], or name another agent", found.name()),
                 )
             }
             (Some(found), _) => Ok(found),
@@ -239,23 +215,17 @@ pub fn select<'p>(
                 let client = client.escape_debug();
                 refused(
                     format!("the policy has not exactly one agent with client = \"{client}\""),
-                    format!(
-                        "name it with --agent, or write `client = \"{client}\"` in one section"
-                    ),
+                    format!("name it with --agent, or write `client = \"{client}\"` in one section"),
                 )
             },
             Ok,
         ),
         (None, None) => match policy.agents() {
             [only] => Ok(only),
-            [] => refused(
-                "the policy has no agent".into(),
-                "add a section such as [agent.main]".into(),
-            ),
-            _ => refused(
-                "the policy has several agents".into(),
-                format!("name one with --agent: {}", names.join(", ")),
-            ),
+            [] => refused("the policy has no agent".into(), "add a section such as [agent.main]".into()),
+            _ => {
+                refused("the policy has several agents".into(), format!("name one with --agent: {}", names.join(", ")))
+            }
         },
     }
 }
@@ -285,28 +255,14 @@ fn open_trusted(path: &Path, caller: u32) -> Result<Opened, SourceError> {
     let here = root().map_err(|errno| failed(Path::new("/"), errno))?;
     judge(&here, path, Path::new("/"), caller)?;
     let pending = components(path);
-    let mut walk = Walk {
-        file: path,
-        caller,
-        here,
-        real: "/".into(),
-        above: Vec::new(),
-        pending,
-        way: Vec::new(),
-    };
+    let mut walk = Walk { file: path, caller, here, real: "/".into(), above: Vec::new(), pending, way: Vec::new() };
     loop {
         match walk.step()? {
             Some(file) => {
-                return Ok(Opened {
-                    file,
-                    way: walk.way,
-                });
+                return Ok(Opened { file, way: walk.way });
             }
             None if walk.pending.is_empty() => {
-                return Err(SourceError::NotText {
-                    file: path.to_owned(),
-                    why: "it is a directory".into(),
-                });
+                return Err(SourceError::NotText { file: path.to_owned(), why: "it is a directory".into() });
             }
             None => {}
         }
@@ -332,12 +288,9 @@ impl Walk<'_> {
         let kind = judge(&next, self.file, &at, self.caller)?;
         match (kind, self.pending.is_empty()) {
             // Whatever follows a symlink is put before what is pending, so an empty list means the last name as given.
-            (FileType::Symlink, true) => Err(untrusted(
-                self.file,
-                &at,
-                "is a symlink".into(),
-                "name the file it points to with --policy".into(),
-            )),
+            (FileType::Symlink, true) => {
+                Err(untrusted(self.file, &at, "is a symlink".into(), "name the file it points to with --policy".into()))
+            }
             (FileType::Symlink, false) => self.follow(&next, at).map(|()| None),
             (FileType::RegularFile, true) => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -361,8 +314,7 @@ impl Walk<'_> {
     }
 
     fn follow(&mut self, link: &OwnedFd, at: PathBuf) -> Result<(), SourceError> {
-        let target =
-            rustix::fs::readlinkat(link, "", Vec::new()).map_err(|errno| failed(&at, errno))?;
+        let target = rustix::fs::readlinkat(link, "", Vec::new()).map_err(|errno| failed(&at, errno))?;
         let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
         if target.is_absolute() {
             self.here = root().map_err(|errno| failed(&at, errno))?;
@@ -395,19 +347,11 @@ fn components(path: &Path) -> VecDeque<OsString> {
 }
 
 fn failed(at: &Path, errno: rustix::io::Errno) -> SourceError {
-    SourceError::Read {
-        path: at.to_owned(),
-        source: errno.into(),
-    }
+    SourceError::Read { path: at.to_owned(), source: errno.into() }
 }
 
 fn untrusted(file: &Path, at: &Path, why: String, hint: String) -> SourceError {
-    SourceError::Untrusted {
-        file: file.to_owned(),
-        at: at.to_owned(),
-        why,
-        hint,
-    }
+    SourceError::Untrusted { file: file.to_owned(), at: at.to_owned(), why, hint }
 }
 
 /// Refuses what another user can change; says what kind of thing it is otherwise.
@@ -416,15 +360,11 @@ fn judge(fd: &OwnedFd, file: &Path, at: &Path, caller: u32) -> Result<FileType, 
     let kind = FileType::from_raw_mode(stat.st_mode);
     if !is_owner_trusted(stat.st_uid, kind, caller) {
         let hint = match caller {
-            0 => format!("chown root {}", at.display()),
+            // Never "chown root": it would take a user's home away from its user.
+            0 => format!("keep the policy that root runs under in {SYSTEM}"),
             _ => format!("make it your own: sudo chown {caller} {}", at.display()),
         };
-        return Err(untrusted(
-            file,
-            at,
-            format!("belongs to user {}", stat.st_uid),
-            hint,
-        ));
+        return Err(untrusted(file, at, format!("belongs to user {}", stat.st_uid), hint));
     }
     let mode = Mode::from_raw_mode(stat.st_mode);
     // A symlink has no permissions of its own. In a sticky directory only an entry's owner can replace it,
@@ -448,55 +388,34 @@ const UNMAPPED: u32 = 65534;
 fn is_owner_trusted(owner: u32, kind: FileType, caller: u32) -> bool {
     // In a user namespace that does not map root, `/` and `/home` are root's and show as nobody's.
     // Directories only: the file itself must be the caller's or root's by its own id.
-    owner == caller
-        || owner == 0
-        || (owner == UNMAPPED && kind == FileType::Directory && !is_root_mapped())
+    owner == caller || owner == 0 || (owner == UNMAPPED && kind == FileType::Directory && !is_root_mapped())
 }
 
 fn is_root_mapped() -> bool {
     // The kernel shows the host's own namespace as one range over all ids. Unreadable counts as that: the strict answer.
     match std::fs::read_to_string("/proc/self/uid_map") {
-        Ok(map) => map
-            .lines()
-            .any(|line| line.split_whitespace().nth(1) == Some("0")),
+        Ok(map) => map.lines().any(|line| line.split_whitespace().nth(1) == Some("0")),
         Err(_) => true,
     }
 }
 
 fn read(file: OwnedFd, path: &Path) -> Result<String, SourceError> {
     let mut bytes = Vec::new();
-    let result = std::fs::File::from(file)
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes);
-    result.map_err(|source| SourceError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let refused = |why: String| SourceError::NotText {
-        file: path.to_owned(),
-        why,
-    };
+    let result = std::fs::File::from(file).take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    result.map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
+    let refused = |why: String| SourceError::NotText { file: path.to_owned(), why };
     if bytes.len() as u64 > MAX_BYTES {
         return Err(refused("it is longer than 1 MiB".into()));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        refused(format!(
-            "byte {} is not UTF-8",
-            error.utf8_error().valid_up_to()
-        ))
-    })
+    String::from_utf8(bytes).map_err(|error| refused(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to())))
 }
 
 /// Refuses a policy, or a symlink on the way to it, that an agent under it could write.
 fn outside_of_agents(path: &Path, way: &[PathBuf], policy: &Policy) -> Result<(), SourceError> {
     for agent in policy.agents() {
         let written = agent.files().write().iter().filter_map(|rule| rule.path());
-        let real = written
-            .clone()
-            .filter_map(|place| std::fs::canonicalize(place).ok());
-        let places = std::iter::once(agent.workspace().to_owned())
-            .chain(written.map(Path::to_owned))
-            .chain(real);
+        let real = written.clone().filter_map(|place| std::fs::canonicalize(place).ok());
+        let places = std::iter::once(agent.workspace().to_owned()).chain(written.map(Path::to_owned)).chain(real);
         for place in places {
             if path.starts_with(&place) || way.iter().any(|step| step.starts_with(&place)) {
                 return Err(SourceError::AgentWritable {
@@ -521,8 +440,7 @@ mod tests {
 
     impl Top {
         fn new(name: &str) -> Self {
-            let top =
-                std::env::temp_dir().join(format!("mantlet-source-{name}-{}", std::process::id()));
+            let top = std::env::temp_dir().join(format!("mantlet-source-{name}-{}", std::process::id()));
             fs::create_dir_all(top.join("home/ws")).unwrap();
             fs::create_dir_all(top.join("home/.config/mantlet")).unwrap();
             for directory in ["", "home", "home/.config", "home/.config/mantlet"] {
@@ -534,10 +452,8 @@ mod tests {
             crate::RealHost::at(&self.0.join("home"), |_| None).unwrap()
         }
         fn write(&self, at: &str) -> PathBuf {
-            let text = format!(
-                "version = 1\n[agent.main]\nrole = \"builder\"\nworkspace = {:?}\n",
-                self.0.join("home/ws")
-            );
+            let text =
+                format!("version = 1\n[agent.main]\nrole = \"builder\"\nworkspace = {:?}\n", self.0.join("home/ws"));
             fs::write(self.0.join(at), text).unwrap();
             chmod(&self.0.join(at), 0o644);
             self.0.join(at)
@@ -577,10 +493,7 @@ mod tests {
             ("home", 0o755, 0o777),
         ] {
             chmod(&top.0.join(at), open);
-            assert!(
-                refusal(&top, &path).contains("can be written by other users"),
-                "{at}"
-            );
+            assert!(refusal(&top, &path).contains("can be written by other users"), "{at}");
             chmod(&top.0.join(at), closed);
             assert!(load(Some(&path), &top.host()).is_ok(), "{at}");
         }
@@ -614,13 +527,7 @@ mod tests {
         symlink(&path, top.0.join("home/last.toml")).unwrap();
         symlink(".config/../.config", top.0.join("home/conf")).unwrap();
         assert!(refusal(&top, &top.0.join("home/last.toml")).contains("is a symlink"));
-        assert!(
-            load(
-                Some(&top.0.join("home/conf/mantlet/mantlet.toml")),
-                &top.host()
-            )
-            .is_ok()
-        );
+        assert!(load(Some(&top.0.join("home/conf/mantlet/mantlet.toml")), &top.host()).is_ok());
         symlink("loop", top.0.join("home/loop")).unwrap();
         assert!(load(Some(&top.0.join("home/loop/x")), &top.host()).is_err());
     }
@@ -633,10 +540,7 @@ mod tests {
         // A link in the workspace that leads to a safe file is as good as writing the file.
         top.write("home/.config/mantlet/mantlet.toml");
         symlink("../.config", top.0.join("home/ws/conf")).unwrap();
-        assert!(
-            refusal(&top, &top.0.join("home/ws/conf/mantlet/mantlet.toml"))
-                .contains("agent `main` can write")
-        );
+        assert!(refusal(&top, &top.0.join("home/ws/conf/mantlet/mantlet.toml")).contains("agent `main` can write"));
     }
 
     #[test]
@@ -657,13 +561,10 @@ mod tests {
     fn the_agent_is_named_or_the_only_one() {
         let top = Top::new("select");
         let ws = top.0.join("home/ws");
-        let section = |name: &str, client: &str| {
-            format!("[agent.{name}]\nrole = \"builder\"\nworkspace = {ws:?}\n{client}\n")
-        };
-        let parse = |text: &str| {
-            mantlet_policy::parse(&format!("version = 1\n{text}"), Path::new("p"), &top.host())
-                .unwrap()
-        };
+        let section =
+            |name: &str, client: &str| format!("[agent.{name}]\nrole = \"builder\"\nworkspace = {ws:?}\n{client}\n");
+        let parse =
+            |text: &str| mantlet_policy::parse(&format!("version = 1\n{text}"), Path::new("p"), &top.host()).unwrap();
         let claude = "client = \"claude\"";
         let one = parse(&section("a", claude));
         assert_eq!(select(&one, None, None).unwrap().name(), "a");
@@ -682,6 +583,9 @@ mod tests {
         let path = top.0.join("home/.config/mantlet/mantlet.toml");
         assert!(load_at(path.clone(), false, &top.host()).unwrap().is_none());
         assert!(load_at(path.clone(), true, &top.host()).is_err());
+        chmod(&top.0.join("home"), 0o777);
+        assert!(load_at(path.clone(), false, &top.host()).unwrap().is_none());
+        chmod(&top.0.join("home"), 0o755);
         fs::create_dir(&path).unwrap();
         assert!(load_at(path, false, &top.host()).is_err());
     }

@@ -67,17 +67,25 @@ struct MountAttr {
 }
 
 /// Sets attributes of the mount at `fd`, with all mounts below it when `recursive`.
-pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, set: u64, depth: Depth, userns: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let attr = MountAttr {
-        attr_set: set,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: userns.map_or(0, |f| f.as_raw_fd() as u64),
-    };
+pub(crate) fn mount_setattr(
+    fd: BorrowedFd<'_>,
+    set: u64,
+    depth: Depth,
+    userns: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let attr =
+        MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: userns.map_or(0, |f| f.as_raw_fd() as u64) };
     let flags = libc::AT_EMPTY_PATH | if matches!(depth, Depth::Tree) { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a NUL-terminated constant and `attr` outlives the call; its size is passed with it.
     check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
     })
     .map(drop)
 }
@@ -353,6 +361,34 @@ pub(crate) fn kill(pid: i32, signal: c_int) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// One number in a page shared with a forked child: how init learns why an exec failed, without a pipe to wait on.
+pub(crate) struct SharedWord(std::ptr::NonNull<std::sync::atomic::AtomicI32>);
+
+impl SharedWord {
+    pub(crate) fn new() -> io::Result<SharedWord> {
+        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: an anonymous mapping at an address of the kernel's choice.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        std::ptr::NonNull::new(page.cast()).map(SharedWord).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    fn word(&self) -> &std::sync::atomic::AtomicI32 {
+        // SAFETY: the page is zeroed, aligned, never unmapped, and only ever used as this atomic.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn set(&self, value: i32) {
+        self.word().store(value, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub(crate) fn get(&self) -> i32 {
+        self.word().load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
 /// A child that ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reaped {
@@ -383,6 +419,14 @@ pub(crate) fn reap(pid: i32, wait: Wait) -> io::Result<Option<Reaped>> {
             return Err(err);
         }
     }
+}
+
+/// A descriptor that becomes readable when a process has ended.
+pub(crate) fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain integers.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: `fd` was just made and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Whether to wait for a child.
@@ -422,7 +466,12 @@ pub(crate) fn landlock_abi() -> u32 {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with this flag the kernel reads no attributes and returns a number.
     let abi = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, LANDLOCK_CREATE_RULESET_VERSION)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
     };
     u32::try_from(abi).unwrap_or(0)
 }

@@ -80,7 +80,12 @@ pub(crate) fn walk(top: BorrowedFd<'_>, prefix: &[u8], visit: &mut dyn FnMut(&Me
 }
 
 fn open_dir(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    rustix::fs::openat(
+        parent,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// Reads one directory whole, calls `visit` for each name, and pushes it with the subdirectories to enter.

@@ -21,8 +21,6 @@ pub(crate) enum Tag {
     Built,
     /// init to monitor: the jail or the command could not be started.
     Failed,
-    /// init to monitor: the command ended with this code.
-    Exited,
     /// monitor to client: the terminal's master.
     Terminal,
     /// client to monitor: the output limit is passed.
@@ -35,12 +33,11 @@ pub(crate) enum Tag {
     DoneLarge,
 }
 
-const TAGS: [Tag; 10] = [
+const TAGS: [Tag; 9] = [
     Tag::Go,
     Tag::Signal,
     Tag::Built,
     Tag::Failed,
-    Tag::Exited,
     Tag::Terminal,
     Tag::OutputLimit,
     Tag::OutputDone,
@@ -76,7 +73,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+const TAG_BYTES: [u8; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
@@ -103,7 +100,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
             fds.extend(list);
         }
     }
-    let tag = TAGS.iter().copied().find(|t| *t as u8 == buffer[0]).ok_or_else(|| io::Error::other("unknown message"))?;
+    let tag =
+        TAGS.iter().copied().find(|t| *t as u8 == buffer[0]).ok_or_else(|| io::Error::other("unknown message"))?;
     buffer.truncate(got.bytes);
     buffer.remove(0);
     Ok(Some(Message { tag, payload: buffer, fds }))

@@ -1,0 +1,31 @@
+//! The arguments of `mantlet`: one enum of subcommands, each with its room's own struct. Parsing only.
+
+use clap::{Parser, Subcommand};
+
+use crate::generate::{CompletionsArgs, ManArgs};
+use crate::log_cmd::LogArgs;
+use crate::policy_cmd::{AllowArgs, PolicyArgs};
+
+/// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
+#[derive(Debug, Parser)]
+#[command(
+    name = "mantlet",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Policy(PolicyArgs),
+    Allow(AllowArgs),
+    Log(LogArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
