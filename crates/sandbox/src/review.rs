@@ -177,13 +177,16 @@ impl Judge<'_> {
             }
         };
         let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+        if watchlist::leads_to_protected(name.as_os_str().as_bytes()) {
+            let reason = "a directory of settings under another name: its files would be written past every rule";
+            return Some(Verdict::new(path, "symlink", "whatever looks for settings under this name", reason));
+        }
         let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
-        let aim = normal(&from.join(target));
-        // Followed to its end where it exists: a link to a link may leave by the second step.
-        let real = std::fs::canonicalize(&aim).unwrap_or_else(|_| aim.clone());
+        let aim = follow(&from.join(target));
+        let real = aim.clone().unwrap_or_else(|| from.join(target));
         let is_inside = |p: &Path| p.starts_with(self.workspace);
         let is_system = |p: &Path| layout::SYSTEM.iter().any(|s| p.starts_with(s)) || p == Path::new("/dev/null");
-        if is_inside(&aim) && is_inside(&real) || is_system(&aim) && is_system(&real) {
+        if aim.is_some_and(|aim| is_inside(&aim) || is_system(&aim)) {
             return None;
         }
         let runs = "a program outside that follows it".to_owned();
@@ -248,6 +251,30 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+/// Follows a path as the kernel would, also where its end does not exist yet. Nothing after too many links.
+fn follow(path: &Path) -> Option<PathBuf> {
+    const MOST_LINKS: usize = 40;
+    let mut pending: Vec<std::ffi::OsString> = path.components().rev().map(|c| c.as_os_str().to_owned()).collect();
+    let (mut out, mut links) = (PathBuf::from("/"), 0);
+    while let Some(part) = pending.pop() {
+        match part.as_bytes() {
+            b"/" => out = PathBuf::from("/"),
+            b".." => drop(out.pop()),
+            _ => {
+                out.push(&part);
+                let Ok(target) = std::fs::read_link(&out) else { continue };
+                links += 1;
+                if links > MOST_LINKS {
+                    return None;
+                }
+                out.pop();
+                pending.extend(target.components().rev().map(|c| c.as_os_str().to_owned()));
+            }
+        }
+    }
+    Some(out)
 }
 
 /// Since when a change counts, and whether change times can be trusted at all.
