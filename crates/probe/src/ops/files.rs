@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
-use super::{Done, Op, Words, print};
+use super::{Done, Op, Words, done, print};
 use crate::sys::kernel as sys;
 
 /// The table.
@@ -20,9 +20,9 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("chmod", |w| Ok(sys::chmod(w.get(0)?, w.mode(1)?)?)),
     ("fchmod", |w| Ok(sys::fchmod(w.get(0)?, w.mode(1)?)?)),
     ("fchmodat2", |w| Ok(sys::fchmodat2(w.get(0)?, w.mode(1)?)?)),
-    ("open-mode", |w| Ok(drop(sys::open_mode(w.get(0)?, w.mode(1)?)?))),
-    ("openat2-mode", |w| Ok(drop(sys::openat2_mode(w.get(0)?, w.mode(1)?)?))),
-    ("open-excl", |w| Ok(drop(sys::open_mode(w.get(0)?, 0o600)?))),
+    ("open-mode", |w| done(sys::open_mode(w.get(0)?, w.mode(1)?)?)),
+    ("openat2-mode", |w| done(sys::openat2_mode(w.get(0)?, w.mode(1)?)?)),
+    ("open-excl", |w| done(sys::open_mode(w.get(0)?, 0o600)?)),
     ("mknod", |w| Ok(sys::mknod(w.get(0)?, w.mode(1)?, 0)?)),
     ("mknod-device", mknod_device),
     ("mkdir-mode", |w| Ok(sys::mkdir(w.get(0)?, w.mode(1)?)?)),
@@ -30,7 +30,7 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("link-fd", link_fd),
     ("write", write),
     ("swap-race", swap_race),
-    ("socket-file", |w| Ok(drop(std::os::unix::net::UnixListener::bind(w.get(0)?)?))),
+    ("socket-file", |w| done(std::os::unix::net::UnixListener::bind(w.get(0)?)?)),
 ];
 
 /// Opens the inherited descriptor of this number again through /proc, which makes it the caller's own.

@@ -14,6 +14,11 @@ use std::process::ExitCode;
 /// What an operation says: `Ok` when it was done.
 pub(crate) type Done = Result<(), Box<dyn Error>>;
 
+/// What an operation gets back matters less than that it got something.
+pub(crate) fn done<T>(_: T) -> Done {
+    Ok(())
+}
+
 /// The arguments of an operation.
 pub(crate) struct Words<'a> {
     /// The mark of this world.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::time::Duration;
 
-use super::{Done, Op, Words, print};
+use super::{Done, Op, Words, done, print};
 use crate::sys::proc as sys;
 
 /// The table.
@@ -15,7 +15,7 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("ptrace", ptrace),
     ("ptrace-seize", |w| Ok(sys::ptrace_seize(w.int(0)?)?)),
     ("getfd", getfd),
-    ("kcmp", |w| Ok(drop(sys::kcmp(w.int(0)?, w.int(1)?)?))),
+    ("kcmp", |w| done(sys::kcmp(w.int(0)?, w.int(1)?)?)),
     ("setns", setns),
     ("signal", signal),
     ("signal-child", signal_child),

@@ -15,7 +15,7 @@ pub(crate) const USER: i32 = -4;
 pub(crate) fn join_session(name: Option<&str>) -> io::Result<i64> {
     match name {
         Some(n) => {
-            raw(libc::SYS_keyctl, [Arg::N(libc::KEYCTL_JOIN_SESSION_KEYRING.into()), Arg::Str(&c(n)?.as_c_str())])
+            raw(libc::SYS_keyctl, [Arg::N(libc::KEYCTL_JOIN_SESSION_KEYRING.into()), Arg::Str(c(n)?.as_c_str())])
         }
         None => raw(libc::SYS_keyctl, [Arg::N(libc::KEYCTL_JOIN_SESSION_KEYRING.into()), Arg::N(0)]),
     }
