@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
@@ -23,6 +24,8 @@ pub(crate) struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Exec(ExecArgs),
+    Shell(ShellArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
     Log(LogArgs),

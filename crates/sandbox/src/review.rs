@@ -4,7 +4,6 @@
 //! directory. Change times cannot be set back without privilege over the clock (inode(7)).
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use mantlet_clients::{Protected, Scope};
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
 
 use crate::layout;
-use crate::quarantine::open_beneath;
+use crate::quarantine::{self, open_beneath};
 use crate::scan::Rules;
 use crate::walk::{self, Descend, Met};
 use crate::watchlist;
@@ -54,16 +53,19 @@ pub(crate) struct Judge<'a> {
     pub(crate) rules: &'a Rules,
     /// Things that were mounted read-only: the jail cannot have changed them.
     pub(crate) mounted: HashSet<Vec<u8>>,
+    /// Paths that an existing git configuration names for git to obey.
+    pub(crate) named: &'a [Vec<u8>],
 }
-
-/// Larger files are not read: a git configuration is small.
-const READ: u64 = 1 << 20;
 
 impl Judge<'_> {
     /// Judges one path that is new or changed.
     pub(crate) fn judge(&self, path: &[u8], kind: FileType, mode: u32) -> Option<Verdict> {
         if self.is_mounted(path) || self.rules.is_exempt(path) {
             return None;
+        }
+        if self.named.iter().any(|n| path == n.as_slice() || path.starts_with(n) && path.get(n.len()) == Some(&b'/')) {
+            let reason = "the repository's own configuration includes it or takes hooks from it";
+            return Some(Verdict::new(path, "named by a git configuration", "git, on any command", reason));
         }
         if let Some(rule) = self.rules.protecting(path) {
             return Some(Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"));
@@ -156,21 +158,24 @@ impl Judge<'_> {
     }
 
     fn read(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let fd = open_beneath(self.top, path, OFlags::RDONLY).ok()?;
-        if !rustix::fs::fstat(&fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode).is_file()) {
-            return None;
-        }
-        let mut text = Vec::new();
-        std::fs::File::from(fd).take(READ + 1).read_to_end(&mut text).ok()?;
-        (text.len() as u64 <= READ).then_some(text)
+        quarantine::read_small(self.top, path)
     }
 
     /// A symlink that leads out of the workspace makes a trusted program outside write or read elsewhere.
     fn judge_symlink(&self, path: &[u8]) -> Option<Verdict> {
         let (parent, name) =
             path.iter().rposition(|b| *b == b'/').map_or((&b""[..], path), |i| (&path[..i], &path[i + 1..]));
-        let dir = open_beneath(self.top, parent, OFlags::PATH | OFlags::DIRECTORY).ok()?;
-        let target = rustix::fs::readlinkat(&dir, Path::new(std::ffi::OsStr::from_bytes(name)), Vec::new()).ok()?;
+        let name = Path::new(std::ffi::OsStr::from_bytes(name));
+        let read = open_beneath(self.top, parent, OFlags::PATH | OFlags::DIRECTORY)
+            .and_then(|dir| rustix::fs::readlinkat(&dir, name, Vec::new()));
+        let target = match read {
+            Ok(target) => target,
+            Err(rustix::io::Errno::NOENT) => return None,
+            Err(_) => {
+                let reason = "the symlink could not be read for review";
+                return Some(Verdict::new(path, "symlink", "a program outside that follows it", reason));
+            }
+        };
         let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
         let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
         let aim = normal(&from.join(target));
