@@ -2,7 +2,7 @@
 //!
 //! Pure: it reads nothing but the text built in, and knows no jail.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 

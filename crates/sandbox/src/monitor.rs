@@ -178,6 +178,9 @@ impl Call<'_> {
     }
 
     /// Waits for the client to have relayed all output, which it can since the jail is dead.
+    ///
+    /// A caller that reads nothing may hold this up, as it would hold up the command; a second signal to the
+    /// client, or its end, goes on without the number.
     fn output_bytes(&self, known: Option<u64>) -> Option<u64> {
         if known.is_some() {
             return known;
@@ -187,11 +190,18 @@ impl Call<'_> {
                 Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
                     return payload.try_into().ok().map(u64::from_le_bytes);
                 }
+                Ok(Some(Message { tag: Tag::Signal, payload, .. })) if ends(&payload) => return None,
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
             }
         }
     }
+}
+
+/// Whether a forwarded signal asks a program to end.
+fn ends(payload: &[u8]) -> bool {
+    let signal = payload.first().map_or(0, |s| i32::from(*s));
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT].contains(&signal)
 }
 
 /// A jail that is being built or runs.

@@ -1,5 +1,7 @@
 //! What a case plants before its attack: files, variables, listeners, processes, keys, descriptors.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// What is planted in the throwaway world before the attack, by its owner.
