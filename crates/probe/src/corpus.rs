@@ -365,6 +365,8 @@ fn check_unique(cases: &[Case]) -> Result<(), CorpusError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
