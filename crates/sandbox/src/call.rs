@@ -66,7 +66,8 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     let name = plan::account(uid).unwrap_or_else(|| "user".into());
     let owner = Owner { home: host.home().to_owned(), name };
     let state = State::open(&owner.home, &[agent.workspace()])?;
-    for line in outcome::recover(&state) {
+    let recovered = outcome::recover(&state);
+    for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
     let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner)?;
@@ -74,11 +75,12 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     plan.needs_pty = streams.needs_terminal();
     let (ours, theirs) = wire::pair()?;
     let limit = plan.limits.output;
+    let begun = monitor::begin(&plan, &state).map_err(Refusal::new)?;
     match sys::clone(0)? {
         Fork::Child => {
             drop(ours);
             drop(streams);
-            monitor::run(plan, &state, &theirs, stdio, began)
+            monitor::run(plan, &state, &theirs, stdio, begun, began)
         }
         Fork::Parent(_) => {
             drop(theirs);

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -28,12 +29,16 @@ pub(crate) struct Record {
     pub(crate) workspace: Vec<u8>,
     /// Wall clock of the start in the kernel's own coarse time, which is what file times are made of.
     pub(crate) started: (i64, i64),
+    /// The client's pid and start time: while it lives, the call is its own affair.
+    pub(crate) client: (i32, u64),
     /// Directories to remove: control groups.
     pub(crate) cgroups: Vec<PathBuf>,
     /// What the review does with a finding.
     pub(crate) review: String,
     /// Relative paths the policy exempts from the table.
     pub(crate) exempt: Vec<Vec<u8>>,
+    /// The policy's own protect patterns.
+    pub(crate) protect: Vec<String>,
 }
 
 impl Record {
@@ -85,39 +90,71 @@ impl State {
         Ok(path)
     }
 
-    /// Writes a call down, locked, before it starts.
+    /// Writes a call down, locked, before it starts. Under its name it is always whole.
     pub(crate) fn begin(&self, record: &Record) -> io::Result<Entry> {
-        let path = self.top.join("journal").join(&record.call);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))?;
+        let journal = self.top.join("journal");
+        let (path, half) = (journal.join(&record.call), journal.join(format!(".{}", record.call)));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(&half, flags, Mode::from_raw_mode(0o600))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let entry = Entry { path, file };
         entry.write(record)?;
+        std::fs::rename(&half, &entry.path)?;
         Ok(entry)
     }
 
     /// Answers the entries whose calls are dead, locked by us now.
+    ///
+    /// A call whose client lives is somebody's own and left alone. One whose client is gone is ending: its monitor
+    /// reviews and strikes it out, or is dead as well and its init about to be. Either is waited for.
     pub(crate) fn unfinished(&self) -> io::Result<Vec<(Entry, Option<Record>)>> {
         let mut out = Vec::new();
         for item in std::fs::read_dir(self.top.join("journal"))? {
             let path = item?.path();
-            let opened = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
-            let Ok(file) = opened else { continue };
-            // Held: that call lives, or another finisher is at it.
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                continue;
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                let opened = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
+                let Ok(file) = opened else { break };
+                let is_ours = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+                // Struck out between the listing and the lock.
+                if is_ours && rustix::fs::fstat(&file).is_ok_and(|s| s.st_nlink == 0) {
+                    break;
+                }
+                let mut text = String::new();
+                let mut reader = std::fs::File::from(file);
+                reader.read_to_string(&mut text)?;
+                let record: Option<Record> = serde_json::from_str(&text).ok();
+                if is_ours {
+                    out.push((Entry { path, file: reader.into() }, record));
+                    break;
+                }
+                if record.is_none_or(|r| process_start(r.client.0) == Some(r.client.1)) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    return Err(io::Error::other("a call whose client is gone does not end"));
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
-            // Finished between the listing and the lock.
-            if rustix::fs::fstat(&file).is_ok_and(|s| s.st_nlink == 0) {
-                continue;
-            }
-            let mut text = String::new();
-            let mut reader = std::fs::File::from(file);
-            reader.read_to_string(&mut text)?;
-            out.push((Entry { path, file: reader.into() }, serde_json::from_str(&text).ok()));
         }
         Ok(out)
     }
+}
+
+/// How long an ending call is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// When a process started, in the kernel's ticks: with its pid, that names it. Nothing for a dead one.
+pub(crate) fn process_start(pid: i32) -> Option<u64> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // After the last ')': the state is field 3, the start time field 22.
+    let mut fields = text.rsplit(')').next()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 impl Entry {

@@ -26,18 +26,20 @@ use crate::tier::Tier;
 use crate::wire::{self, Message, Tag};
 
 /// Runs one call. Never returns.
-pub(crate) fn run(mut plan: Plan, state: &State, client: &OwnedFd, stdio: [Stdio; 3], began: Instant) -> ! {
+pub(crate) fn run(
+    mut plan: Plan,
+    state: &State,
+    client: &OwnedFd,
+    stdio: [Stdio; 3],
+    (entry, cgroups): (Entry, Cgroups),
+    began: Instant,
+) -> ! {
     sys::set_process_name(c"mantlet-monitor");
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
-    let outcome = match begin(&plan, state) {
-        Ok((entry, cgroups)) => {
-            Call { state, client, entry, cgroups, clock: Clock::start() }.run(&mut plan, stdio, began)
-        }
-        Err(why) => Ending::refused(why).conclude(&plan, state, began),
-    };
-    tell(client, &outcome);
+    let call = Call { state, client, entry, cgroups, clock: Clock::start() };
+    tell(client, &call.run(&mut plan, stdio, began));
     sys::exit_now(0)
 }
 
@@ -52,9 +54,12 @@ fn tell(client: &OwnedFd, outcome: &Outcome) {
     }
 }
 
-fn begin(plan: &Plan, state: &State) -> Result<(Entry, Cgroups), String> {
+/// Writes the call down. The client does it before there is a monitor: a call killed at any later moment is found.
+pub(crate) fn begin(plan: &Plan, state: &State) -> Result<(Entry, Cgroups), String> {
     let cgroups = Cgroups::plan(&plan.call, &plan.limits);
+    let client = rustix::process::getpid().as_raw_nonzero().get();
     let record = Record {
+        client: (client, journal::process_start(client).unwrap_or(0)),
         call: plan.call.clone(),
         agent: plan.agent.clone(),
         policy: plan.policy_hash.clone(),
@@ -63,6 +68,7 @@ fn begin(plan: &Plan, state: &State) -> Result<(Entry, Cgroups), String> {
         cgroups: cgroups.paths().to_vec(),
         review: format!("{:?}", plan.review),
         exempt: plan.rules.exempt().cloned().collect(),
+        protect: plan.rules.protect_patterns().map(str::to_owned).collect(),
     };
     let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;
     Ok((entry, cgroups))

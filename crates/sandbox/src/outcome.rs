@@ -292,11 +292,12 @@ fn keeps_times(plan: &Plan) -> bool {
 }
 
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.
-pub(crate) fn recover(state: &State) -> Vec<String> {
+///
+/// # Errors
+/// When the journal cannot be read, or a dying call does not die: nothing may run then.
+pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
     let mut told = Vec::new();
-    let Ok(unfinished) = state.unfinished() else {
-        return vec!["the journal could not be read".into()];
-    };
+    let unfinished = state.unfinished()?;
     for (entry, record) in unfinished {
         if let Some(record) = record {
             crate::cgroup::Cgroups::remove(&record.cgroups);
@@ -305,5 +306,5 @@ pub(crate) fn recover(state: &State) -> Vec<String> {
         }
         drop(entry.finish());
     }
-    told
+    Ok(told)
 }

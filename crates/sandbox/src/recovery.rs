@@ -18,7 +18,9 @@ pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
         // The workspace is gone, and with it whatever was left there.
         return Vec::new();
     };
-    let rules = Rules::of_table(&record.exempt);
+    let Ok(rules) = Rules::of_record(&record.exempt, &record.protect, &workspace) else {
+        return vec![format!("the killed call {} could not be reviewed: its rules are damaged", record.call)];
+    };
     let judge = Judge { workspace: &workspace, top: &top, rules: &rules, mounted: HashSet::new(), named: &[] };
     let reviewed = review::review(&judge, None, &[], Since::Time(record.started));
     let mut quarantine = Quarantine::new(&state.top, &record.call);

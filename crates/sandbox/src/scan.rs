@@ -50,21 +50,21 @@ struct Globs {
 }
 
 impl Globs {
-    fn new(rules: &[PathRule], workspace: &Path) -> Result<Globs, globset::Error> {
+    fn new<'p>(patterns: impl Iterator<Item = &'p str>, workspace: &Path) -> Result<Globs, globset::Error> {
         let mut builder = GlobSetBuilder::new();
         let mut names = Vec::new();
-        for rule in rules {
-            let pattern = match Path::new(rule.pattern()).strip_prefix(workspace) {
+        for written in patterns {
+            let pattern = match Path::new(written).strip_prefix(workspace) {
                 Ok(inside) => inside.to_string_lossy().into_owned(),
-                Err(_) if rule.pattern().starts_with('/') => continue,
-                Err(_) => rule.pattern().to_owned(),
+                Err(_) if written.starts_with('/') => continue,
+                Err(_) => written.to_owned(),
             };
             let pattern = pattern.trim_start_matches("./");
             // A directory's contents mean the directory: covered whole, it stays covered for later names.
             let pattern = pattern.strip_suffix("/**").or(pattern.strip_suffix('/')).unwrap_or(pattern);
             builder.add(GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build()?);
             let floats = pattern.strip_prefix("**/").is_some_and(|rest| !rest.contains('/'));
-            names.push((rule.pattern().to_owned(), !floats));
+            names.push((written.to_owned(), !floats));
         }
         Ok(Globs { set: builder.build()?, rules: names })
     }
@@ -96,8 +96,8 @@ impl Rules {
         let workspace = agent.workspace();
         let inside = |r: &PathRule| Some(r.path()?.strip_prefix(workspace).ok()?.as_os_str().as_bytes().to_vec());
         Ok(Rules {
-            deny: Globs::new(agent.files().deny(), workspace)?,
-            protect: Globs::new(agent.files().protect(), workspace)?,
+            deny: Globs::new(agent.files().deny().iter().map(PathRule::pattern), workspace)?,
+            protect: Globs::new(agent.files().protect().iter().map(PathRule::pattern), workspace)?,
             exempt: agent.files().write().iter().filter_map(inside).filter(|p| !p.is_empty()).collect(),
         })
     }
@@ -113,10 +113,18 @@ impl Rules {
         self.exempt.iter()
     }
 
-    /// Rules for the review of a call whose policy is no longer at hand: only the table counts.
-    pub(crate) fn of_table(exempt: &[Vec<u8>]) -> Rules {
-        let none = || Globs { set: GlobSet::empty(), rules: Vec::new() };
-        Rules { deny: none(), protect: none(), exempt: exempt.iter().cloned().collect() }
+    /// The rules for the review of a call that was killed, from what its journal entry kept of them.
+    pub(crate) fn of_record(exempt: &[Vec<u8>], protect: &[String], workspace: &Path) -> Result<Rules, globset::Error> {
+        Ok(Rules {
+            deny: Globs::new(std::iter::empty(), workspace)?,
+            protect: Globs::new(protect.iter().map(String::as_str), workspace)?,
+            exempt: exempt.iter().cloned().collect(),
+        })
+    }
+
+    /// The protect patterns of the policy, for the journal.
+    pub(crate) fn protect_patterns(&self) -> impl Iterator<Item = &str> {
+        self.protect.rules.iter().map(|(rule, _)| rule.as_str())
     }
 
     /// The protect rule of the policy that a path falls under.
