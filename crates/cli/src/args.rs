@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::DemoArgs;
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     Allow(AllowArgs),
     Log(LogArgs),
+    Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
