@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArgs;
+use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
@@ -24,6 +25,8 @@ pub(crate) struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Exec(ExecArgs),
+    Shell(ShellArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
     Log(LogArgs),

@@ -3,11 +3,13 @@
 
 mod args;
 mod demo;
+mod exec;
 mod generate;
 mod log_cmd;
 mod policy_cmd;
 mod write;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -18,19 +20,36 @@ use args::{Cli, Command};
 pub(crate) const REFUSED: u8 = 125;
 
 fn main() -> ExitCode {
-    let result = match &Cli::parse().command {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let result = if exec::is_passed_on(&words) { exec::pass_on(&words) } else { run(&words) };
+    result.unwrap_or_else(|error| {
+        // When standard error is closed as well, the exit code is all there is left to say.
+        policy_cmd::tell(&format!("{error:#}")).ok();
+        ExitCode::from(REFUSED)
+    })
+}
+
+fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().ok();
+            // What runs a command keeps its exit codes for that command's.
+            let is_runner = words.first().is_some_and(|word| word == "shell");
+            let code = if is_runner && error.use_stderr() { i32::from(REFUSED) } else { error.exit_code() };
+            return Ok(ExitCode::from(u8::try_from(code)?));
+        }
+    };
+    match &cli.command {
+        Command::Exec(_) => exec::pass_on(words),
+        Command::Shell(args) => exec::shell(args),
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),
         Command::Log(args) => log_cmd::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),
         Command::Man(args) => generate::man(args, Cli::command()),
-    };
-    result.unwrap_or_else(|error| {
-        // When standard error is closed as well, the exit code is all there is left to say.
-        policy_cmd::tell(&format!("{error:#}")).ok();
-        ExitCode::from(REFUSED)
-    })
+    }
 }
 
 #[cfg(test)]

@@ -225,6 +225,7 @@ pub(crate) fn judge_of(plan: &Plan) -> Judge<'_> {
         workspace: &plan.workspace,
         top: &plan.workspace_fd,
         rules: &plan.rules,
+        named: &plan.scan.named,
         mounted: plan.protected.iter().chain(&plan.denied).filter_map(inside).collect(),
     }
 }

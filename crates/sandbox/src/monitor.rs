@@ -153,6 +153,7 @@ impl Call<'_> {
             sampler: None,
             is_built: false,
             failure: None,
+            bytes_out: None,
         };
         jail.supervise(self, stdio)
     }
@@ -207,6 +208,8 @@ struct Jail<'a> {
     is_built: bool,
     /// What init said when it failed.
     failure: Option<Vec<u8>>,
+    /// What the client said of the output, once that is at its end.
+    bytes_out: Option<u64>,
 }
 
 impl Jail<'_> {
@@ -235,6 +238,7 @@ impl Jail<'_> {
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
         ending.started = self.started;
+        ending.bytes_out = self.bytes_out;
         ending.review(self.plan, &mut live, call.clock);
         Ok(ending)
     }
@@ -317,7 +321,7 @@ impl Jail<'_> {
         self.facts.has_sampler = self.sampler.is_some();
     }
 
-    fn hear_client(&self) -> Option<Ending> {
+    fn hear_client(&mut self) -> Option<Ending> {
         match wire::receive(self.client.as_fd()) {
             Ok(Some(Message { tag: Tag::Signal, payload, .. })) => {
                 // A jail that has just ended needs no signal; the loop hears of it next.
@@ -325,6 +329,11 @@ impl Jail<'_> {
                 None
             }
             Ok(Some(Message { tag: Tag::OutputLimit, .. })) => Some(Ending::breach(Breach::Output, self.plan)),
+            // The output can be at its end before the command is.
+            Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
+                self.bytes_out = payload.try_into().ok().map(u64::from_le_bytes);
+                None
+            }
             Ok(Some(_)) => None,
             Ok(None) | Err(_) => Some(Ending::client_gone()),
         }

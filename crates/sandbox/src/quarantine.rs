@@ -67,9 +67,24 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 pub(crate) fn open_beneath(workspace: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let path: &[u8] = if path.is_empty() { b"." } else { path };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    // NONBLOCK: a FIFO put in place of a file must not hang us.
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // NONBLOCK: a FIFO put in place of a file must not hang us; openat2 refuses it together with O_PATH.
+    let safe = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
+    let flags = flags | OFlags::CLOEXEC | safe;
     rustix::fs::openat2(workspace, Path::new(std::ffi::OsStr::from_bytes(path)), flags, Mode::empty(), resolve)
+}
+
+/// Larger files are not read: a configuration is small.
+const READ: u64 = 1 << 20;
+
+/// Reads a small regular file beneath the workspace.
+pub(crate) fn read_small(workspace: &OwnedFd, path: &[u8]) -> Option<Vec<u8>> {
+    let fd = open_beneath(workspace, path, OFlags::RDONLY).ok()?;
+    if !rustix::fs::fstat(&fd).is_ok_and(|s| rustix::fs::FileType::from_raw_mode(s.st_mode).is_file()) {
+        return None;
+    }
+    let mut text = Vec::new();
+    std::fs::File::from(fd).take(READ + 1).read_to_end(&mut text).ok()?;
+    (text.len() as u64 <= READ).then_some(text)
 }
 
 fn move_across(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: &Path) -> io::Result<()> {

@@ -19,7 +19,7 @@ pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
         return Vec::new();
     };
     let rules = Rules::of_table(&record.exempt);
-    let judge = Judge { workspace: &workspace, top: &top, rules: &rules, mounted: HashSet::new() };
+    let judge = Judge { workspace: &workspace, top: &top, rules: &rules, mounted: HashSet::new(), named: &[] };
     let reviewed = review::review(&judge, None, &[], Since::Time(record.started));
     let mut quarantine = Quarantine::new(&state.top, &record.call);
     let mut told = Vec::new();

@@ -4,7 +4,6 @@
 //! directory. Change times cannot be set back without privilege over the clock (inode(7)).
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use mantlet_clients::{Protected, Scope};
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
 
 use crate::layout;
-use crate::quarantine::open_beneath;
+use crate::quarantine::{self, open_beneath};
 use crate::scan::Rules;
 use crate::walk::{self, Descend, Met};
 use crate::watchlist;
@@ -54,16 +53,19 @@ pub(crate) struct Judge<'a> {
     pub(crate) rules: &'a Rules,
     /// Things that were mounted read-only: the jail cannot have changed them.
     pub(crate) mounted: HashSet<Vec<u8>>,
+    /// Paths that an existing git configuration names for git to obey.
+    pub(crate) named: &'a [Vec<u8>],
 }
-
-/// Larger files are not read: a git configuration is small.
-const READ: u64 = 1 << 20;
 
 impl Judge<'_> {
     /// Judges one path that is new or changed.
     pub(crate) fn judge(&self, path: &[u8], kind: FileType, mode: u32) -> Option<Verdict> {
         if self.is_mounted(path) || self.rules.is_exempt(path) {
             return None;
+        }
+        if self.named.iter().any(|n| path == n.as_slice() || path.starts_with(n) && path.get(n.len()) == Some(&b'/')) {
+            let reason = "the repository's own configuration includes it or takes hooks from it";
+            return Some(Verdict::new(path, "named by a git configuration", "git, on any command", reason));
         }
         if let Some(rule) = self.rules.protecting(path) {
             return Some(Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"));
@@ -156,29 +158,35 @@ impl Judge<'_> {
     }
 
     fn read(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let fd = open_beneath(self.top, path, OFlags::RDONLY).ok()?;
-        if !rustix::fs::fstat(&fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode).is_file()) {
-            return None;
-        }
-        let mut text = Vec::new();
-        std::fs::File::from(fd).take(READ + 1).read_to_end(&mut text).ok()?;
-        (text.len() as u64 <= READ).then_some(text)
+        quarantine::read_small(self.top, path)
     }
 
     /// A symlink that leads out of the workspace makes a trusted program outside write or read elsewhere.
     fn judge_symlink(&self, path: &[u8]) -> Option<Verdict> {
         let (parent, name) =
             path.iter().rposition(|b| *b == b'/').map_or((&b""[..], path), |i| (&path[..i], &path[i + 1..]));
-        let dir = open_beneath(self.top, parent, OFlags::PATH | OFlags::DIRECTORY).ok()?;
-        let target = rustix::fs::readlinkat(&dir, Path::new(std::ffi::OsStr::from_bytes(name)), Vec::new()).ok()?;
+        let name = Path::new(std::ffi::OsStr::from_bytes(name));
+        let read = open_beneath(self.top, parent, OFlags::PATH | OFlags::DIRECTORY)
+            .and_then(|dir| rustix::fs::readlinkat(&dir, name, Vec::new()));
+        let target = match read {
+            Ok(target) => target,
+            Err(rustix::io::Errno::NOENT) => return None,
+            Err(_) => {
+                let reason = "the symlink could not be read for review";
+                return Some(Verdict::new(path, "symlink", "a program outside that follows it", reason));
+            }
+        };
         let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+        if watchlist::leads_to_protected(name.as_os_str().as_bytes()) {
+            let reason = "a directory of settings under another name: its files would be written past every rule";
+            return Some(Verdict::new(path, "symlink", "whatever looks for settings under this name", reason));
+        }
         let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
-        let aim = normal(&from.join(target));
-        // Followed to its end where it exists: a link to a link may leave by the second step.
-        let real = std::fs::canonicalize(&aim).unwrap_or_else(|_| aim.clone());
+        let aim = follow(&from.join(target));
+        let real = aim.clone().unwrap_or_else(|| from.join(target));
         let is_inside = |p: &Path| p.starts_with(self.workspace);
         let is_system = |p: &Path| layout::SYSTEM.iter().any(|s| p.starts_with(s)) || p == Path::new("/dev/null");
-        if is_inside(&aim) && is_inside(&real) || is_system(&aim) && is_system(&real) {
+        if aim.is_some_and(|aim| is_inside(&aim) || is_system(&aim)) {
             return None;
         }
         let runs = "a program outside that follows it".to_owned();
@@ -243,6 +251,30 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+/// Follows a path as the kernel would, also where its end does not exist yet. Nothing after too many links.
+fn follow(path: &Path) -> Option<PathBuf> {
+    const MOST_LINKS: usize = 40;
+    let mut pending: Vec<std::ffi::OsString> = path.components().rev().map(|c| c.as_os_str().to_owned()).collect();
+    let (mut out, mut links) = (PathBuf::from("/"), 0);
+    while let Some(part) = pending.pop() {
+        match part.as_bytes() {
+            b"/" => out = PathBuf::from("/"),
+            b".." => drop(out.pop()),
+            _ => {
+                out.push(&part);
+                let Ok(target) = std::fs::read_link(&out) else { continue };
+                links += 1;
+                if links > MOST_LINKS {
+                    return None;
+                }
+                out.pop();
+                pending.extend(target.components().rev().map(|c| c.as_os_str().to_owned()));
+            }
+        }
+    }
+    Some(out)
 }
 
 /// Since when a change counts, and whether change times can be trusted at all.

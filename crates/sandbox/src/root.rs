@@ -272,7 +272,10 @@ impl Root {
     /// It is hung at /tmp, and its own `tmp` over it last: from then on only the four clones lead into it.
     fn make_private(&self, plan: &Plan) -> Result<()> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-        let (size, inodes) = (plan.limits.tmpfs.to_string(), (plan.limits.tmpfs / 8192 + 1024).to_string());
+        let (size, inodes) = (
+            plan.limits.tmpfs.to_string(),
+            (plan.limits.tmpfs / 8192 + 1024).min(plan.limits.disk_files.max(64)).to_string(),
+        );
         let options = [
             ("mode", "0700"),
             ("size", size.as_str()),

@@ -39,6 +39,8 @@ pub(crate) struct Scan {
     pub(crate) protected: Vec<Hit>,
     pub(crate) known: Vec<Known>,
     pub(crate) unseen: Unseen,
+    /// Paths that an existing git configuration names for git to obey, relative.
+    pub(crate) named: Vec<Vec<u8>>,
 }
 
 /// The globs of one kind of rule.
@@ -130,6 +132,7 @@ pub(crate) fn scan(top: &OwnedFd, rules: &Rules) -> Scan {
     let mut parent = Parent::default();
     let unseen = walk::walk(top.as_fd(), b"", &mut |met| visit(met, rules, &mut parent, &mut scan, &mut linked));
     scan.unseen = unseen;
+    add_named(top, &mut scan);
     if !linked.is_empty() {
         add_other_names(top, &linked, &mut scan);
     }
@@ -236,4 +239,46 @@ fn add_other_names(top: &OwnedFd, linked: &HashSet<Linked>, scan: &mut Scan) {
         }
         Descend::Yes
     });
+}
+
+/// What a repository's configuration includes or takes hooks from is as good as the configuration itself.
+fn add_named(top: &OwnedFd, scan: &mut Scan) {
+    let configs: Vec<Vec<u8>> =
+        scan.protected.iter().map(|h| h.path.clone()).filter(|p| p.ends_with(b".git/config")).collect();
+    for config in configs {
+        let Some(text) = crate::quarantine::read_small(top, &config) else { continue };
+        let git_dir = &config[..config.len() - b"/config".len()];
+        let tree = &git_dir[..git_dir.len() - b".git".len()];
+        for value in crate::gitconfig::named_paths(&text) {
+            // An include is relative to the configuration, a hooks path to the work tree: both are taken.
+            for base in [git_dir, tree] {
+                let Some(path) = beneath(base, &value).filter(|p| !scan.named.contains(p)) else { continue };
+                let name = Path::new(std::ffi::OsStr::from_bytes(&path));
+                let stat = rustix::fs::statat(top, name, AtFlags::SYMLINK_NOFOLLOW);
+                let kind = stat.map(|s| FileType::from_raw_mode(s.st_mode));
+                if let Ok(kind @ (FileType::RegularFile | FileType::Directory)) = kind {
+                    let rule = "named by a git configuration".to_owned();
+                    let is_dir = kind == FileType::Directory;
+                    scan.protected.push(Hit { path: path.clone(), is_dir, rule, needs_pins: true });
+                }
+                scan.named.push(path);
+            }
+        }
+    }
+}
+
+/// Joins and normalises a relative path; nothing when it is absolute, leaves the workspace or is the workspace.
+fn beneath(base: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    if value.starts_with(b"/") || value.starts_with(b"~") {
+        return None;
+    }
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in base.split(|b| *b == b'/').chain(value.split(|b| *b == b'/')) {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()?),
+            name => parts.push(name),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join(&b'/'))
 }

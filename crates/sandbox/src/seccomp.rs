@@ -4,7 +4,9 @@
 //! that neither of them covers. One filter needs several errors and tests of arguments, and an x32
 //! guard, which is why it is assembled here.
 
-use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, c_long, sock_filter};
+use libc::{
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, c_long, sock_filter,
+};
 
 use crate::tier::Tier;
 
@@ -15,6 +17,8 @@ enum Test {
     Bits(u8, u32),
     /// The value under a mask is this.
     Is(u8, u32, u32),
+    /// The value, of which both halves count, is larger.
+    Above(u8, u32),
     /// The value is none of these.
     NotIn(u8, &'static [u32]),
 }
@@ -201,6 +205,12 @@ const ROWS: &[Row] = &[
         reason: "takes descriptors and facts from other processes",
     },
     Row {
+        calls: &[libc::SYS_shmget],
+        tests: &[Test::Above(1, 64 << 10)],
+        errno: libc::ENOSPC,
+        reason: "System V segments outlive their maker and no unprivileged limit bounds them; small ones, as databases use for locking, pass",
+    },
+    Row {
         calls: &[libc::SYS_memfd_secret],
         tests: &[],
         errno: libc::ENOSYS,
@@ -330,6 +340,10 @@ fn test_block(test: Test, miss: usize) -> Vec<sock_filter> {
         Test::Is(arg, mask, value) => {
             vec![load(arg), stmt(BPF_ALU | BPF_AND | BPF_K, mask), jump(BPF_JEQ, value, 0, miss)]
         }
+        Test::Above(arg, limit) => {
+            let high = stmt(BPF_LD | BPF_W | BPF_ABS, 16 + 8 * u32::from(arg) + 4);
+            vec![high, jump(BPF_JEQ, 0, 0, 2), load(arg), jump(BPF_JGT, limit, 0, miss)]
+        }
         Test::NotIn(arg, values) => {
             let mut block = vec![load(arg)];
             for (i, value) in values.iter().enumerate() {
@@ -411,6 +425,7 @@ mod tests {
                 c if c == BPF_LD | BPF_W | BPF_ABS => acc = word(i.k),
                 c if c == BPF_ALU | BPF_AND | BPF_K => acc &= i.k,
                 c if c == BPF_JMP | BPF_JEQ | BPF_K => pc += usize::from(if acc == i.k { i.jt } else { i.jf }),
+                c if c == BPF_JMP | BPF_JGT | BPF_K => pc += usize::from(if acc > i.k { i.jt } else { i.jf }),
                 c if c == BPF_JMP | BPF_JGE | BPF_K => pc += usize::from(if acc >= i.k { i.jt } else { i.jf }),
                 c if c == BPF_RET | BPF_K => return i.k,
                 other => panic!("unknown instruction {other:#x}"),
@@ -458,6 +473,13 @@ mod tests {
         assert_eq!(errno_of(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]), None);
         assert_eq!(errno_of(libc::SYS_clone, [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0]), Some(libc::EPERM));
         assert_eq!(errno_of(libc::SYS_clone3, [0; 6]), Some(libc::ENOSYS));
+    }
+
+    #[test]
+    fn large_segments_are_denied_by_either_half_of_their_size() {
+        assert_eq!(errno_of(libc::SYS_shmget, [0, 56, 0, 0, 0, 0]), None);
+        assert_eq!(errno_of(libc::SYS_shmget, [0, 65537, 0, 0, 0, 0]), Some(libc::ENOSPC));
+        assert_eq!(errno_of(libc::SYS_shmget, [0, 1 << 40, 0, 0, 0, 0]), Some(libc::ENOSPC));
     }
 
     #[test]

@@ -64,3 +64,12 @@ pub(crate) fn is_enforced(row: &Protected) -> bool {
 pub(crate) fn git_row(path: &str) -> Option<&'static Protected> {
     PROTECTED.iter().find(|row| row.scope == Scope::GitDir && row.path == path)
 }
+
+/// Whether a directory of this name holds protected files: a symlink of that name is one by another way.
+pub(crate) fn leads_to_protected(name: &[u8]) -> bool {
+    name == b".git"
+        || PROTECTED
+            .iter()
+            .filter(|row| is_enforced(row) && row.scope != Scope::GitDir)
+            .any(|row| row.path.split_once('/').is_some_and(|(head, _)| head.as_bytes() == name))
+}
