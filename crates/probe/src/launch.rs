@@ -173,7 +173,7 @@ fn watch(mut child: Child, stdin: Vec<u8>, within: Duration) -> io::Result<Ended
 fn kill_group(child: &Child) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         // It may have ended in this very moment.
-        drop(rustix::process::kill_process_group(pid, rustix::process::Signal::KILL));
+        rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
     }
 }
 

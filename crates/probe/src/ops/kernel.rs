@@ -1,39 +1,39 @@
 //! Operations on the kernel's surface.
 
-use super::{Done, Op, Words, print};
+use super::{Done, Op, Words, done, print};
 use crate::sys::kernel as sys;
 use crate::sys::world::unshare;
 
 /// The table.
 pub(super) const OPS: &[(&str, Op)] = &[
-    ("io-uring", |_| Ok(drop(sys::io_uring_setup()?))),
-    ("userfaultfd", |_| Ok(drop(sys::userfaultfd()?))),
-    ("bpf", |_| Ok(drop(sys::bpf_map()?))),
-    ("perf", |_| Ok(drop(sys::perf_open()?))),
-    ("unshare", |w| Ok(unshare(w.int(0)?)?)),
-    ("clone", |w| Ok(sys::clone_with(w.int(0)?)?)),
-    ("clone3", |w| Ok(sys::clone3_with(w.int(0)?)?)),
+    ("io-uring", |_| done(sys::io_uring_setup())),
+    ("userfaultfd", |_| done(sys::userfaultfd())),
+    ("bpf", |_| done(sys::bpf_map())),
+    ("perf", |_| done(sys::perf_open())),
+    ("unshare", |w| done(unshare(w.int(0)?))),
+    ("clone", |w| done(sys::clone_with(w.int(0)?))),
+    ("clone3", |w| done(sys::clone3_with(w.int(0)?))),
     ("mount-in-userns", mount_in_userns),
-    ("mount", |w| Ok(sys::mount(w.get(0)?, w.get(1)?, 0)?)),
-    ("bind", |w| Ok(sys::bind(w.get(0)?, w.get(1)?)?)),
-    ("umount", |w| Ok(sys::umount(w.get(0)?)?)),
-    ("fsopen", |w| Ok(drop(sys::fsopen(w.get(0)?)?))),
-    ("open-tree", |w| Ok(drop(sys::open_tree(w.get(0)?)?))),
-    ("chroot", |w| Ok(sys::chroot(w.get(0)?)?)),
-    ("name-to-handle", |w| Ok(drop(sys::name_to_handle(w.get(0)?)?))),
-    ("save-handle", |w| Ok(std::fs::write(w.get(1)?, sys::name_to_handle(w.get(0)?)?)?)),
+    ("mount", |w| done(sys::mount(w.get(0)?, w.get(1)?, 0))),
+    ("bind", |w| done(sys::bind(w.get(0)?, w.get(1)?))),
+    ("umount", |w| done(sys::umount(w.get(0)?))),
+    ("fsopen", |w| done(sys::fsopen(w.get(0)?))),
+    ("open-tree", |w| done(sys::open_tree(w.get(0)?))),
+    ("chroot", |w| done(sys::chroot(w.get(0)?))),
+    ("name-to-handle", |w| done(sys::name_to_handle(w.get(0)?))),
+    ("save-handle", |w| done(std::fs::write(w.get(1)?, sys::name_to_handle(w.get(0)?)?))),
     ("open-handle", open_handle),
-    ("fanotify", |_| Ok(drop(sys::fanotify()?))),
-    ("fanotify-permission", |_| Ok(drop(sys::fanotify_permission()?))),
-    ("personality", |w| Ok(drop(sys::personality(w.number(0)?)?))),
-    ("x32", |_| Ok(drop(sys::x32_getpid()?))),
-    ("i386", |_| Ok(drop(sys::i386_getpid()?))),
+    ("fanotify", |_| done(sys::fanotify())),
+    ("fanotify-permission", |_| done(sys::fanotify_permission())),
+    ("personality", |w| done(sys::personality(w.number(0)?))),
+    ("x32", |_| done(sys::x32_getpid())),
+    ("i386", |_| done(sys::i386_getpid())),
     ("tiocsti", tiocsti),
     ("tioclinux", tioclinux),
-    ("tty-size", |_| Ok(drop(rustix::termios::tcgetwinsize(std::io::stdin())?))),
+    ("tty-size", |_| done(rustix::termios::tcgetwinsize(std::io::stdin()))),
     ("syslog", |_| print(&sys::syslog()?)),
-    ("sethostname", |w| Ok(sys::sethostname(w.get(0)?)?)),
-    ("memfd", |_| Ok(drop(sys::memfd()?))),
+    ("sethostname", |w| done(sys::sethostname(w.get(0)?))),
+    ("memfd", |_| done(sys::memfd())),
     ("nothing", |_| Ok(())),
 ];
 

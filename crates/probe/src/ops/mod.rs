@@ -76,6 +76,11 @@ pub(crate) fn run(mark: &str, words: &[String]) -> ExitCode {
     }
 }
 
+/// Is done when the call worked, whatever it gave.
+fn done<T, E: Into<Box<dyn Error>>>(result: Result<T, E>) -> Done {
+    result.map(drop).map_err(Into::into)
+}
+
 /// Prints what an attack got hold of.
 fn print(bytes: &[u8]) -> Done {
     let mut out = std::io::stdout();

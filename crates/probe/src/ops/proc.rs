@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::time::Duration;
 
-use super::{Done, Op, Words, print};
+use super::{Done, Op, Words, done, print};
 use crate::sys::proc as sys;
 
 /// The table.
@@ -13,14 +13,14 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("vm-write", vm_write),
     ("mem-read", mem_read),
     ("ptrace", ptrace),
-    ("ptrace-seize", |w| Ok(sys::ptrace_seize(w.int(0)?)?)),
+    ("ptrace-seize", |w| done(sys::ptrace_seize(w.int(0)?))),
     ("getfd", getfd),
-    ("kcmp", |w| Ok(drop(sys::kcmp(w.int(0)?, w.int(1)?)?))),
+    ("kcmp", |w| done(sys::kcmp(w.int(0)?, w.int(1)?))),
     ("setns", setns),
     ("signal", signal),
     ("signal-child", signal_child),
-    ("prlimit", |w| Ok(sys::prlimit_cpu(w.int(0)?, 1)?)),
-    ("pin", |w| Ok(sys::pin_to_first_processor(w.int(0)?)?)),
+    ("prlimit", |w| done(sys::prlimit_cpu(w.int(0)?, 1))),
+    ("pin", |w| done(sys::pin_to_first_processor(w.int(0)?))),
     ("open-for-writing", open_for_writing),
     ("linger", linger),
     ("daemon", daemon),
