@@ -6,6 +6,7 @@ use crate::demo::DemoArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
+use crate::look::LookArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
@@ -27,6 +28,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Exec(ExecArgs),
     Shell(ShellArgs),
+    Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
     Log(LogArgs),

@@ -6,7 +6,10 @@ mod demo;
 mod exec;
 mod generate;
 mod log_cmd;
+mod look;
+mod look_walk;
 mod policy_cmd;
+mod throwaway;
 mod write;
 
 use std::ffi::OsString;
@@ -43,6 +46,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Exec(_) => exec::pass_on(words),
         Command::Shell(args) => exec::shell(args),
+        Command::Look(args) => look::run(args),
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),
         Command::Log(args) => log_cmd::run(args),

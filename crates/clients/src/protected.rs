@@ -62,6 +62,7 @@ const fn list(path: &'static str, runs: &'static str) -> Protected {
 
 const CLAUDE: &str = "Claude Code, on starting in the directory";
 const CODEX: &str = "Codex, on starting in a trusted directory";
+const OPENCLAW: &str = "the OpenClaw gateway, on its next start";
 const GEMINI: &str = "Gemini CLI, on starting in the directory";
 const CURSOR: &str = "Cursor, on opening the directory";
 const COPILOT: &str = "Copilot, on starting in the directory";
@@ -133,6 +134,11 @@ pub const PROTECTED: &[Protected] = &[
     any(".claude/output-styles/", CLAUDE, "replaces parts of the system prompt"),
     any(".claude-plugin/", CLAUDE, "a plugin brings hooks and servers"),
     any(".mcp.json", CLAUDE, "a server entry is a command; CVE-2025-59536"),
+    top(
+        ".openclaw/extensions/",
+        OPENCLAW,
+        "a plugin of an id that the configuration enables but no longer names a path for runs in the gateway, outside every sandbox",
+    ),
     any(".codex/", CODEX, "config.toml starts servers, hooks.json runs commands; CVE-2025-61260"),
     any(
         ".gemini/",

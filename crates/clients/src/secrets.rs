@@ -36,7 +36,7 @@ pub enum SecretKind {
     System,
 }
 
-/// One place. Nothing here is ever opened by Mantlet.
+/// One place. Nothing here is ever read by Mantlet: `mantlet look` opens it at most, to see whether that is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Secret {
     /// `~/...` or absolute; `*` stands for any part of one name, `{uid}` for the caller's id.

@@ -133,11 +133,10 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
     let open =
         |path: &str, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).at("open", path);
     let is_full = entry.tier == Tier::Full;
-    let has_mounts = is_full && !(entry.plan.protected.is_empty() && entry.plan.denied.is_empty());
     let is_own = entry.plan.ids.mapping == Mapping::Caller;
     let tmpfs = is_full.then(|| open("/tmp", OFlags::PATH)).transpose()?;
-    let mount = has_mounts.then(|| open("/proc/self/ns/mnt", OFlags::RDONLY)).transpose()?;
-    let user = (has_mounts && is_own).then(|| open("/proc/self/ns/user", OFlags::RDONLY)).transpose()?;
+    let mount = is_full.then(|| open("/proc/self/ns/mnt", OFlags::RDONLY)).transpose()?;
+    let user = (is_full && is_own).then(|| open("/proc/self/ns/user", OFlags::RDONLY)).transpose()?;
     let views = [
         (HAS_TERMINAL, &built.pty),
         (HAS_PROC, &built.proc_fd),

@@ -3,6 +3,7 @@
 //! The client may die at any moment; the monitor then kills, reviews, cleans and exits. If the monitor dies the
 //! kernel kills init (PDEATHSIG) and the next call finishes its journal entry.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -150,7 +151,7 @@ impl Call<'_> {
             pid,
             facts: Facts::default(),
             started,
-            sampler: None,
+            sampler: ManuallyDrop::new(None),
             is_built: false,
             failure: None,
             bytes_out: None,
@@ -178,6 +179,9 @@ impl Call<'_> {
     }
 
     /// Waits for the client to have relayed all output, which it can since the jail is dead.
+    ///
+    /// A caller that reads nothing may hold this up, as it would hold up the command; a second signal to the
+    /// client, or its end, goes on without the number.
     fn output_bytes(&self, known: Option<u64>) -> Option<u64> {
         if known.is_some() {
             return known;
@@ -187,11 +191,18 @@ impl Call<'_> {
                 Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
                     return payload.try_into().ok().map(u64::from_le_bytes);
                 }
+                Ok(Some(Message { tag: Tag::Signal, payload, .. })) if ends(&payload) => return None,
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
             }
         }
     }
+}
+
+/// Whether a forwarded signal asks a program to end.
+fn ends(payload: &[u8]) -> bool {
+    let signal = payload.first().map_or(0, |s| i32::from(*s));
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT].contains(&signal)
 }
 
 /// A jail that is being built or runs.
@@ -203,7 +214,7 @@ struct Jail<'a> {
     pid: i32,
     facts: Facts,
     started: (i64, i64),
-    sampler: Option<Sampler>,
+    sampler: ManuallyDrop<Option<Sampler>>,
     /// Whether init has said that the jail stands: before that nothing has run.
     is_built: bool,
     /// What init said when it failed.
@@ -215,7 +226,9 @@ struct Jail<'a> {
 impl Jail<'_> {
     fn supervise(&mut self, call: &Call<'_>, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
         self.facts.cgroup = Some(call.cgroups.enter(self.pid, self.tier));
-        let mut live = Live::start(self.plan, &call.state.top);
+        // Never dropped: closing an inotify or the last view of the jail's mounts waits for the kernel's grace
+        // periods, milliseconds in which the caller would wait too. They go when this process does.
+        let mut live = ManuallyDrop::new(Live::start(self.plan, &call.state.top));
         // Everything is watched: init need not wait for us once it has built the jail.
         if wire::send(self.init.as_fd(), Tag::Go, &[], &[]).is_err() {
             self.kill();
@@ -317,7 +330,7 @@ impl Jail<'_> {
         let (proc, tmpfs) = (take(init::HAS_PROC), take(init::HAS_TMPFS));
         let (mount, user) = (take(init::HAS_MOUNT_NS), take(init::HAS_USER_NS));
         live.attach(mount.map(|mount| Namespaces { mount, user }));
-        self.sampler = proc.map(|proc| Sampler::new(&self.plan.limits, proc, tmpfs));
+        self.sampler = ManuallyDrop::new(proc.map(|proc| Sampler::new(&self.plan.limits, proc, tmpfs)));
         self.facts.has_sampler = self.sampler.is_some();
     }
 

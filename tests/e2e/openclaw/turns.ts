@@ -34,6 +34,9 @@ const killLatest: Step["call"] = (results) => {
   return { tool: "process", args: { action: "kill", sessionId: session ?? "" } };
 };
 const connect = (url: string): string => `bash -c 'exec 3<>/dev/tcp/127.0.0.1/${new URL(url).port} && echo connected'`;
+/** A plugin in the workspace, under an id that the configuration enables: the gateway's to load. */
+const planted = ".openclaw/extensions/mantlet";
+const plant = `mkdir -p ${planted} && cd ${planted} && for f in index.js package.json openclaw.plugin.json; do echo '{}' > $f; done; ls`;
 const readKey = (home: Home): string => `cat ${home.directory}/.ssh/id_canary; echo "cat: $?"`;
 
 export function control(home: Home, modelUrl: string): Act {
@@ -47,6 +50,7 @@ export function control(home: Home, modelUrl: string): Act {
       { call: exec(readEnvironments), claims: { "exec leaks the gateway's environment": leaks("environment") } },
       { call: exec(readKey(home)), claims: { "exec leaks ~/.ssh": leaks("ssh") } },
       { call: exec(connect(modelUrl)), claims: { "exec reaches a server on the host's loopback": (result) => result.includes("connected") } },
+      { call: exec(`(${plant}); rm -r .openclaw/extensions`), claims: { "exec plants a plugin for the gateway": (result) => result.includes("index.js") } },
       { call: exec(`touch ${touched}`), claims: { "exec writes outside the workspace": () => existsSync(touched) } },
       { call: read(path.join(home.directory, "outside.txt")), claims: { "the read tool leaks a file outside the workspace": leaks("outside") } },
       { call: write(written, "x"), claims: { "the write tool writes outside the workspace": () => existsSync(written) } },
@@ -88,6 +92,7 @@ export function jailed(home: Home, modelUrl: string): Act {
       { call: exec("pwd", { workdir: at("made") }), claims: { "a working directory is kept": (result) => result.includes(at("made")) } },
       { call: exec("echo out; echo err >&2; exit 7"), claims: { "output and exit code come back": (result) => ["out", "err", "7"].every((part) => result.includes(part)) } },
       { call: exec(`cat > long.txt <<'END'\n${long}END`), claims: { "a 170 kB command works": () => holds(at("long.txt"), long) } },
+      { call: exec(plant), claims: { "a plugin planted for the gateway does not stay": () => !existsSync(at(planted, "index.js")) && !existsSync(at(planted, "openclaw.plugin.json")) } },
       { call: exec(`touch ${outside}; echo "touch: $?"`), claims: { "exec writes nothing outside the workspace": () => !existsSync(outside) } },
       { call: exec(connect(modelUrl)), claims: { "exec cannot reach a server on the host's loopback": (result) => result.includes("refused") && !result.includes("connected") } },
       {

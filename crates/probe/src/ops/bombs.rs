@@ -191,7 +191,7 @@ fn sleep(w: &Words<'_>) -> Done {
 /// A System V segment cannot be touched from here by more than a page; many of them can.
 fn shm(w: &Words<'_>) -> Done {
     for key in 0..count(w, 0)? {
-        crate::sys::ipc::shm_fill(i32::try_from(key)? + 0x1000, count(w, 1)? * MIB)?;
+        crate::sys::ipc::shm_fill(i32::try_from(key)? + 0x1000, count(w, 1)? * 1024)?;
     }
     std::thread::sleep(Duration::from_millis(1500));
     Ok(())
