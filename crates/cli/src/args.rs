@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::DemoArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     Allow(AllowArgs),
     Log(LogArgs),
+    Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

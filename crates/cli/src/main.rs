@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod demo;
 mod exec;
 mod generate;
 mod log_cmd;
@@ -49,6 +50,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),
         Command::Log(args) => log_cmd::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),
         Command::Man(args) => generate::man(args, Cli::command()),
     }

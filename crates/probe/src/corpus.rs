@@ -66,6 +66,9 @@ struct ClassFile {
     class: String,
     /// What the class is about, for the documentation.
     about: String,
+    /// Whether a jailed attack must end with a message, and not only end.
+    #[serde(default)]
+    must_say_why: bool,
     case: Vec<CaseText>,
 }
 
@@ -274,6 +277,8 @@ pub(crate) struct Case {
     pub within: u64,
     /// Whether `mantlet demo` shows it.
     pub demo: bool,
+    /// Whether the jailed attack must end with a message, and not only end.
+    pub must_say_why: bool,
     /// The attack.
     pub attack: Trial,
     /// The same on an allowed object.
@@ -303,7 +308,8 @@ fn parse(name: &str, text: &str) -> Result<Vec<Case>, CorpusError> {
             what: "the class says nothing about itself",
         });
     }
-    file.case.into_iter().map(|c| check(name, &file.class, c)).collect()
+    let must_say_why = file.must_say_why;
+    file.case.into_iter().map(|c| Ok(Case { must_say_why, ..check(name, &file.class, c)? })).collect()
 }
 
 fn check(file: &str, class: &str, c: CaseText) -> Result<Case, CorpusError> {
@@ -344,6 +350,7 @@ fn check(file: &str, class: &str, c: CaseText) -> Result<Case, CorpusError> {
         needs: c.needs,
         within: c.within,
         demo: c.demo,
+        must_say_why: false,
     })
 }
 

@@ -189,7 +189,7 @@ impl Planted {
     fn key(&mut self, step: &KeyStep) -> io::Result<()> {
         let ring = match step.ring {
             Ring::Session => {
-                keys::join_session(None)?;
+                keys::join_session()?;
                 keys::SESSION
             }
             Ring::User => keys::USER,

@@ -18,6 +18,8 @@ pub(crate) struct Row {
     title: String,
     shows: String,
     verdict: Verdict,
+    #[serde(skip)]
+    must_say_why: bool,
     arms: BTreeMap<Arm, Outcome>,
 }
 
@@ -36,6 +38,8 @@ pub(crate) enum Verdict {
     TwinFailed,
     /// The jailed attack did not end in time.
     Hung,
+    /// The jailed attack was stopped without a word, where whoever ran it must be told why.
+    Silent,
     /// An arm could not be run.
     Error,
     /// This host or user cannot do it even without a jail.
@@ -51,6 +55,7 @@ impl Row {
             title: case.title.clone(),
             shows: case.shows.clone(),
             verdict: Verdict::Error,
+            must_say_why: case.must_say_why,
             arms: BTreeMap::new(),
         }
     }
@@ -58,7 +63,12 @@ impl Row {
     /// Notes what an arm came to.
     pub(crate) fn set(&mut self, arm: Arm, outcome: Outcome) {
         self.arms.insert(arm, outcome);
-        self.verdict = judge(&self.arms);
+        self.verdict = match (judge(&self.arms), self.arms.get(&Arm::Jail)) {
+            (Verdict::Holds, Some(Outcome::Failed(seen))) if self.must_say_why && seen.complaint.is_empty() => {
+                Verdict::Silent
+            }
+            (verdict, _) => verdict,
+        };
     }
 
     /// Whether nothing about this case is amiss.
@@ -169,6 +179,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::ControlDidNotSucceed => "control did not succeed",
         Verdict::TwinFailed => "twin failed",
         Verdict::Hung => "hung",
+        Verdict::Silent => "stopped without a word",
         Verdict::Error => "error",
         Verdict::NotApplicable => "not applicable",
     }
@@ -220,6 +231,13 @@ mod tests {
             (Arm::Twin, Outcome::Succeeded(seen())),
         ]);
         assert_eq!(judge(&arms), Verdict::ControlDidNotSucceed);
+    }
+
+    #[test]
+    fn a_limit_that_is_kept_in_silence_is_not_enough() {
+        let mut row = Row::new(&crate::corpus::load().unwrap().into_iter().find(|c| c.must_say_why).unwrap());
+        row.set(Arm::Jail, Outcome::Failed(seen()));
+        assert_eq!(row.verdict, Verdict::Silent);
     }
 
     #[test]

@@ -23,7 +23,6 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("bomb-spin", spin),
     ("bomb-sleep", sleep),
     ("bomb-shm", shm),
-    ("bomb-pipes", pipes),
 ];
 
 const MIB: usize = 1 << 20;
@@ -195,16 +194,5 @@ fn shm(w: &Words<'_>) -> Done {
         crate::sys::ipc::shm_fill(i32::try_from(key)? + 0x1000, count(w, 1)? * 1024)?;
     }
     std::thread::sleep(Duration::from_millis(1500));
-    Ok(())
-}
-
-/// Pipes, each filled, this many: kernel memory that no process's own counters show.
-fn pipes(w: &Words<'_>) -> Done {
-    let mut all = Vec::new();
-    for _ in 0..count(w, 0)? {
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK)?;
-        rustix::io::write(&write, &[b'x'; 65536])?;
-        all.push((read, write));
-    }
     Ok(())
 }

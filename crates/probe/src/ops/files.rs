@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 
 use super::{Done, Op, Words, done, print};
 use crate::sys::kernel as sys;
@@ -17,20 +17,15 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("read-fd", read_fd),
     ("write-fd", write_fd),
     ("fd-chdir", fd_chdir),
-    ("chmod", |w| Ok(sys::chmod(w.get(0)?, w.mode(1)?)?)),
-    ("fchmod", |w| Ok(sys::fchmod(w.get(0)?, w.mode(1)?)?)),
-    ("fchmodat2", |w| Ok(sys::fchmodat2(w.get(0)?, w.mode(1)?)?)),
-    ("open-mode", |w| done(sys::open_mode(w.get(0)?, w.mode(1)?)?)),
-    ("openat2-mode", |w| done(sys::openat2_mode(w.get(0)?, w.mode(1)?)?)),
-    ("open-excl", |w| done(sys::open_mode(w.get(0)?, 0o600)?)),
-    ("mknod", |w| Ok(sys::mknod(w.get(0)?, w.mode(1)?, 0)?)),
+    ("chmod", |w| done(sys::chmod(w.get(0)?, w.mode(1)?))),
+    ("fchmod", |w| done(sys::fchmod(w.get(0)?, w.mode(1)?))),
+    ("fchmodat2", |w| done(sys::fchmodat2(w.get(0)?, w.mode(1)?))),
+    ("open-mode", |w| done(sys::open_mode(w.get(0)?, w.mode(1)?))),
+    ("openat2-mode", |w| done(sys::openat2_mode(w.get(0)?, w.mode(1)?))),
+    ("mknod", |w| done(sys::mknod(w.get(0)?, w.mode(1)?, 0))),
     ("mknod-device", mknod_device),
-    ("mkdir-mode", |w| Ok(sys::mkdir(w.get(0)?, w.mode(1)?)?)),
     ("exchange", exchange),
-    ("link-fd", link_fd),
     ("write", write),
-    ("swap-race", swap_race),
-    ("socket-file", |w| done(std::os::unix::net::UnixListener::bind(w.get(0)?)?)),
 ];
 
 /// Opens the inherited descriptor of this number again through /proc, which makes it the caller's own.
@@ -101,26 +96,7 @@ fn exchange(w: &Words<'_>) -> Done {
     Ok(rustix::fs::renameat_with(CWD, w.get(0)?, CWD, w.get(1)?, RenameFlags::EXCHANGE)?)
 }
 
-/// Gives an open file a second name through its descriptor.
-fn link_fd(w: &Words<'_>) -> Done {
-    let file = File::open(w.get(0)?)?;
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    Ok(rustix::fs::linkat(CWD, path, CWD, w.get(1)?, AtFlags::SYMLINK_FOLLOW)?)
-}
-
 /// Writes a text into a file with write(2) alone.
 fn write(w: &Words<'_>) -> Done {
     Ok(std::fs::write(w.get(0)?, w.get(1)?)?)
-}
-
-/// For a while exchanges a directory with a symlink, so that a checker and a user of a path see different things.
-fn swap_race(w: &Words<'_>) -> Done {
-    let end = std::time::Instant::now() + std::time::Duration::from_millis(300);
-    while std::time::Instant::now() < end {
-        rustix::fs::renameat_with(CWD, w.get(0)?, CWD, w.get(1)?, RenameFlags::EXCHANGE)?;
-        if let Ok(text) = std::fs::read(w.get(2)?) {
-            print(&text)?;
-        }
-    }
-    Ok(())
 }

@@ -9,7 +9,6 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("key-request", key_request),
     ("key-read", key_read),
     ("key-add", key_add),
-    ("key-join", key_join),
     ("key-revoke", key_revoke),
     ("shm-read", |w| print(&ipc::shm_read(w.int(0)?)?)),
     ("shm-roundtrip", shm_roundtrip),
@@ -18,7 +17,6 @@ pub(super) const OPS: &[(&str, Op)] = &[
     ("sem-read", |w| print(format!("value={}", ipc::sem_read(w.int(0)?)?).as_bytes())),
     ("sem-roundtrip", sem_roundtrip),
     ("mq-take", |w| print(&ipc::mq_take(w.get(0)?)?)),
-    ("mq-roundtrip", mq_roundtrip),
 ];
 
 fn ring(word: &str) -> Result<i32, Box<dyn std::error::Error>> {
@@ -49,11 +47,6 @@ fn key_add(w: &Words<'_>) -> Done {
     Ok(())
 }
 
-fn key_join(_: &Words<'_>) -> Done {
-    keys::join_session(None)?;
-    Ok(())
-}
-
 fn key_revoke(w: &Words<'_>) -> Done {
     Ok(keys::revoke(w.number(0)?)?)
 }
@@ -71,9 +64,4 @@ fn msg_roundtrip(w: &Words<'_>) -> Done {
 fn sem_roundtrip(w: &Words<'_>) -> Done {
     ipc::sem_make(w.int(0)?, w.number(1)?)?;
     print(format!("value={}", ipc::sem_read(w.int(0)?)?).as_bytes())
-}
-
-fn mq_roundtrip(w: &Words<'_>) -> Done {
-    ipc::mq_send(w.get(0)?, w.get(1)?.as_bytes())?;
-    print(&ipc::mq_take(w.get(0)?)?)
 }

@@ -14,11 +14,6 @@ use std::process::ExitCode;
 /// What an operation says: `Ok` when it was done.
 pub(crate) type Done = Result<(), Box<dyn Error>>;
 
-/// What an operation gets back matters less than that it got something.
-pub(crate) fn done<T>(_: T) -> Done {
-    Ok(())
-}
-
 /// The arguments of an operation.
 pub(crate) struct Words<'a> {
     /// The mark of this world.
@@ -79,6 +74,11 @@ pub(crate) fn run(mark: &str, words: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Is done when the call worked, whatever it gave.
+fn done<T, E: Into<Box<dyn Error>>>(result: Result<T, E>) -> Done {
+    result.map(drop).map_err(Into::into)
 }
 
 /// Prints what an attack got hold of.

@@ -206,11 +206,6 @@ pub(crate) fn mknod(path: &str, mode: u32, device: u64) -> io::Result<()> {
     raw(libc::SYS_mknod, [Arg::Str(&c(path)?), Arg::N(mode.into()), Arg::N(device as i64)]).map(drop)
 }
 
-/// Makes a directory of this mode.
-pub(crate) fn mkdir(path: &str, mode: u32) -> io::Result<()> {
-    raw(libc::SYS_mkdir, [Arg::Str(&c(path)?), Arg::N(mode.into())]).map(drop)
-}
-
 /// Reads the kernel's log.
 pub(crate) fn syslog() -> io::Result<Vec<u8>> {
     let mut buf = vec![0u8; 4096];

@@ -12,13 +12,8 @@ pub(crate) const SESSION: i32 = -3;
 pub(crate) const USER: i32 = -4;
 
 /// Joins a new, empty session keyring.
-pub(crate) fn join_session(name: Option<&str>) -> io::Result<i64> {
-    match name {
-        Some(n) => {
-            raw(libc::SYS_keyctl, [Arg::N(libc::KEYCTL_JOIN_SESSION_KEYRING.into()), Arg::Str(c(n)?.as_c_str())])
-        }
-        None => raw(libc::SYS_keyctl, [Arg::N(libc::KEYCTL_JOIN_SESSION_KEYRING.into()), Arg::N(0)]),
-    }
+pub(crate) fn join_session() -> io::Result<i64> {
+    raw(libc::SYS_keyctl, [Arg::N(libc::KEYCTL_JOIN_SESSION_KEYRING.into()), Arg::N(0)])
 }
 
 /// Adds a `user` key.
