@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod doctor;
 mod exec;
 mod generate;
 mod log_cmd;
@@ -45,6 +46,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Exec(_) => exec::pass_on(words),
         Command::Shell(args) => exec::shell(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Look(args) => look::run(args),
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),
