@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArgs;
+use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
@@ -28,6 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Exec(ExecArgs),
     Shell(ShellArgs),
+    Doctor(DoctorArgs),
     Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),

@@ -3,6 +3,7 @@
 
 mod args;
 mod demo;
+mod doctor;
 mod exec;
 mod generate;
 mod log_cmd;
@@ -46,6 +47,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Exec(_) => exec::pass_on(words),
         Command::Shell(args) => exec::shell(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Look(args) => look::run(args),
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),

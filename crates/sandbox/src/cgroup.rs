@@ -47,7 +47,7 @@ impl Cgroups {
             }
         }
         if plan.paths.is_empty() {
-            plan.why_not = "no control group is delegated to this user; resource limits and a sampler stand in".into();
+            plan.why_not = "no control group is delegated to this user".into();
         }
         plan
     }
@@ -64,8 +64,13 @@ impl Cgroups {
     /// Makes the groups and moves the jail's init into them before anything of the caller's runs.
     pub(crate) fn enter(&self, pid: i32, tier: Tier) -> Extent {
         if self.paths.is_empty() {
-            let extent = self.why_not.clone();
-            return if tier == Tier::Full { Extent::Partial(extent) } else { Extent::None(extent) };
+            return match tier {
+                Tier::Full => Extent::Partial(format!("{}; resource limits and a sampler stand in", self.why_not)),
+                Tier::Landlock => Extent::Partial(format!(
+                    "{}: wall clock, output, bytes written and the limits of single processes only",
+                    self.why_not
+                )),
+            };
         }
         match self.try_enter(pid) {
             Ok(()) => Extent::Full("control group"),

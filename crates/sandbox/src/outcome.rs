@@ -234,13 +234,18 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     let abi = crate::sys::landlock_abi();
     let landlock = match abi {
         0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
+        6..9 if tier == Tier::Landlock => Extent::Partial(format!("ABI {abi}: path sockets are refused by seccomp")),
         6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
         _ => Extent::Full(""),
     };
     out.insert("landlock", landlock);
     out.insert("seccomp", Extent::Full(""));
     out.insert("no-new-privileges", Extent::Full(""));
-    out.insert("capabilities", Extent::Full("none, bounding set empty"));
+    let bounding = match tier {
+        Tier::Full => Extent::Full("none, bounding set empty"),
+        Tier::Landlock => Extent::Partial("none, but an ordinary user cannot empty the bounding set".into()),
+    };
+    out.insert("capabilities", bounding);
     let proc = match (&facts.proc_partial, tier) {
         (Some(missing), _) => Extent::Partial(missing.clone()),
         (None, Tier::Full) => Extent::Full(""),
