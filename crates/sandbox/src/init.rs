@@ -172,7 +172,9 @@ fn set_limits(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     for (resource, value) in list {
         let hard = sys::hard_rlimit(resource).at("read", "the resource limits")?;
         let value = value.min(hard);
-        sys::set_rlimit(resource, value, value).at("set", "the resource limits")?;
+        // SIGXCPU comes at the soft limit and says why; SIGKILL, at the hard one, would not.
+        let last = if resource == libc::RLIMIT_CPU { value.saturating_add(1).min(hard) } else { value };
+        sys::set_rlimit(resource, value, last).at("set", "the resource limits")?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ pub(crate) enum Breach {
     Output,
     Disk,
     DiskFiles,
+    FileSize,
 }
 
 impl Breach {
@@ -30,6 +31,7 @@ impl Breach {
             Breach::Time => ("wall clock", format!("{:?}", limits.time), "time"),
             Breach::Output => ("output", bytes(limits.output), "output"),
             Breach::Disk => ("bytes written", bytes(limits.disk), "disk"),
+            Breach::FileSize => ("file size", bytes(limits.file_size), "file_size"),
             Breach::DiskFiles => ("files made", limits.disk_files.to_string(), "disk_files"),
         };
         format!(

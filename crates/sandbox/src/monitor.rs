@@ -252,7 +252,7 @@ impl Jail<'_> {
         let mut ending = match (ending?, &self.failure) {
             (Some(ending), _) => ending,
             (None, Some(failure)) => Ending::failed(self.plan, failure),
-            (None, None) => Ending::exited(code),
+            (None, None) => Ending::of_command(code, self.plan),
         };
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);

@@ -57,6 +57,16 @@ impl Ending {
         }
     }
 
+    /// The command's own end; a signal that only a limit sends is explained.
+    pub(crate) fn of_command(code: i32, plan: &Plan) -> Ending {
+        let breach = match code - 128 {
+            libc::SIGXFSZ => Some(Breach::FileSize),
+            libc::SIGXCPU => Some(Breach::Cpu),
+            _ => None,
+        };
+        Ending { reason: breach.map(|b| b.message(&plan.limits, &plan.agent)), ..Ending::exited(code) }
+    }
+
     pub(crate) fn refused(why: String) -> Ending {
         Ending { reason: Some(why), ..Ending::exited(REFUSED) }
     }
