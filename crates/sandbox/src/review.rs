@@ -67,7 +67,7 @@ impl Judge<'_> {
             let reason = "the repository's own configuration includes it or takes hooks from it";
             return Some(Verdict::new(path, "named by a git configuration", "git, on any command", reason));
         }
-        if let Some(rule) = self.rules.protecting(path) {
+        if let Some(rule) = self.rules.protecting(path).filter(|_| kind != FileType::Directory) {
             return Some(Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"));
         }
         if let Some(row) = watchlist::classify(path)

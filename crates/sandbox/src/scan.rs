@@ -127,9 +127,10 @@ impl Rules {
         self.protect.rules.iter().map(|(rule, _)| rule.as_str())
     }
 
-    /// The protect rule of the policy that a path falls under.
+    /// The protect rule of the policy that a path falls under, itself or by a directory above it.
     pub(crate) fn protecting(&self, path: &[u8]) -> Option<&str> {
-        self.protect.find(path).map(|(rule, _)| rule)
+        let above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| &path[..i]);
+        above.chain([path]).find_map(|p| self.protect.find(p)).map(|(rule, _)| rule)
     }
 }
 
