@@ -186,7 +186,11 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     landlock_rules::restrict(places.iter().map(|(p, u)| (p.as_path(), *u)))
         .map_err(|e| io::Error::other(e.to_string()))
         .at("apply", "Landlock")?;
-    sys::drop_capabilities().at("drop", "capabilities")?;
+    let bounding = match tier {
+        Tier::Full => sys::Bounding::MustEmpty,
+        Tier::Landlock => sys::Bounding::MayStay,
+    };
+    sys::drop_capabilities(bounding).at("drop", "capabilities")?;
     sys::install_seccomp(&crate::seccomp::program(tier)).at("install", "seccomp")
 }
 

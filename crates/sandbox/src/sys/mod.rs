@@ -118,15 +118,23 @@ pub(crate) fn set_uid_gid(uid: u32, gid: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
 }
 
+/// Whether the bounding set must be emptied.
+#[derive(Clone, Copy)]
+pub(crate) enum Bounding {
+    /// It must: anything else would make the report untrue.
+    MustEmpty,
+    /// An ordinary caller without a user namespace of its own cannot; no_new_privs keeps an exec from using it.
+    MayStay,
+}
+
 /// Empties the bounding, ambient, inheritable, permitted and effective sets.
-pub(crate) fn drop_capabilities() -> io::Result<()> {
+pub(crate) fn drop_capabilities(bounding: Bounding) -> io::Result<()> {
     for cap in 0..64 {
         // SAFETY: PR_CAPBSET_DROP takes plain integers; EINVAL says the kernel knows no such capability.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, cap, 0, 0, 0) } < 0 {
             let err = io::Error::last_os_error();
-            // EPERM: an ordinary caller without a user namespace of its own. It has no capability to lose, and
-            // no_new_privs keeps an exec from giving it one; the report says that the set stays.
-            if matches!(err.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) {
+            let may_stay = matches!(bounding, Bounding::MayStay) && err.raw_os_error() == Some(libc::EPERM);
+            if may_stay || err.raw_os_error() == Some(libc::EINVAL) {
                 break;
             }
             return Err(err);
