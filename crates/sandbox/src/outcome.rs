@@ -262,7 +262,16 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
         (None, Tier::Landlock) => Extent::Partial("names and command lines of processes outside are visible".into()),
     };
     out.insert("proc", proc);
-    out.insert("limits", facts.cgroup.clone().unwrap_or_else(|| Extent::None("the jail never stood".into())));
+    let limits = match facts.cgroup.clone() {
+        // Where /proc is the host's own, the sampler has no view of the jail's processes.
+        Some(Extent::Partial(_)) if tier == Tier::Full && !facts.has_sampler => Extent::Partial(
+            "no control group and no sampler: memory of the whole jail is not bounded, its processes and files are"
+                .into(),
+        ),
+        Some(extent) => extent,
+        None => Extent::None("the jail never stood".into()),
+    };
+    out.insert("limits", limits);
     let covered = |spots: &[crate::plan::Spot], what: &str| match tier {
         Tier::Full => Extent::Full(""),
         Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
