@@ -88,7 +88,7 @@ fn namespaces(entry: &mut Entry<'_>) -> Result<Built, BuildError> {
     sys::set_host_name("mantlet").at("set the host name", "mantlet")?;
     write(&proc, "self/oom_score_adj", b"1000")?;
     let idmap = entry.idmap.take();
-    let built = root::enter(plan, idmap.as_ref().map(AsFd::as_fd))?;
+    let built = root::enter(plan, || Ok(idmap))?;
     if built.proc_fd.is_some() {
         // Kernels before 6.14 have no pid_max of a namespace's own; RLIMIT_NPROC bounds the jail either way.
         let pid_max = (plan.limits.processes.saturating_mul(4) + 300).to_string();
