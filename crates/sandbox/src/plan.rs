@@ -58,6 +58,7 @@ pub(crate) struct Plan {
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
     pub(crate) needs_pty: bool,
+    pub(crate) wants_report: bool,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
 }
@@ -145,6 +146,7 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         path,
         argv,
         needs_pty: false,
+        wants_report: request.report.is_some(),
         rules,
         scan,
     })

@@ -3,23 +3,21 @@
 //! The programs that use it are single-threaded, so a raw `clone` may allocate in the child.
 #![allow(unsafe_code)]
 
+mod beside;
 mod children;
 
+pub(crate) use beside::{Network, vfork};
 pub(crate) use children::*;
 
 use std::ffi::{CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Namespaces of a jail made without privilege.
+/// Namespaces of a jail made without privilege; that of the network follows, made beside (see [`Network`]).
 pub(crate) const NS_ALL: c_int = NS_ROOT | libc::CLONE_NEWUSER;
 /// Namespaces of a jail made by root: the user namespace follows after the ids have dropped.
-pub(crate) const NS_ROOT: c_int = libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+pub(crate) const NS_ROOT: c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
 
 /// `MOUNT_ATTR_*` of `mount_setattr(2)`.
 pub(crate) mod attr {
