@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mantlet_policy::Host;
+use rustix::fs::{Gid, Uid};
 
 use crate::client;
 use crate::host::RealHost;
+use crate::ids::{Ids, Mapping};
+use crate::init::Stdio;
 use crate::journal::State;
 use crate::monitor;
 use crate::outcome::{self, REFUSED};
@@ -73,6 +76,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner)?;
     let (streams, stdio) = client::streams().map_err(Refusal::new)?;
     plan.needs_pty = streams.needs_terminal();
+    give_pipes(&stdio, plan.ids)?;
     let (ours, theirs) = wire::pair()?;
     let limit = plan.limits.output;
     let begun = monitor::begin(&plan, &state).map_err(Refusal::new)?;
@@ -89,6 +93,15 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
             client::carry(&ours, streams, limit).map_err(|e| Refusal::new(e.to_string()))
         }
     }
+}
+
+/// Root's pipes become the jail's own: /dev/stdout is a name of one, which only its owner can open again.
+fn give_pipes(stdio: &[Stdio; 3], ids: Ids) -> std::io::Result<()> {
+    let pipes = stdio.iter().filter_map(|s| if let Stdio::Pipe(fd) = s { Some(fd) } else { None });
+    for fd in pipes.filter(|_| ids.mapping != Mapping::Caller) {
+        rustix::fs::fchown(fd, Some(Uid::from_raw(ids.uid)), Some(Gid::from_raw(ids.gid)))?;
+    }
+    Ok(())
 }
 
 fn source_refusal(e: source::SourceError) -> Refusal {
