@@ -269,7 +269,7 @@ impl Root {
 
     /// HOME, /tmp, /var/tmp and /dev/shm: one tmpfs, so that one size and one inode count bound them all.
     ///
-    /// It is hung at /tmp, and its own `tmp` over it last: from then on only the four clones lead into it.
+    /// It is hung at /tmp, and its own `tmp` over it: from then on only the four clones lead into it.
     fn make_private(&self, plan: &Plan) -> Result<()> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         let (size, inodes) = (
@@ -287,18 +287,22 @@ impl Root {
         let tmpfs = new_mount("tmpfs", &options, set)?;
         let at = Path::new("/tmp");
         self.attach(tmpfs, at)?;
+        let home = plan.home.as_path();
+        // HOME last: it may lie below one of the others. Where it is one of them, it is that one.
+        let mut trees = Vec::new();
         for (name, target, mode) in [
             ("vartmp", Path::new("/var/tmp"), 0o1777),
             ("shm", Path::new("/dev/shm"), 0o1777),
-            ("home", plan.home.as_path(), 0o700),
             ("tmp", at, 0o1777),
+            ("home", home, 0o700),
         ] {
             let source = at.join(name);
             self.make_private_dir(plan, &source, mode)?;
-            let tree = self.clone_at(&source)?;
-            self.attach(tree, target)?;
+            trees.push((self.clone_at(&source)?, target));
         }
-        Ok(())
+        let is_shared = trees.iter().filter(|(_, target)| *target == home).count() > 1;
+        trees.truncate(if is_shared { 3 } else { 4 });
+        trees.into_iter().try_for_each(|(tree, target)| self.attach(tree, target))
     }
 
     fn make_private_dir(&self, plan: &Plan, path: &Path, mode: u32) -> Result<()> {
@@ -320,9 +324,11 @@ impl Root {
         for (path, target) in layout::DEVICE_LINKS {
             self.link(Path::new(path), Path::new(target))?;
         }
-        let options = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
+        let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+        // The terminal is the command's own, so that /dev/stdout can be opened again: it is made before ids drop.
+        let options = [("ptmxmode", "0666"), ("mode", "0620"), ("uid", uid.as_str()), ("gid", gid.as_str())];
         let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let pts = new_mount("devpts", &options[1..], set)?;
+        let pts = new_mount("devpts", &options, set)?;
         self.attach(pts, Path::new("/dev/pts"))
     }
 
