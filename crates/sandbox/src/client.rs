@@ -133,6 +133,9 @@ fn input(streams: &mut Streams) -> Result<Stdio, String> {
         streams.input_is_terminal = true;
         return Ok(Stdio::Terminal);
     }
+    if is_null(fd) {
+        return Ok(Stdio::Null);
+    }
     if kind == FileType::Fifo && is_anonymous_pipe(fd) {
         return Ok(Stdio::Pipe(fd.try_clone_to_owned().map_err(|e| e.to_string())?));
     }
@@ -141,6 +144,13 @@ fn input(streams: &mut Streams) -> Result<Stdio, String> {
     rustix::fs::fcntl_setfl(&outer, OFlags::NONBLOCK).map_err(|e| e.to_string())?;
     streams.input = Some(Input { from, to: outer, pending: Vec::new() });
     Ok(Stdio::Pipe(inner))
+}
+
+/// Programs tell "no input" from input that has yet to come: `rg PATTERN` searches what a pipe brings, not the tree.
+fn is_null(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|s| {
+        FileType::from_raw_mode(s.st_mode) == FileType::CharacterDevice && s.st_rdev == rustix::fs::makedev(1, 3)
+    })
 }
 
 /// A pipe has no name that could be opened again with more rights; a FIFO has.

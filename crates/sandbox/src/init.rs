@@ -35,6 +35,8 @@ pub(crate) struct Entry<'a> {
 /// One standard descriptor of the command.
 pub(crate) enum Stdio {
     Closed,
+    /// The jail's own /dev/null.
+    Null,
     Terminal,
     Pipe(OwnedFd),
 }
@@ -261,6 +263,10 @@ fn prepare(entry: &Entry<'_>, slave: Option<OwnedFd>) -> io::Result<()> {
         match (stdio, &slave) {
             (Stdio::Pipe(fd), _) => sys::dup_onto(fd.as_fd(), target)?,
             (Stdio::Terminal, Some(slave)) => sys::dup_onto(slave.as_fd(), target)?,
+            (Stdio::Null, _) => {
+                let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+                sys::dup_onto(null.as_fd(), target)?;
+            }
             (Stdio::Closed, _) | (Stdio::Terminal, None) => sys::close_standard(target),
         }
     }
