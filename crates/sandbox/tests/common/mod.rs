@@ -48,6 +48,7 @@ fn is_root() -> bool {
 pub(crate) struct World {
     top: PathBuf,
     pub(crate) who: Who,
+    bound: Option<PathBuf>,
 }
 
 impl World {
@@ -61,7 +62,7 @@ impl World {
         }
         // The build's own directory may be out of a user's reach.
         std::fs::copy(env!("CARGO_BIN_EXE_mantlet-run"), top.join("bin/mantlet-run")).unwrap();
-        let world = World { top, who };
+        let world = World { top, who, bound: None };
         world.make("state", who == Who::User);
         world.make("home", world.is_users());
         world.make("work", world.is_users());
@@ -150,7 +151,27 @@ impl World {
         command
     }
 
+    /// Shows a directory of root's to everyone, in a mount namespace of each command's own. Answers its path there.
+    pub(crate) fn bind(&mut self, source: &Path) -> PathBuf {
+        if !is_root() {
+            return source.to_owned();
+        }
+        self.bound = Some(source.to_owned());
+        self.make("bound", false);
+        self.top.join("bound")
+    }
+
     fn command(&self, program: &Path, is_users: bool) -> Command {
+        if let Some(bound) = &self.bound {
+            let mut command = Command::new("unshare");
+            let line = "mount --bind \"$1\" \"$2\"; shift 2; exec \"$@\"";
+            command.args(["--mount", "sh", "-ec", line, "sh"]).args([bound, &self.top.join("bound")]);
+            if is_users {
+                command.args(["setpriv", "--clear-groups", &format!("--reuid={USER}"), &format!("--regid={USER}")]);
+            }
+            command.arg(program).env_clear().envs(self.environment()).current_dir(self.work()).stdin(Stdio::null());
+            return command;
+        }
         let mut command = Command::new(program);
         command.env_clear().envs(self.environment()).current_dir(self.work()).stdin(Stdio::null());
         if is_users && is_root() {
