@@ -192,7 +192,9 @@ struct Client<'a> {
 
 /// Carries everything until the monitor says that the call is over.
 pub(crate) fn carry(monitor: &OwnedFd, streams: Streams, limit: u64) -> io::Result<Outcome> {
-    let signals = sys::signal_fd(&FORWARDED)?;
+    // What the caller has us ignore is not for the command either. SIGPIPE is ignored by Rust's runtime.
+    let forwarded = FORWARDED.into_iter().filter(|s| *s == libc::SIGPIPE || !sys::is_ignored(*s));
+    let signals = sys::signal_fd(&forwarded.collect::<Vec<_>>())?;
     let mut client = Client {
         monitor,
         signals,
