@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[macro_use]
+#[path = "common/stories.rs"]
+mod stories;
 mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{World, everyone, must_succeed, stories, text};
+use common::{World, everyone, must_succeed, text};
 
 stories! {
     python_runs_and_imports_what_the_project_has, Vary, r#"

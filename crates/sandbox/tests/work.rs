@@ -1,10 +1,13 @@
 //! Work goes on in the jail: what a shell and its everyday programs do is the same as outside.
 
+#[macro_use]
+#[path = "common/stories.rs"]
+mod stories;
 mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{World, everyone, must_succeed, stories};
+use common::{World, everyone, must_succeed};
 
 stories! {
     pipes_lists_and_exit_codes, Same, r#"
