@@ -75,7 +75,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     }
     let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner)?;
     let (streams, stdio) = client::streams().map_err(Refusal::new)?;
-    plan.needs_pty = streams.needs_terminal();
+    plan.terminal = streams.start()?;
     give_pipes(&stdio, plan.ids)?;
     let (ours, theirs) = wire::pair()?;
     let limit = plan.limits.output;

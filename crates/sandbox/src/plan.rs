@@ -58,7 +58,8 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<CString>,
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
-    pub(crate) needs_pty: bool,
+    /// The terminal to make, if the caller has one.
+    pub(crate) terminal: Option<crate::client::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
 }
@@ -145,7 +146,7 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         env,
         path,
         argv,
-        needs_pty: false,
+        terminal: None,
         rules,
         scan,
     })

@@ -14,6 +14,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use crate::client::Start;
 use crate::ids::Mapping;
 use crate::layout;
 use crate::plan::{Place, Plan, Spot};
@@ -71,7 +72,7 @@ pub(crate) fn enter(plan: &Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Built>
     root.protect(plan)?;
     root.deny(plan)?;
     root.pivot()?;
-    let pty = if plan.needs_pty { Some(open_pty()?) } else { None };
+    let pty = plan.terminal.as_ref().map(open_pty).transpose()?;
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     Ok(Built { proc, proc_fd, pty })
@@ -142,9 +143,11 @@ fn open_places<'p>(plan: &'p Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Vec<
     Ok(out)
 }
 
-fn open_pty() -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).at("open a terminal at", "/dev/pts/ptmx")
+fn open_pty(start: &Start) -> Result<OwnedFd> {
+    let (flags, path) = (OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, "/dev/pts/ptmx");
+    let master = rustix::fs::open(path, flags, Mode::empty()).at("open a terminal at", path)?;
+    start.apply(master.as_fd()).at("set up the terminal of", path)?;
+    Ok(master)
 }
 
 /// The new root while it is built: every path is resolved beneath its descriptor.
