@@ -167,6 +167,8 @@ impl Live {
     pub(crate) fn undo(&mut self, plan: &Plan, verdict: Option<Verdict>, is_live: bool) {
         let Some(verdict) = verdict else { return };
         let is_by_content = verdict.path.ends_with(b"config") || verdict.path.ends_with(b"commondir");
+        // Git makes the `.git` file of a worktree empty and writes it then.
+        let is_by_content = is_by_content || verdict.rule == ".git file";
         if is_live && (verdict.is_listed || is_by_content || verdict.rule == "symlink") {
             return;
         }
