@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An ordinary user of no system's account database.
 const USER: u32 = 1_234_567;
+pub(crate) const USER_TEXT: &str = "1234567";
 
 /// Who calls, and whose the workspace is: each gives the jail its ids in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,14 +206,19 @@ impl World {
         self.output(self.outside("/bin/bash").args(["-c", line]))
     }
 
+    /// Makes an open thing that of whoever the commands run as, as it would be had they made it.
+    pub(crate) fn give(&self, thing: impl std::os::fd::AsFd) {
+        if self.is_users() {
+            std::os::unix::fs::fchown(thing, Some(USER), Some(USER)).unwrap();
+        }
+    }
+
     /// Runs a command with pipes that belong to whoever it runs as, like those that a shell of theirs makes.
     fn output(&self, command: &mut Command) -> Output {
         let mut ends = Vec::new();
         for _ in 0..2 {
             let (reader, writer) = std::io::pipe().unwrap();
-            if self.is_users() {
-                std::os::unix::fs::fchown(&writer, Some(USER), Some(USER)).unwrap();
-            }
+            self.give(&writer);
             ends.push((reader, writer));
         }
         let (error, error_end) = ends.pop().unwrap();
