@@ -73,7 +73,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
-    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner)?;
+    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top)?;
     let (streams, stdio) = client::streams().map_err(Refusal::new)?;
     plan.terminal = streams.start()?;
     give_pipes(&stdio, plan.ids)?;

@@ -4,6 +4,7 @@
 //! A mount on a name falls off when anyone outside renames something over it; the kernel tells nobody. The
 //! parents of every mounted thing are watched (inotify(7)) and the mount is made again inside.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -228,6 +229,7 @@ pub(crate) fn judge_of(plan: &Plan) -> Judge<'_> {
         top: &plan.workspace_fd,
         rules: &plan.rules,
         named: &plan.scan.named,
+        made: RefCell::default(),
         mounted: plan.protected.iter().chain(&plan.denied).filter_map(inside).collect(),
     }
 }
