@@ -62,7 +62,11 @@ fn build(entry: &mut Entry<'_>) -> Result<Option<OwnedFd>, BuildError> {
     let plan = entry.plan;
     let built = match entry.tier {
         Tier::Full => namespaces(entry)?,
-        Tier::Landlock => Built { proc: Extent::Full(""), proc_fd: None, pty: None },
+        Tier::Landlock => {
+            // A new terminal among the host's: Landlock lets the jail reach no other, nor this one by its name.
+            let pty = plan.terminal.as_ref().map(|start| root::open_pty(start, "/dev/ptmx")).transpose()?;
+            Built { proc: Extent::Full(""), proc_fd: None, pty }
+        }
     };
     let slave = built.pty.as_ref().map(|m| sys::pty_peer(m.as_fd()).at("open the slave of", "/dev/pts")).transpose()?;
     announce(entry, built)?;

@@ -72,7 +72,7 @@ pub(crate) fn enter(plan: &Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Built>
     root.protect(plan)?;
     root.deny(plan)?;
     root.pivot()?;
-    let pty = plan.terminal.as_ref().map(open_pty).transpose()?;
+    let pty = plan.terminal.as_ref().map(|start| open_pty(start, "/dev/pts/ptmx")).transpose()?;
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     Ok(Built { proc, proc_fd, pty })
@@ -143,8 +143,9 @@ fn open_places<'p>(plan: &'p Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Vec<
     Ok(out)
 }
 
-fn open_pty(start: &Start) -> Result<OwnedFd> {
-    let (flags, path) = (OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, "/dev/pts/ptmx");
+/// Opens a terminal and sets it up. Its other side is taken from the master: no path needs to lead to it.
+pub(crate) fn open_pty(start: &Start, path: &str) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::open(path, flags, Mode::empty()).at("open a terminal at", path)?;
     start.apply(master.as_fd()).at("set up the terminal of", path)?;
     Ok(master)

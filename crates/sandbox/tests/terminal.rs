@@ -288,6 +288,29 @@ fn a_lot_of_output_is_whole() {
     });
 }
 
+/// Without namespaces there are no terminals of the jail's own: it gets a new one of the host's, and no other.
+#[test]
+fn a_jail_without_namespaces_has_a_terminal() {
+    let Some(who) = both().into_iter().find(|who| *who != Who::Root) else { panic!("nobody to be") };
+    let world = World::new("landlock", who);
+    let policy = world.policy("");
+    let text = std::fs::read_to_string(&policy).unwrap().replace("[agent.main.files]", "tier = \"landlock\"");
+    std::fs::write(&policy, text).unwrap();
+    let uid =
+        if who == Who::User { common::USER_TEXT.to_owned() } else { rustix::process::geteuid().as_raw().to_string() };
+    let (user, group) = (format!("--map-user={uid}"), format!("--map-group={uid}"));
+    let none_left = "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"";
+    let mut command =
+        world.jail_through(&["unshare", "-U", &user, &group, "--keep-caps", "bash", "-c", none_left, "bash"]);
+    let line = "test -t 0 && test -t 1 && stty size; (: > /dev/pts/0) 2>/dev/null || echo no other; read l; echo \"<$l>\"; exit 5";
+    command.args(["exec", "--policy"]).arg(&policy).args(["--timeout", "20s", "-c", line]);
+    let mut session = Session::start(&world, command, "");
+    session.expect("33 111\r\nno other\r\n");
+    session.send("typed\r");
+    session.expect("<typed>\r\n");
+    assert_eq!(session.end().0, 5);
+}
+
 #[test]
 fn the_hangup_of_a_terminal_reaches_the_command() {
     for who in both() {
