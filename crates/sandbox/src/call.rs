@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mantlet_policy::Host;
+use rustix::fs::{Gid, Uid};
 
 use crate::client;
 use crate::host::RealHost;
+use crate::ids::{Ids, Mapping};
+use crate::init::Stdio;
 use crate::journal::State;
 use crate::monitor;
 use crate::outcome::{self, REFUSED};
@@ -70,9 +73,10 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
-    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner)?;
+    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top)?;
     let (streams, stdio) = client::streams().map_err(Refusal::new)?;
-    plan.needs_pty = streams.needs_terminal();
+    plan.terminal = streams.start()?;
+    give_pipes(&stdio, plan.ids);
     let (ours, theirs) = wire::pair()?;
     let limit = plan.limits.output;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -88,6 +92,15 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
             drop(plan);
             client::carry(&ours, streams, limit).map_err(|e| Refusal::new(e.to_string()))
         }
+    }
+}
+
+/// Root's pipes become the jail's own: /dev/stdout is a name of one, which only its owner can open again.
+fn give_pipes(stdio: &[Stdio; 3], ids: Ids) {
+    let pipes = stdio.iter().filter_map(|s| if let Stdio::Pipe(fd) = s { Some(fd) } else { None });
+    for fd in pipes.filter(|_| ids.mapping != Mapping::Caller) {
+        // A host that does not have these ids gives no jail either, and that says why.
+        rustix::fs::fchown(fd, Some(Uid::from_raw(ids.uid)), Some(Gid::from_raw(ids.gid))).ok();
     }
 }
 

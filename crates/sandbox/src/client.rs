@@ -84,6 +84,9 @@ pub(crate) struct Streams {
     /// The caller's terminal, if any of the three is one.
     terminal: Option<RawFd>,
     input_is_terminal: bool,
+    /// Whether the caller's terminal goes on making its line ends. It must where others write to it too: only output
+    /// is a terminal, or the jail's output goes through a pipe to a program beside it. The inner one then makes none.
+    is_cooked_outside: bool,
 }
 
 /// Makes the jail's standard descriptors for the caller's.
@@ -91,7 +94,8 @@ pub(crate) struct Streams {
 /// # Errors
 /// When a descriptor is of a kind that must not be passed on: a directory, an `O_PATH` or a block device.
 pub(crate) fn streams() -> Result<(Streams, [Stdio; 3]), String> {
-    let mut streams = Streams { relays: Vec::new(), input: None, terminal: None, input_is_terminal: false };
+    let mut streams =
+        Streams { relays: Vec::new(), input: None, terminal: None, input_is_terminal: false, is_cooked_outside: false };
     let input = input(&mut streams)?;
     let normal = output(1, &mut streams)?;
     // One pipe for both when the caller has joined them: two would lose the order.
@@ -99,6 +103,7 @@ pub(crate) fn streams() -> Result<(Streams, [Stdio; 3]), String> {
         (Stdio::Pipe(fd), true) => Stdio::Pipe(fd.try_clone().map_err(|e| e.to_string())?),
         _ => output(2, &mut streams)?,
     };
+    streams.is_cooked_outside = !(streams.input_is_terminal && streams.relays.is_empty());
     Ok((streams, [input, normal, error]))
 }
 
@@ -133,6 +138,9 @@ fn input(streams: &mut Streams) -> Result<Stdio, String> {
         streams.input_is_terminal = true;
         return Ok(Stdio::Terminal);
     }
+    if is_null(fd) {
+        return Ok(Stdio::Null);
+    }
     if kind == FileType::Fifo && is_anonymous_pipe(fd) {
         return Ok(Stdio::Pipe(fd.try_clone_to_owned().map_err(|e| e.to_string())?));
     }
@@ -141,6 +149,13 @@ fn input(streams: &mut Streams) -> Result<Stdio, String> {
     rustix::fs::fcntl_setfl(&outer, OFlags::NONBLOCK).map_err(|e| e.to_string())?;
     streams.input = Some(Input { from, to: outer, pending: Vec::new() });
     Ok(Stdio::Pipe(inner))
+}
+
+/// Programs tell "no input" from input that has yet to come: `rg PATTERN` searches what a pipe brings, not the tree.
+fn is_null(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|s| {
+        FileType::from_raw_mode(s.st_mode) == FileType::CharacterDevice && s.st_rdev == rustix::fs::makedev(1, 3)
+    })
 }
 
 /// A pipe has no name that could be opened again with more rights; a FIFO has.
@@ -161,9 +176,33 @@ fn output(number: RawFd, streams: &mut Streams) -> Result<Stdio, String> {
     Ok(Stdio::Pipe(inner))
 }
 
+/// How the jail's terminal starts. Init sets it: a command that has begun may have changed it already.
+#[derive(Debug)]
+pub(crate) struct Start {
+    modes: Termios,
+    size: Winsize,
+}
+
+impl Start {
+    pub(crate) fn apply(&self, master: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        rustix::termios::tcsetattr(master, OptionalActions::Now, &self.modes)?;
+        rustix::termios::tcsetwinsize(master, self.size)
+    }
+}
+
 impl Streams {
-    pub(crate) fn needs_terminal(&self) -> bool {
+    fn needs_terminal(&self) -> bool {
         self.terminal.is_some()
+    }
+
+    /// A terminal like the caller's, if the jail needs one.
+    pub(crate) fn start(&self) -> io::Result<Option<Start>> {
+        let Some(fd) = self.terminal.map(sys::standard) else { return Ok(None) };
+        let mut modes = rustix::termios::tcgetattr(fd)?;
+        if self.is_cooked_outside {
+            modes.output_modes.remove(rustix::termios::OutputModes::OPOST);
+        }
+        Ok(Some(Start { modes, size: rustix::termios::tcgetwinsize(fd)? }))
     }
 }
 
@@ -182,7 +221,9 @@ struct Client<'a> {
 
 /// Carries everything until the monitor says that the call is over.
 pub(crate) fn carry(monitor: &OwnedFd, streams: Streams, limit: u64) -> io::Result<Outcome> {
-    let signals = sys::signal_fd(&FORWARDED)?;
+    // What the caller has us ignore is not for the command either. SIGPIPE is ignored by Rust's runtime.
+    let forwarded = FORWARDED.into_iter().filter(|s| *s == libc::SIGPIPE || !sys::is_ignored(*s));
+    let signals = sys::signal_fd(&forwarded.collect::<Vec<_>>())?;
     let mut client = Client {
         monitor,
         signals,
@@ -343,18 +384,12 @@ impl Client<'_> {
         let Some(fd) = self.streams.terminal else { return Ok(()) };
         let termios = rustix::termios::tcgetattr(sys::standard(fd))?;
         if self.streams.input_is_terminal {
-            if let Some(master) = &self.master {
-                // The inner terminal starts as the caller's was.
-                rustix::termios::tcsetattr(master, OptionalActions::Now, &termios)?;
-            }
             let mut raw = termios.clone();
             raw.make_raw();
+            if self.streams.is_cooked_outside {
+                raw.output_modes = termios.output_modes;
+            }
             rustix::termios::tcsetattr(sys::standard(fd), OptionalActions::Now, &raw)?;
-        } else if let Some(master) = &self.master {
-            // Only output is a terminal: it stays cooked, so the inner one must not cook a second time.
-            let mut inner = rustix::termios::tcgetattr(master)?;
-            inner.output_modes.remove(rustix::termios::OutputModes::OPOST);
-            rustix::termios::tcsetattr(master, OptionalActions::Now, &inner)?;
         }
         self.saved = Some((fd, termios));
         Ok(())

@@ -33,6 +33,8 @@ pub(crate) struct Entry<'a> {
 /// One standard descriptor of the command.
 pub(crate) enum Stdio {
     Closed,
+    /// The jail's own /dev/null.
+    Null,
     Terminal,
     Pipe(OwnedFd),
 }
@@ -66,7 +68,11 @@ fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     let plan = entry.plan;
     let built = match entry.tier {
         Tier::Full => namespaces(entry)?,
-        Tier::Landlock => Built { proc: Extent::Full(""), proc_fd: None, pty: None },
+        Tier::Landlock => {
+            // A new terminal among the host's: Landlock lets the jail reach no other, nor this one by its name.
+            let pty = plan.terminal.as_ref().map(|start| root::open_pty(start, "/dev/ptmx")).transpose()?;
+            Built { proc: Extent::Full(""), proc_fd: None, pty }
+        }
     };
     let slave = built.pty.as_ref().map(|m| sys::pty_peer(m.as_fd()).at("open the slave of", "/dev/pts")).transpose()?;
     announce(entry, built)?;
@@ -279,6 +285,10 @@ fn prepare(entry: &Entry<'_>, slave: Option<&OwnedFd>) -> io::Result<()> {
         match (stdio, slave) {
             (Stdio::Pipe(fd), _) => sys::dup_onto(fd.as_fd(), target)?,
             (Stdio::Terminal, Some(slave)) => sys::dup_onto(slave.as_fd(), target)?,
+            (Stdio::Null, _) => {
+                let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+                sys::dup_onto(null.as_fd(), target)?;
+            }
             (Stdio::Closed, _) | (Stdio::Terminal, None) => sys::close_standard(target),
         }
     }

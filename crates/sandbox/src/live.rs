@@ -4,6 +4,7 @@
 //! A mount on a name falls off when anyone outside renames something over it; the kernel tells nobody. The
 //! parents of every mounted thing are watched (inotify(7)) and the mount is made again inside.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -167,6 +168,8 @@ impl Live {
     pub(crate) fn undo(&mut self, plan: &Plan, verdict: Option<Verdict>, is_live: bool) {
         let Some(verdict) = verdict else { return };
         let is_by_content = verdict.path.ends_with(b"config") || verdict.path.ends_with(b"commondir");
+        // Git makes the `.git` file of a worktree empty and writes it then.
+        let is_by_content = is_by_content || verdict.rule == ".git file";
         if is_live && (verdict.is_listed || is_by_content || verdict.rule == "symlink") {
             return;
         }
@@ -226,6 +229,7 @@ pub(crate) fn judge_of(plan: &Plan) -> Judge<'_> {
         top: &plan.workspace_fd,
         rules: &plan.rules,
         named: &plan.scan.named,
+        made: RefCell::default(),
         mounted: plan.protected.iter().chain(&plan.denied).filter_map(inside).collect(),
     }
 }

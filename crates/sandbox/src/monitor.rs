@@ -297,7 +297,7 @@ impl Jail<'_> {
         ending.tier = Some(self.tier);
         ending.started = self.started;
         ending.bytes_out = self.bytes_out;
-        ending.review(self.plan, &mut live, call.clock);
+        ending.review(self.plan, &mut live, call.clock, call.state);
         Ok(ending)
     }
 

@@ -10,10 +10,12 @@ use mantlet_policy::Review;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
+use crate::made;
 use crate::plan::Plan;
 use crate::report::{Finding, Held, Outcome, Report};
 use crate::review::{self, Since};
 use crate::tier::{Extent, Mechanisms, Tier};
+use crate::tracked;
 
 /// Mantlet's own failure or refusal, as `env(1)` uses it.
 pub(crate) const REFUSED: i32 = 125;
@@ -99,10 +101,16 @@ impl Ending {
     }
 
     /// Reviews the workspace. The jail is dead.
-    pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock) {
+    pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock, state: &State) {
         let judge = live::judge_of(plan);
         let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
         let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
+        if let Since::Time(started) = since
+            && let Err(e) = made::remember(&judge, started, &state.top)
+        {
+            live.notes
+                .push(format!("the repositories made here could not be remembered, and are mounted next time: {e}"));
+        }
         for verdict in reviewed.verdicts {
             live.undo(plan, Some(verdict), false);
         }
@@ -130,10 +138,16 @@ impl Ending {
             // A refusal has its own reason, and had nothing to tell of but that.
             self.reason = self.reason.filter(|_| self.tier.is_none()).or(Some(why));
         }
+        if self.tier.is_some() {
+            self.facts.notes.extend(tracked::notes(plan));
+        }
         let messages = self.messages();
         if !plan.wants_report {
             return Outcome { code: self.code, messages, report: String::new() };
         }
+        let mut protect = held(plan, self.tier, &plan.protected);
+        let undone = held(plan, self.tier, &plan.reviewed).into_iter();
+        protect.extend(undone.map(|h| Held { how: "undone", ..h }));
         let report = Report {
             v: 1,
             call: plan.call.clone(),
@@ -142,7 +156,7 @@ impl Ending {
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
             deny: held(plan, self.tier, &plan.denied),
-            protect: held(plan, self.tier, &plan.protected),
+            protect,
             mechanisms,
             findings: self.findings,
             notes: self.facts.notes,

@@ -1,5 +1,7 @@
 //! A policy compiled for one call: every place, file, name and number the jail will be built from.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,6 +16,7 @@ use crate::ids::{Ids, Mapping};
 use crate::landlock_rules::Use;
 use crate::layout;
 use crate::request::{Command, Request};
+use crate::review::Judge;
 use crate::scan::{self, Hit, Rules, Scan};
 use crate::tier::Tier;
 
@@ -53,12 +56,15 @@ pub(crate) struct Plan {
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
     pub(crate) denied: Vec<Spot>,
     pub(crate) protected: Vec<Spot>,
+    /// What would be protected had an earlier call not made it.
+    pub(crate) reviewed: Vec<Spot>,
     pub(crate) pins: Vec<PathBuf>,
     pub(crate) env: Vec<CString>,
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
-    pub(crate) needs_pty: bool,
     pub(crate) wants_report: bool,
+    /// The terminal to make, if the caller has one.
+    pub(crate) terminal: Option<crate::client::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
 }
@@ -97,7 +103,13 @@ pub(crate) struct Owner {
 ///
 /// # Errors
 /// A [`Refusal`] with the way out; nothing has been touched then.
-pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner: &Owner) -> Result<Plan, Refusal> {
+pub(crate) fn compile(
+    request: &Request,
+    agent: &Agent,
+    policy_hash: &str,
+    owner: &Owner,
+    state: &Path,
+) -> Result<Plan, Refusal> {
     if agent.exec() == Exec::Refused {
         let what = format!("agent {:?} has the role {:?}, which runs no commands", agent.name(), agent.role());
         return Err(
@@ -108,7 +120,8 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
     let rules = Rules::compile(agent).map_err(refuse("a rule of the policy cannot be compiled".into()))?;
-    let scan = scan::scan(&workspace_fd, &rules);
+    let mut scan = scan::scan(&workspace_fd, &rules);
+    let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
     if scan.denied.len() > MAX_DENIED {
         return Err(too_many(&scan.denied));
     }
@@ -138,6 +151,7 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         files,
         denied: spots(agent.files().deny(), &workspace, &places, &scan.denied),
         protected: spots(agent.files().protect(), &workspace, &places, &scan.protected),
+        reviewed: spots(&[], &workspace, &places, &reviewed),
         pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
         places,
         workspace,
@@ -145,11 +159,18 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         env,
         path,
         argv,
-        needs_pty: false,
         wants_report: request.report.is_some(),
+        terminal: None,
         rules,
         scan,
     })
+}
+
+/// Takes the repositories of earlier calls out of what is mounted.
+fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
+    let named = scan.named.clone();
+    let judge = Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, made: RefCell::default() };
+    crate::made::release(scan, &judge, state)
 }
 
 /// The workspace as a place, with the inode it must still have when the jail opens it.

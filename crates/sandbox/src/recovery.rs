@@ -1,5 +1,6 @@
 //! The review of a call whose monitor was killed, made by the next call before anything of its own runs.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
@@ -21,7 +22,14 @@ pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
     let Ok(rules) = Rules::of_record(&record.exempt, &record.protect, &workspace) else {
         return vec![format!("the killed call {} could not be reviewed: its rules are damaged", record.call)];
     };
-    let judge = Judge { workspace: &workspace, top: &top, rules: &rules, mounted: HashSet::new(), named: &[] };
+    let judge = Judge {
+        workspace: &workspace,
+        top: &top,
+        rules: &rules,
+        mounted: HashSet::new(),
+        named: &[],
+        made: RefCell::default(),
+    };
     let reviewed = review::review(&judge, None, &[], Since::Time(record.started));
     let mut quarantine = Quarantine::new(&state.top, &record.call);
     let mut told = Vec::new();

@@ -3,6 +3,7 @@
 //! Directories whose change time is older than the call are not opened: names appear only by changing their
 //! directory. Change times cannot be set back without privilege over the clock (inode(7)).
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,7 @@ use mantlet_clients::{Protected, Scope};
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
 
 use crate::layout;
+use crate::made;
 use crate::quarantine::{self, open_beneath};
 use crate::scan::Rules;
 use crate::walk::{self, Descend, Met};
@@ -55,6 +57,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) mounted: HashSet<Vec<u8>>,
     /// Paths that an existing git configuration names for git to obey.
     pub(crate) named: &'a [Vec<u8>],
+    /// Git directories and `.git` files that the review found new.
+    pub(crate) made: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Judge<'_> {
@@ -380,9 +384,15 @@ fn visit(
     if met.kind == FileType::Directory {
         // Directories known from before have a turn of their own; new ones are entered here.
         let is_new = seen.is_none_or(|s| !s.contains(met.path));
+        if is_new && made::root_of(met.path) == Some(met.path) {
+            judge.made.borrow_mut().push(met.path.to_vec());
+        }
         return if is_new { Descend::Yes } else { Descend::No };
     }
     if in_new_dir || since.is_after(&stat) {
+        if made::root_of(met.path) == Some(met.path) {
+            judge.made.borrow_mut().push(met.path.to_vec());
+        }
         out.extend(judge.judge(met.path, met.kind, mode));
     }
     Descend::Yes

@@ -14,6 +14,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use crate::client::Start;
 use crate::ids::Mapping;
 use crate::layout;
 use crate::plan::{Place, Plan, Spot};
@@ -72,7 +73,7 @@ pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<Owned
     root.protect(plan)?;
     root.deny(plan)?;
     root.pivot()?;
-    let pty = if plan.needs_pty { Some(open_pty()?) } else { None };
+    let pty = plan.terminal.as_ref().map(|start| open_pty(start, "/dev/pts/ptmx")).transpose()?;
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     rustix::process::umask(mask);
@@ -114,9 +115,12 @@ fn open_places(plan: &Plan) -> Result<Vec<(&Place, OwnedFd)>> {
     Ok(out)
 }
 
-fn open_pty() -> Result<OwnedFd> {
+/// Opens a terminal and sets it up. Its other side is taken from the master: no path needs to lead to it.
+pub(crate) fn open_pty(start: &Start, path: &str) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).at("open a terminal at", "/dev/pts/ptmx")
+    let master = rustix::fs::open(path, flags, Mode::empty()).at("open a terminal at", path)?;
+    start.apply(master.as_fd()).at("set up the terminal of", path)?;
+    Ok(master)
 }
 
 /// The new root while it is built. Nobody else can reach it, so that paths of `layout` are used as they stand, relative
@@ -345,11 +349,14 @@ impl Root {
         let (home, tmp) = (part("home", 0o700)?, part("tmp", 0o1777)?);
         let others = [("/var/tmp", part("vartmp", 0o1777)?), ("/dev/shm", part("shm", 0o1777)?)];
         self.hang(tmp.as_fd(), at)?;
-        for (target, tree) in others {
+        for (target, tree) in &others {
             self.make_dirs(Path::new(target))?;
             self.hang(tree.as_fd(), Path::new(target))?;
         }
-        // Last: it may lie in one of the others.
+        // Last: it may lie below one of the others. Where it is one of them, it is that one.
+        if plan.home == at || others.iter().any(|(target, _)| plan.home == Path::new(target)) {
+            return Ok(());
+        }
         self.attach(home, &plan.home)
     }
 
@@ -371,8 +378,11 @@ impl Root {
         for (path, target) in layout::DEVICE_LINKS {
             self.link(Path::new(path), Path::new(target))?;
         }
+        let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+        // The terminal is the command's own, so that /dev/stdout can be opened again: it is made before ids drop.
+        let options = [("ptmxmode", "0666"), ("mode", "0620"), ("uid", uid.as_str()), ("gid", gid.as_str())];
         let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let pts = new_mount("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], set)?;
+        let pts = new_mount("devpts", &options, set)?;
         let at = Path::new("/dev/pts");
         self.make_dirs(at)?;
         self.hang(pts.as_fd(), at)

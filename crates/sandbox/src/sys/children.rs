@@ -57,6 +57,16 @@ pub(crate) fn reset_signals() {
     }
 }
 
+/// Whether the caller has this process ignore a signal, as nohup(1) does.
+pub(crate) fn is_ignored(signal: c_int) -> bool {
+    // SAFETY: a null action asks only; `old` is written by the kernel or stays zeroed, which is SIG_DFL.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut old);
+        old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Ignores a signal in this process.
 pub(crate) fn ignore_signal(signal: c_int) {
     // SAFETY: SIG_IGN runs no code of ours.

@@ -12,6 +12,7 @@ pub(crate) use children::*;
 use std::ffi::{CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Namespaces of a jail made without privilege; that of the network follows, made beside (see [`Network`]).
 pub(crate) const NS_ALL: c_int = NS_ROOT | libc::CLONE_NEWUSER;
@@ -234,10 +235,24 @@ pub(crate) fn close_standard(target: RawFd) {
     unsafe { libc::close(target) };
 }
 
-/// Whether a descriptor is open at all.
-pub(crate) fn is_open(fd: RawFd) -> bool {
+/// Bit n: standard descriptor n was open when the process started.
+static OPEN_AT_START: AtomicU8 = AtomicU8::new(0);
+
+/// Runs before `main`: Rust's runtime opens /dev/null wherever a standard descriptor is closed.
+// SAFETY: an entry of this section is a function that the C library calls once, before other threads exist.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
+
+extern "C" fn look() {
     // SAFETY: F_GETFD reads nothing.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    let is_open = |fd: &c_int| unsafe { libc::fcntl(*fd, libc::F_GETFD) >= 0 };
+    OPEN_AT_START.store((0..3).filter(is_open).fold(0, |bits, fd| bits | 1 << fd), Ordering::Relaxed);
+}
+
+/// Whether the caller left a standard descriptor open.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    OPEN_AT_START.load(Ordering::Relaxed) & (1 << fd) != 0
 }
 
 /// One of the standard descriptors, or one this program keeps open by number.
