@@ -12,7 +12,7 @@ use crate::journal::State;
 use crate::monitor;
 use crate::outcome::{self, REFUSED};
 use crate::plan::{self, Owner, Refusal};
-use crate::report::Outcome;
+use crate::report::{Outcome, Report};
 use crate::request::Request;
 use crate::source;
 use crate::sys::{self, Fork};
@@ -25,7 +25,8 @@ pub fn exec(request: &Request) -> i32 {
         Err(refusal) => {
             let mut messages: Vec<String> = refusal.what.lines().map(str::to_owned).collect();
             messages.extend(refusal.hint.map(|h| format!("hint: {h}")));
-            Outcome { code: REFUSED, messages, report: String::new() }
+            let report = Report::refusal(request.agent.as_deref().unwrap_or_default(), messages.join("\n"));
+            Outcome { code: REFUSED, messages, report: serde_json::to_string(&report).unwrap_or_default() }
         }
     };
     let mut text = String::new();
