@@ -42,16 +42,19 @@ pub(crate) enum Stdio {
 /// Runs as pid 1. Never returns.
 pub(crate) fn run(mut entry: Entry<'_>) -> ! {
     sys::set_process_name(c"mantlet-init");
-    let outcome = build(&mut entry).and_then(|pty| supervise(&entry, pty));
-    let failed = match outcome {
-        // The monitor reads the code from the exit status; the kernel kills the rest of the jail.
-        Ok(code) => sys::exit_now(code),
-        Err(e) => e,
+    let (tag, failed) = match build(&mut entry) {
+        // Nothing of the caller's has run.
+        Err(e) => (Tag::Refused, e),
+        Ok(pty) => match supervise(&entry, pty) {
+            // The monitor reads the code from the exit status; the kernel kills the rest of the jail.
+            Ok(code) => sys::exit_now(code),
+            Err(e) => (Tag::Failed, e),
+        },
     };
     let errno = failed.source.raw_os_error().unwrap_or(0);
     let text = format!("{errno} {failed}");
     // The monitor notices the end itself; without this it lacks only the reason.
-    drop(wire::send(entry.monitor.as_fd(), Tag::Failed, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
+    drop(wire::send(entry.monitor.as_fd(), tag, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
     sys::exit_now(125)
 }
 
@@ -60,7 +63,7 @@ fn build(entry: &mut Entry<'_>) -> Result<Option<OwnedFd>, BuildError> {
     let plan = entry.plan;
     let built = match entry.tier {
         Tier::Full => namespaces(entry)?,
-        Tier::Landlock => Built { proc: Extent::Full(""), proc_fd: None, pty: None },
+        Tier::Landlock => without_namespaces(plan)?,
     };
     let slave = built.pty.as_ref().map(|m| sys::pty_peer(m.as_fd()).at("open the slave of", "/dev/pts")).transpose()?;
     announce(entry, built)?;
@@ -74,6 +77,15 @@ fn build(entry: &mut Entry<'_>) -> Result<Option<OwnedFd>, BuildError> {
         Some(message) if message.tag == Tag::Go => Ok(slave),
         _ => Err(io::Error::other("the monitor is gone")).at("wait for", "the monitor"),
     }
+}
+
+/// The tier `landlock`: the ids all the same, since no jailed process is root, and a terminal of the host's.
+fn without_namespaces(plan: &Plan) -> Result<Built, BuildError> {
+    if plan.ids.mapping != Mapping::Caller {
+        sys::set_ids(plan.ids.uid, plan.ids.gid).at("take the ids of", "the jail")?;
+    }
+    let pty = plan.needs_pty.then(|| root::open_pty("/dev/ptmx")).transpose()?;
+    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty })
 }
 
 /// Everything that needs privilege over the new namespaces, then the ids.
@@ -101,9 +113,8 @@ fn namespaces(entry: &mut Entry<'_>) -> Result<Built, BuildError> {
         sys::set_ids(plan.ids.uid, plan.ids.gid).at("take the ids of", "the jail")?;
         sys::set_dumpable().at("set dumpable", "init")?;
         sys::unshare(libc::CLONE_NEWUSER).at("make", "the user namespace")?;
-        if let Some(proc) = &built.proc_fd {
-            write_maps(proc, plan)?;
-        }
+        // Where the jail has no fresh /proc, the outer one knows this process too.
+        write_maps(built.proc_fd.as_ref().unwrap_or(&proc), plan)?;
     }
     Ok(built)
 }

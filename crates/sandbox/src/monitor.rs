@@ -105,23 +105,30 @@ impl Call<'_> {
             Ok(ending) => return ending,
             Err(why) => why,
         };
-        if plan.least_tier == Tier::Full {
-            let hint = "run `mantlet doctor` for the cause and the fix, or set tier = \"landlock\" for this agent";
+        // Without the caller's streams there is no second attempt: they went into a jail that could not be closed.
+        if plan.least_tier == Tier::Full || stdio.is_none() {
+            let hint = fallback::way_out(plan);
             return Ending::refused(format!("this host does not give the tier `full`: {unavailable}\nhint: {hint}"));
         }
         let note = format!("the tier `full` is not to be had here: {unavailable}");
         let prepared = fallback::check(plan)
             .and_then(|()| fallback::prepare(plan, self.state).map_err(|e| format!("cannot make a private HOME: {e}")))
             .and_then(|()| sys::become_subreaper().map_err(|e| e.to_string()));
+        let refused = |why: String| {
+            let hint =
+                if why.contains("hint: ") { String::new() } else { format!("\nhint: {}", fallback::way_out(plan)) };
+            Ending::refused(format!("{why}\nnote: {note}{hint}"))
+        };
         if let Err(why) = prepared {
-            return Ending::refused(format!("{why}\nnote: {note}"));
+            return refused(why);
         }
         match self.attempt(plan, Tier::Landlock, stdio) {
             Ok(mut ending) => {
+                ending.facts.unavailable = Some(unavailable);
                 ending.facts.notes.push(note);
                 ending
             }
-            Err(why) => Ending::refused(format!("{why}\nnote: {note}")),
+            Err(why) => refused(why),
         }
     }
 
@@ -221,7 +228,7 @@ struct Jail<'a> {
     facts: Facts,
     started: (i64, i64),
     sampler: ManuallyDrop<Option<Sampler>>,
-    /// Whether init has said that the jail stands: before that nothing has run.
+    /// Whether init has said that the jail stands, and not that it could not be closed: else nothing has run.
     is_built: bool,
     /// What init said when it failed.
     failure: Option<Vec<u8>>,
@@ -238,15 +245,15 @@ impl Jail<'_> {
         // Everything is watched: init need not wait for us once it has built the jail.
         if wire::send(self.init.as_fd(), Tag::Go, &[], &[]).is_err() {
             self.kill();
-            return Err("init ended before the jail was built".into());
+            self.hear_last_words(&mut live, stdio);
+            return Err(self.why_not_built());
         }
         let ended = sys::pidfd(self.pid).map_err(|e| e.to_string());
         let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live));
         let code = self.kill();
         self.hear_last_words(&mut live, stdio);
         if !self.is_built {
-            let words = self.failure.as_deref().map(failure_text);
-            return Err(words.unwrap_or_else(|| "init ended without a word".into()));
+            return Err(self.why_not_built());
         }
         live.react(self.plan);
         let mut ending = match (ending?, &self.failure) {
@@ -260,6 +267,10 @@ impl Jail<'_> {
         ending.bytes_out = self.bytes_out;
         ending.review(self.plan, &mut live, call.clock);
         Ok(ending)
+    }
+
+    fn why_not_built(&self) -> String {
+        self.failure.as_deref().map_or_else(|| "init ended without a word".into(), failure_text)
     }
 
     /// Waits for the end of init, or for a reason to end it.
@@ -309,6 +320,10 @@ impl Jail<'_> {
         match message.tag {
             Tag::Built => self.stands(message, live, stdio),
             Tag::Failed => self.failure = Some(message.payload),
+            Tag::Refused => {
+                self.failure = Some(message.payload);
+                self.is_built = false;
+            }
             _ => {}
         }
         true

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mantlet_policy::Review;
 
+use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
@@ -29,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) proc_partial: Option<String>,
     pub(crate) cgroup: Option<Extent>,
     pub(crate) has_sampler: bool,
+    /// Why it is not the tier `full`.
+    pub(crate) unavailable: Option<String>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -236,7 +239,7 @@ fn hidden_program(plan: &Plan) -> Option<String> {
 
 fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     let mut out = Mechanisms::new();
-    let none = || Extent::None("this host refuses user namespaces".into());
+    let none = || Extent::None(facts.unavailable.clone().unwrap_or_else(|| "not in this tier".into()));
     let namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user"];
     for name in namespaces {
         out.insert(name, if tier == Tier::Full { Extent::Full("") } else { none() });
@@ -244,7 +247,11 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     let abi = crate::sys::landlock_abi();
     let landlock = match abi {
         0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
-        6..9 if tier == Tier::Landlock => Extent::Partial(format!("ABI {abi}: path sockets are refused by seccomp")),
+        // What Landlock does not judge (landlock(7), "Current limitations") is behind no mount in this tier.
+        6.. if tier == Tier::Landlock => Extent::Partial(format!(
+            "ABI {abi}: sockets are refused by seccomp; modes, owners and times of the owner's files outside can be \
+             changed, and names there asked for"
+        )),
         6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
         _ => Extent::Full(""),
     };
@@ -252,16 +259,13 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     out.insert("seccomp", Extent::Full(""));
     out.insert("no-new-privileges", Extent::Full(""));
     let bounding = match tier {
-        Tier::Full => Extent::Full("none, bounding set empty"),
-        Tier::Landlock => Extent::Partial("none, but an ordinary user cannot empty the bounding set".into()),
+        Tier::Landlock if plan.ids.mapping == Mapping::Caller => {
+            Extent::Partial("none, but an ordinary user cannot empty the bounding set".into())
+        }
+        _ => Extent::Full("none, bounding set empty"),
     };
     out.insert("capabilities", bounding);
-    let proc = match (&facts.proc_partial, tier) {
-        (Some(missing), _) => Extent::Partial(missing.clone()),
-        (None, Tier::Full) => Extent::Full(""),
-        (None, Tier::Landlock) => Extent::Partial("names and command lines of processes outside are visible".into()),
-    };
-    out.insert("proc", proc);
+    out.insert("proc", proc(tier, facts));
     let limits = match facts.cgroup.clone() {
         // Where /proc is the host's own, the sampler has no view of the jail's processes.
         Some(Extent::Partial(_)) if tier == Tier::Full && !facts.has_sampler => Extent::Partial(
@@ -282,10 +286,25 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
         "protect",
         match tier {
             Tier::Full => Extent::Partial("what exists is prevented; names that do not exist yet are undone".into()),
+            Tier::Landlock if plan.protected.is_empty() => {
+                Extent::Partial("nothing to cover; names that do not exist yet are undone".into())
+            }
             Tier::Landlock => covered(&plan.protected, "protecting"),
         },
     );
     out
+}
+
+fn proc(tier: Tier, facts: &Facts) -> Extent {
+    match (&facts.proc_partial, tier) {
+        (Some(missing), _) => Extent::Partial(missing.clone()),
+        (None, Tier::Full) => Extent::Full(""),
+        (None, Tier::Landlock) => Extent::Partial(
+            "names, command lines and network tables of processes outside are visible, their memory, environment and \
+             files are not"
+                .into(),
+        ),
+    }
 }
 
 /// Both clocks at the start of a call: they tell whether the wall clock was set during it.

@@ -372,7 +372,7 @@ impl Plan {
                 for path in ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/proc"] {
                     out.push((path.into(), Use::Read));
                 }
-                for name in ["null", "zero", "full", "random", "urandom"] {
+                for name in ["null", "zero", "full", "random", "urandom", "tty"] {
                     out.push((Path::new("/dev").join(name), Use::Write));
                 }
             }

@@ -71,7 +71,7 @@ pub(crate) fn enter(plan: &Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Built>
     root.protect(plan)?;
     root.deny(plan)?;
     root.pivot()?;
-    let pty = if plan.needs_pty { Some(open_pty()?) } else { None };
+    let pty = if plan.needs_pty { Some(open_pty("/dev/pts/ptmx")?) } else { None };
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     Ok(Built { proc, proc_fd, pty })
@@ -142,9 +142,10 @@ fn open_places<'p>(plan: &'p Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Vec<
     Ok(out)
 }
 
-fn open_pty() -> Result<OwnedFd> {
+/// Makes a terminal and answers its master.
+pub(crate) fn open_pty(ptmx: &str) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).at("open a terminal at", "/dev/pts/ptmx")
+    rustix::fs::open(ptmx, flags, Mode::empty()).at("open a terminal at", ptmx)
 }
 
 /// The new root while it is built: every path is resolved beneath its descriptor.
@@ -345,8 +346,9 @@ impl Root {
                 let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
                 sys::mount_setattr(outer.as_fd(), set, Depth::Tree, None).at("make read-only", at)?;
                 self.attach(outer, at)?;
-                let missing = "the host's /proc carries masks, so the kernel refuses a fresh one: names and command \
-                               lines of processes outside are visible, their memory, environment and files are not";
+                let missing = "the host's /proc carries masks, so the kernel refuses a fresh one: names, command lines \
+                               and network tables of processes outside are visible, their memory, environment and \
+                               files are not";
                 Ok((Extent::Partial(missing.into()), None))
             }
             Err(e) => Err(e),

@@ -19,8 +19,10 @@ pub(crate) enum Tag {
     Signal,
     /// init to monitor: the jail is built; what is partial, and descriptors into it.
     Built,
-    /// init to monitor: the jail or the command could not be started.
+    /// init to monitor: the command could not be started.
     Failed,
+    /// init to monitor: the jail could not be built, or not be closed; nothing has run.
+    Refused,
     /// monitor to client: the terminal's master.
     Terminal,
     /// client to monitor: the output limit is passed.
@@ -33,11 +35,12 @@ pub(crate) enum Tag {
     DoneLarge,
 }
 
-const TAGS: [Tag; 9] = [
+const TAGS: [Tag; 10] = [
     Tag::Go,
     Tag::Signal,
     Tag::Built,
     Tag::Failed,
+    Tag::Refused,
     Tag::Terminal,
     Tag::OutputLimit,
     Tag::OutputDone,
@@ -73,7 +76,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+const TAG_BYTES: [u8; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
