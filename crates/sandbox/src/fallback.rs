@@ -25,6 +25,9 @@ pub(crate) fn check(plan: &Plan) -> Result<(), String> {
     if abi < LEAST_ABI {
         return Err(format!("the tier `landlock` needs Landlock ABI {LEAST_ABI}, this kernel has {abi}"));
     }
+    if plan.ids.mapping == Mapping::Idmapped {
+        return Err("the workspace belongs to root, and ids are mapped only in the tier `full`".into());
+    }
     // Without a pid namespace they are how everything a command started is found and killed.
     if !Path::new(CHILDREN).exists() {
         return Err(format!("the tier `landlock` needs {CHILDREN}, which this kernel or container does not show"));

@@ -3,6 +3,7 @@
 //! The client may die at any moment; the monitor then kills, reviews, cleans and exits. If the monitor dies the
 //! kernel kills init (PDEATHSIG) and the next call finishes its journal entry.
 
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ pub(crate) fn run(
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
-    let call = Call { state, client, entry, cgroups, clock: Clock::start() };
+    let call = Call { state, client, entry, cgroups, clock: Clock::start(), output: Cell::new(None) };
     tell(client, &call.run(&mut plan, stdio, began));
     sys::exit_now(0)
 }
@@ -81,6 +82,8 @@ struct Call<'a> {
     entry: Entry,
     cgroups: Cgroups,
     clock: Clock,
+    /// What the client said of the output, once that is at its end: it says so once, in whichever attempt.
+    output: Cell<Option<u64>>,
 }
 
 impl Call<'_> {
@@ -89,10 +92,11 @@ impl Call<'_> {
         let mut ending = self.try_tiers(plan, &mut stdio);
         drop(stdio);
         self.cgroups.remove_own();
-        if ending.tier == Some(Tier::Landlock) {
+        // Also of an attempt that was refused.
+        if ending.tier != Some(Tier::Full) {
             fallback::remove_private(self.state, &plan.call);
         }
-        ending.bytes_out = self.output_bytes(ending.bytes_out);
+        ending.bytes_out = self.output_bytes();
         let outcome = ending.conclude(plan, self.state, began);
         // An entry that cannot be removed is finished by the next call.
         drop(self.entry.finish());
@@ -138,9 +142,6 @@ impl Call<'_> {
             (Tier::Full, Mapping::Idmapped) => {
                 Some(idmap::user_namespace(plan.ids).map_err(|e| format!("making the id map: {e}"))?)
             }
-            (Tier::Landlock, Mapping::Idmapped) => {
-                return Err("the workspace belongs to root, and ids are mapped only in the tier `full`".into());
-            }
             _ => None,
         };
         let (ours, theirs) = wire::pair().map_err(|e| e.to_string())?;
@@ -167,7 +168,7 @@ impl Call<'_> {
             sampler: ManuallyDrop::new(None),
             is_built: false,
             failure: None,
-            bytes_out: None,
+            output: &self.output,
         };
         jail.supervise(self, stdio)
     }
@@ -195,9 +196,9 @@ impl Call<'_> {
     ///
     /// A caller that reads nothing may hold this up, as it would hold up the command; a second signal to the
     /// client, or its end, goes on without the number.
-    fn output_bytes(&self, known: Option<u64>) -> Option<u64> {
-        if known.is_some() {
-            return known;
+    fn output_bytes(&self) -> Option<u64> {
+        if self.output.get().is_some() {
+            return self.output.get();
         }
         loop {
             match wire::receive(self.client.as_fd()) {
@@ -232,8 +233,7 @@ struct Jail<'a> {
     is_built: bool,
     /// What init said when it failed.
     failure: Option<Vec<u8>>,
-    /// What the client said of the output, once that is at its end.
-    bytes_out: Option<u64>,
+    output: &'a Cell<Option<u64>>,
 }
 
 impl Jail<'_> {
@@ -264,7 +264,6 @@ impl Jail<'_> {
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
         ending.started = self.started;
-        ending.bytes_out = self.bytes_out;
         ending.review(self.plan, &mut live, call.clock);
         Ok(ending)
     }
@@ -365,7 +364,7 @@ impl Jail<'_> {
             Ok(Some(Message { tag: Tag::OutputLimit, .. })) => Some(Ending::breach(Breach::Output, self.plan)),
             // The output can be at its end before the command is.
             Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
-                self.bytes_out = payload.try_into().ok().map(u64::from_le_bytes);
+                self.output.set(payload.try_into().ok().map(u64::from_le_bytes));
                 None
             }
             Ok(Some(_)) => None,
