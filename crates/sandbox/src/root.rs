@@ -270,7 +270,8 @@ impl Root {
 
     /// HOME, /tmp, /var/tmp and /dev/shm: one tmpfs, so that one size and one inode count bound them all.
     ///
-    /// It is hung at /tmp, and its own `tmp` over it last: from then on only the four clones lead into it.
+    /// It is hung at /tmp, and its own `tmp` over it: from then on only the four clones lead into it. HOME comes last,
+    /// for it may lie below one of the others.
     fn make_private(&self, plan: &Plan) -> Result<()> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         let (size, inodes) = (
@@ -288,18 +289,18 @@ impl Root {
         let tmpfs = new_mount("tmpfs", &options, set)?;
         let at = Path::new("/tmp");
         self.attach(tmpfs, at)?;
+        let mut clones = Vec::new();
         for (name, target, mode) in [
+            ("tmp", at, 0o1777),
             ("vartmp", Path::new("/var/tmp"), 0o1777),
             ("shm", Path::new("/dev/shm"), 0o1777),
             ("home", plan.home.as_path(), 0o700),
-            ("tmp", at, 0o1777),
         ] {
             let source = at.join(name);
             self.make_private_dir(plan, &source, mode)?;
-            let tree = self.clone_at(&source)?;
-            self.attach(tree, target)?;
+            clones.push((target, self.clone_at(&source)?));
         }
-        Ok(())
+        clones.into_iter().try_for_each(|(target, tree)| self.attach(tree, target))
     }
 
     fn make_private_dir(&self, plan: &Plan, path: &Path, mode: u32) -> Result<()> {
