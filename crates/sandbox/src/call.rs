@@ -76,12 +76,12 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     plan.needs_pty = streams.needs_terminal();
     let (ours, theirs) = wire::pair()?;
     let limit = plan.limits.output;
-    let begun = monitor::begin(&plan, &state).map_err(Refusal::new)?;
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
     match sys::clone(0)? {
         Fork::Child => {
             drop(ours);
             drop(streams);
-            monitor::run(plan, &state, &theirs, stdio, begun, began)
+            monitor::run(plan, &state, monitor::Client { socket: theirs, pid }, stdio, began)
         }
         Fork::Parent(_) => {
             drop(theirs);

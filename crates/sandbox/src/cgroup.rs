@@ -77,11 +77,7 @@ impl Cgroups {
 
     fn try_enter(&self, pid: i32) -> io::Result<()> {
         for path in &self.paths {
-            match fs::create_dir(path) {
-                // Made for an attempt at a better tier, which has failed. The name is this call's own.
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                other => other?,
-            }
+            fs::create_dir(path)?;
         }
         for (file, value) in &self.writes {
             match fs::write(file, value) {

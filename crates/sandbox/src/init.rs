@@ -16,7 +16,7 @@ use crate::ids::Mapping;
 use crate::landlock_rules::{self, Use};
 use crate::plan::Plan;
 use crate::root::{self, At, BuildError, Built};
-use crate::sys::{self, Fork, Wait};
+use crate::sys::{self, Wait};
 use crate::tier::{Extent, Tier};
 use crate::wire::{self, Tag};
 
@@ -26,8 +26,6 @@ pub(crate) struct Entry<'a> {
     pub(crate) tier: Tier,
     /// To the monitor: its end is the jail's life line.
     pub(crate) monitor: OwnedFd,
-    /// A user namespace that maps root's files to the jail's uid.
-    pub(crate) idmap: Option<OwnedFd>,
     /// Standard input, output and error; `None` is closed, or the terminal.
     pub(crate) stdio: [Stdio; 3],
 }
@@ -39,13 +37,21 @@ pub(crate) enum Stdio {
     Pipe(OwnedFd),
 }
 
+/// A jail that stands, and may start its command.
+struct Ready {
+    /// The terminal's slave.
+    slave: Option<OwnedFd>,
+    /// The journal's lock, open as long as this process lives: the call is not over before.
+    _lock: Vec<OwnedFd>,
+}
+
 /// Runs as pid 1. Never returns.
-pub(crate) fn run(mut entry: Entry<'_>) -> ! {
+pub(crate) fn run(entry: Entry<'_>) -> ! {
     sys::set_process_name(c"mantlet-init");
-    let (tag, failed) = match build(&mut entry) {
+    let (tag, failed) = match build(&entry) {
         // Nothing of the caller's has run.
         Err(e) => (Tag::Refused, e),
-        Ok(pty) => match supervise(&entry, pty) {
+        Ok(ready) => match supervise(&entry, ready) {
             // The monitor reads the code from the exit status; the kernel kills the rest of the jail.
             Ok(code) => sys::exit_now(code),
             Err(e) => (Tag::Failed, e),
@@ -58,8 +64,8 @@ pub(crate) fn run(mut entry: Entry<'_>) -> ! {
     sys::exit_now(125)
 }
 
-/// Builds the jail and waits for the word to start. Answers the terminal's slave.
-fn build(entry: &mut Entry<'_>) -> Result<Option<OwnedFd>, BuildError> {
+/// Builds the jail and waits for the word to start.
+fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     let plan = entry.plan;
     let built = match entry.tier {
         Tier::Full => namespaces(entry)?,
@@ -73,9 +79,15 @@ fn build(entry: &mut Entry<'_>) -> Result<Option<OwnedFd>, BuildError> {
     sys::die_with_parent().at("set death signal", "init")?;
     confine(plan, entry.tier)?;
     rustix::process::chdir(plan.cwd.as_path()).at("enter", &plan.cwd)?;
-    match wire::receive(entry.monitor.as_fd()).at("wait for", "the monitor")? {
-        Some(message) if message.tag == Tag::Go => Ok(slave),
-        _ => Err(io::Error::other("the monitor is gone")).at("wait for", "the monitor"),
+    let lock = wait_for(entry, Tag::Go).at("wait for", "the monitor")?;
+    Ok(Ready { slave, _lock: lock })
+}
+
+/// Waits for one message of the monitor. Answers its descriptors.
+fn wait_for(entry: &Entry<'_>, tag: Tag) -> io::Result<Vec<OwnedFd>> {
+    match wire::receive(entry.monitor.as_fd())? {
+        Some(message) if message.tag == tag => Ok(message.fds),
+        _ => Err(io::Error::other("the monitor is gone")),
     }
 }
 
@@ -89,18 +101,24 @@ fn without_namespaces(plan: &Plan) -> Result<Built, BuildError> {
 }
 
 /// Everything that needs privilege over the new namespaces, then the ids.
-fn namespaces(entry: &mut Entry<'_>) -> Result<Built, BuildError> {
+fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
     let plan = entry.plan;
     let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).at("open", "/proc")?;
     if plan.ids.mapping == Mapping::Caller {
         write_maps(&proc, plan)?;
     }
+    let network = sys::Network::begin().at("make", "the network namespace")?;
     sys::new_session_keyring().at("make a session keyring for", "the jail")?;
-    sys::loopback_up().at("bring up", "lo")?;
     sys::set_host_name("mantlet").at("set the host name", "mantlet")?;
     write(&proc, "self/oom_score_adj", b"1000")?;
-    let idmap = entry.idmap.take();
-    let built = root::enter(plan, idmap.as_ref().map(AsFd::as_fd))?;
+    let built = root::enter(plan, || match plan.ids.mapping {
+        // Without a map the command could not write, and root's files would not be its own: no jail.
+        Mapping::Idmapped => {
+            wait_for(entry, Tag::IdMap)?.pop().map(Some).ok_or_else(|| io::Error::other("it is missing"))
+        }
+        Mapping::Caller | Mapping::Owner => Ok(None),
+    })?;
+    network.enter().at("make", "the network namespace")?;
     if built.proc_fd.is_some() {
         // Kernels before 6.14 have no pid_max of a namespace's own; RLIMIT_NPROC bounds the jail either way.
         let pid_max = (plan.limits.processes.saturating_mul(4) + 300).to_string();
@@ -206,14 +224,15 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
 }
 
 /// Starts the command and reaps until it ends. Answers its exit code.
-fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildError> {
+fn supervise(entry: &Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
-    let verdict = sys::SharedWord::new().at("share a page with", "the command")?;
-    let child = match sys::clone(0).at("fork", "the command")? {
-        Fork::Child => start(entry, slave, &verdict),
-        Fork::Parent(pid) => pid,
-    };
-    drop(slave);
+    let mut failed = None;
+    let child = sys::vfork(|| {
+        failed = Some(start(entry, ready.slave.as_ref()));
+        127
+    });
+    let child = child.at("fork", "the command")?;
+    drop(ready.slave);
     loop {
         let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&entry.monitor, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -231,9 +250,9 @@ fn supervise(entry: &Entry<'_>, slave: Option<OwnedFd>) -> Result<i32, BuildErro
         while sys::next_signal(signals.as_fd()).is_some() {}
         while let Ok(Some(reaped)) = sys::reap(-1, Wait::Poll) {
             if reaped.pid == child {
-                return match verdict.get() {
-                    0 => Ok(reaped.code),
-                    errno => Err(io::Error::from_raw_os_error(errno)).at("exec", plan_program(entry.plan)),
+                return match failed {
+                    None => Ok(reaped.code),
+                    Some(errno) => Err(io::Error::from_raw_os_error(errno)).at("exec", plan_program(entry.plan)),
                 };
             }
         }
@@ -253,23 +272,22 @@ fn plan_program(plan: &Plan) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(plan.argv.first().map_or(b"".as_slice(), |a| a.to_bytes())))
 }
 
-/// The command's own process, up to its exec.
-fn start(entry: &Entry<'_>, slave: Option<OwnedFd>, verdict: &sys::SharedWord) -> ! {
+/// The command's own process, up to its exec. Answers only when that fails, with the errno.
+fn start(entry: &Entry<'_>, slave: Option<&OwnedFd>) -> i32 {
     let error = match prepare(entry, slave) {
         Ok(()) => exec(entry.plan),
         Err(e) => e,
     };
-    verdict.set(error.raw_os_error().unwrap_or(libc::EIO));
-    sys::exit_now(127)
+    error.raw_os_error().unwrap_or(libc::EIO)
 }
 
-fn prepare(entry: &Entry<'_>, slave: Option<OwnedFd>) -> io::Result<()> {
+fn prepare(entry: &Entry<'_>, slave: Option<&OwnedFd>) -> io::Result<()> {
     rustix::process::setsid()?;
-    if let Some(slave) = &slave {
+    if let Some(slave) = slave {
         sys::controlling_terminal(slave.as_fd())?;
     }
     for (target, stdio) in (0..).zip(&entry.stdio) {
-        match (stdio, &slave) {
+        match (stdio, slave) {
             (Stdio::Pipe(fd), _) => sys::dup_onto(fd.as_fd(), target)?,
             (Stdio::Terminal, Some(slave)) => sys::dup_onto(slave.as_fd(), target)?,
             (Stdio::Closed, _) | (Stdio::Terminal, None) => sys::close_standard(target),

@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Refusal;
+use crate::sys;
 
 /// The directories of Mantlet below the owner's state directory.
 pub(crate) struct State {
@@ -31,6 +32,8 @@ pub(crate) struct Record {
     pub(crate) started: (i64, i64),
     /// The client's pid and start time: while it lives, the call is its own affair.
     pub(crate) client: (i32, u64),
+    /// The same of the jail's init.
+    pub(crate) init: (i32, u64),
     /// Directories to remove: control groups.
     pub(crate) cgroups: Vec<PathBuf>,
     /// What the review does with a finding.
@@ -125,6 +128,9 @@ impl State {
                 reader.read_to_string(&mut text)?;
                 let record: Option<Record> = serde_json::from_str(&text).ok();
                 if is_ours {
+                    if let Some(record) = &record {
+                        end_of_jail(record.init, deadline)?;
+                    }
                     out.push((Entry { path, file: reader.into() }, record));
                     break;
                 }
@@ -139,6 +145,21 @@ impl State {
         }
         Ok(out)
     }
+}
+
+/// Waits for a jail whose monitor is dead, and kills it. A dying init lets go of the journal's lock before the kernel
+/// has killed what else runs in its pid namespace, which is done when init is a zombie or gone.
+fn end_of_jail((pid, start): (i32, u64), deadline: Instant) -> io::Result<()> {
+    // Held by descriptor while it is compared: the number may belong to somebody else by now.
+    let Ok(init) = sys::pidfd(pid) else { return Ok(()) };
+    while process_start(pid) == Some(start) {
+        rustix::process::pidfd_send_signal(&init, rustix::process::Signal::KILL).ok();
+        if Instant::now() > deadline {
+            return Err(io::Error::other("a jail whose monitor is gone does not end"));
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// How long an ending call is waited for.

@@ -10,6 +10,7 @@ use landlock::{
     RulesetError, Scope,
 };
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// What a place may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +35,11 @@ fn rights(usage: Use, is_dir: bool) -> BitFlags<AccessFs> {
     if is_dir { all } else { all & AccessFs::from_file(NEWEST) }
 }
 
-/// Restricts this process and all it will start to `places`, which must exist.
+/// Restricts this process and all it will start to `places`. One that is not there, or out of the caller's own reach,
+/// grants nothing.
 ///
 /// # Errors
-/// When the kernel refuses a rule; a place that cannot be opened is an error too.
+/// When the kernel refuses a rule; a place that cannot be opened for another reason is an error too.
 pub(crate) fn restrict<'a>(places: impl Iterator<Item = (&'a Path, Use)>) -> Result<(), LandlockError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -45,7 +47,10 @@ pub(crate) fn restrict<'a>(places: impl Iterator<Item = (&'a Path, Use)>) -> Res
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?;
     for (path, usage) in places {
-        let fd = open_path(path).map_err(|e| LandlockError::Place(path.to_owned(), e))?;
+        let fd = match open_path(path) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => continue,
+            opened => opened.map_err(|e| LandlockError::Place(path.to_owned(), e))?,
+        };
         let is_dir = rustix::fs::fstat(&fd)
             .map(|s| rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir())
             .map_err(|e| LandlockError::Place(path.to_owned(), e))?;
@@ -66,7 +71,7 @@ fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LandlockError {
     #[error("landlock rule for {0:?}: {1}")]
-    Place(std::path::PathBuf, rustix::io::Errno),
+    Place(std::path::PathBuf, Errno),
     #[error("landlock: {0}")]
     Ruleset(#[from] RulesetError),
     #[error("landlock is not enforced by this kernel")]

@@ -1,9 +1,9 @@
 //! The monitor of one call: it owns the jail, its limits, the review and the evidence, in a session of its own.
 //!
 //! The client may die at any moment; the monitor then kills, reviews, cleans and exits. If the monitor dies the
-//! kernel kills init (PDEATHSIG) and the next call finishes its journal entry.
+//! kernel kills init (PDEATHSIG) and the next call finishes its journal entry. Whatever init need not wait for is made
+//! while it builds the jail.
 
-use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -19,29 +19,29 @@ use crate::init::{self, Stdio};
 use crate::journal::{self, Entry, Record, State};
 use crate::limits::{Breach, Sampler};
 use crate::live::{Live, Namespaces};
-use crate::outcome::{Clock, Ending, Facts};
+use crate::outcome::{self, Clock, Ending, Facts};
 use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::sys::{self, Fork, Wait};
 use crate::tier::Tier;
 use crate::wire::{self, Message, Tag};
+use mantlet_ledger::Writer;
 
 /// Runs one call. Never returns.
-pub(crate) fn run(
-    mut plan: Plan,
-    state: &State,
-    client: &OwnedFd,
-    stdio: [Stdio; 3],
-    (entry, cgroups): (Entry, Cgroups),
-    began: Instant,
-) -> ! {
+pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 3], began: Instant) -> ! {
     sys::set_process_name(c"mantlet-monitor");
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
-    let call = Call { state, client, entry, cgroups, clock: Clock::start(), output: Cell::new(None) };
-    tell(client, &call.run(&mut plan, stdio, began));
+    let call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None };
+    tell(&client.socket, &call.run(&mut plan, stdio, began));
     sys::exit_now(0)
+}
+
+/// Who asked for the call.
+pub(crate) struct Client {
+    pub(crate) socket: OwnedFd,
+    pub(crate) pid: i32,
 }
 
 fn tell(client: &OwnedFd, outcome: &Outcome) {
@@ -55,12 +55,21 @@ fn tell(client: &OwnedFd, outcome: &Outcome) {
     }
 }
 
-/// Writes the call down. The client does it before there is a monitor: a call killed at any later moment is found.
-pub(crate) fn begin(plan: &Plan, state: &State) -> Result<(Entry, Cgroups), String> {
+/// A call that was written down.
+struct Begun {
+    entry: Entry,
+    cgroups: Cgroups,
+    ledger: Writer,
+}
+
+/// Writes the call down and opens the evidence, before the command may start: a call killed at any later moment is
+/// found, and none runs that could not be told of.
+fn begin(plan: &Plan, state: &State, client: i32, init: i32) -> Result<Begun, String> {
+    let ledger = outcome::open_ledger(plan, state)?;
     let cgroups = Cgroups::plan(&plan.call, &plan.limits);
-    let client = rustix::process::getpid().as_raw_nonzero().get();
     let record = Record {
         client: (client, journal::process_start(client).unwrap_or(0)),
+        init: (init, journal::process_start(init).unwrap_or(0)),
         call: plan.call.clone(),
         agent: plan.agent.clone(),
         policy: plan.policy_hash.clone(),
@@ -72,43 +81,51 @@ pub(crate) fn begin(plan: &Plan, state: &State) -> Result<(Entry, Cgroups), Stri
         protect: plan.rules.protect_patterns().map(str::to_owned).collect(),
     };
     let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;
-    Ok((entry, cgroups))
+    Ok(Begun { entry, cgroups, ledger })
 }
 
 /// One call, from its journal entry to its outcome.
 struct Call<'a> {
     state: &'a State,
-    client: &'a OwnedFd,
-    entry: Entry,
-    cgroups: Cgroups,
+    client: &'a Client,
+    begun: Option<Begun>,
     clock: Clock,
     /// What the client said of the output, once that is at its end: it says so once, in whichever attempt.
-    output: Cell<Option<u64>>,
+    output: Option<u64>,
 }
 
 impl Call<'_> {
-    fn run(self, plan: &mut Plan, stdio: [Stdio; 3], began: Instant) -> Outcome {
+    fn run(mut self, plan: &mut Plan, stdio: [Stdio; 3], began: Instant) -> Outcome {
         let mut stdio = Some(stdio);
         let mut ending = self.try_tiers(plan, &mut stdio);
         drop(stdio);
-        self.cgroups.remove_own();
+        if let Some(begun) = &self.begun {
+            begun.cgroups.remove_own();
+        }
         // Also of an attempt that was refused.
         if ending.tier != Some(Tier::Full) {
             fallback::remove_private(self.state, &plan.call);
         }
         ending.bytes_out = self.output_bytes();
-        let outcome = ending.conclude(plan, self.state, began);
+        let (entry, ledger) = self.begun.map(|b| (b.entry, b.ledger)).unzip();
+        let ledger = ledger.map_or_else(|| outcome::open_ledger(plan, self.state), Ok);
+        let outcome = ending.conclude(plan, ledger, began);
         // An entry that cannot be removed is finished by the next call.
-        drop(self.entry.finish());
+        drop(entry.map(Entry::finish));
         outcome
     }
 
     /// Tries the best tier, then the least the policy takes, and runs the command in the first that holds.
-    fn try_tiers(&self, plan: &mut Plan, stdio: &mut Option<[Stdio; 3]>) -> Ending {
+    fn try_tiers(&mut self, plan: &mut Plan, stdio: &mut Option<[Stdio; 3]>) -> Ending {
         let unavailable = match self.attempt(plan, Tier::Full, stdio) {
             Ok(ending) => return ending,
             Err(why) => why,
         };
+        // The next attempt is written down with an init of its own.
+        if let Some(begun) = self.begun.take() {
+            begun.cgroups.remove_own();
+            drop(begun.entry.finish());
+        }
         // Without the caller's streams there is no second attempt: they went into a jail that could not be closed.
         if plan.least_tier == Tier::Full || stdio.is_none() {
             let hint = fallback::way_out(plan);
@@ -137,13 +154,7 @@ impl Call<'_> {
     }
 
     /// One attempt at a tier. `Err`: the host does not give it, and nothing has run.
-    fn attempt(&self, plan: &Plan, tier: Tier, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
-        let idmap = match (tier, plan.ids.mapping) {
-            (Tier::Full, Mapping::Idmapped) => {
-                Some(idmap::user_namespace(plan.ids).map_err(|e| format!("making the id map: {e}"))?)
-            }
-            _ => None,
-        };
+    fn attempt(&mut self, plan: &Plan, tier: Tier, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
         let (ours, theirs) = wire::pair().map_err(|e| e.to_string())?;
         let flags = match (tier, plan.ids.mapping) {
             (Tier::Landlock, _) => 0,
@@ -152,15 +163,14 @@ impl Call<'_> {
         };
         let started = journal::coarse_now();
         let pid = match sys::clone(flags).map_err(|e| format!("making the namespaces: {e}"))? {
-            Fork::Child => self.become_init(plan, tier, theirs, idmap, stdio),
+            Fork::Child => become_init(plan, tier, theirs, stdio),
             Fork::Parent(pid) => pid,
         };
         drop(theirs);
-        drop(idmap);
         let mut jail = Jail {
             plan,
             tier,
-            client: self.client,
+            client: &self.client.socket,
             init: ours,
             pid,
             facts: Facts::default(),
@@ -168,28 +178,34 @@ impl Call<'_> {
             sampler: ManuallyDrop::new(None),
             is_built: false,
             failure: None,
-            output: &self.output,
+            output: None,
         };
-        jail.supervise(self, stdio)
+        let ending = jail.supervise(self, stdio);
+        self.output = self.output.or(jail.output);
+        ending
     }
 
-    fn become_init(
-        &self,
-        plan: &Plan,
-        tier: Tier,
-        monitor: OwnedFd,
-        idmap: Option<OwnedFd>,
-        stdio: &mut Option<[Stdio; 3]>,
-    ) -> ! {
-        let stdio = stdio.take().unwrap_or([Stdio::Closed, Stdio::Closed, Stdio::Closed]);
-        // The journal's lock stays open on purpose: the call is not over while init lives.
-        let mut keep = vec![self.entry.lock().as_raw_fd(), monitor.as_raw_fd(), plan.workspace_fd.as_raw_fd()];
-        keep.extend(idmap.as_ref().map(AsRawFd::as_raw_fd));
-        keep.extend(stdio.iter().filter_map(|s| if let Stdio::Pipe(fd) = s { Some(fd.as_raw_fd()) } else { None }));
-        if sys::close_all_but(&keep).is_err() {
-            sys::exit_now(125);
+    /// What has to be there before the command may start, made while init builds the jail.
+    ///
+    /// `Err`: the host does not give the tier. An ending: the call is over, and nothing has run.
+    fn prepare(&mut self, jail: &mut Jail<'_>) -> Result<Option<Ending>, String> {
+        let plan = jail.plan;
+        if (jail.tier, plan.ids.mapping) == (Tier::Full, Mapping::Idmapped) {
+            let idmap = idmap::user_namespace(plan.ids).map_err(|e| format!("making the id map: {e}"))?;
+            // An init that is gone has said why.
+            drop(wire::send(jail.init.as_fd(), Tag::IdMap, &[], &[idmap.as_fd()]));
         }
-        init::run(init::Entry { plan, tier, monitor, idmap, stdio })
+        let begun = match begin(plan, self.state, self.client.pid, jail.pid) {
+            Ok(begun) => self.begun.insert(begun),
+            Err(why) => return Ok(Some(Ending::refused(why))),
+        };
+        // The next call waits for this one only if it finds it written down. A client that died before that must
+        // not have a command running beside the next call's.
+        if wire::is_gone(self.client.socket.as_fd()) {
+            return Ok(Some(Ending::client_gone()));
+        }
+        jail.facts.cgroup = Some(begun.cgroups.enter(jail.pid, jail.tier));
+        Ok(None)
     }
 
     /// Waits for the client to have relayed all output, which it can since the jail is dead.
@@ -197,11 +213,11 @@ impl Call<'_> {
     /// A caller that reads nothing may hold this up, as it would hold up the command; a second signal to the
     /// client, or its end, goes on without the number.
     fn output_bytes(&self) -> Option<u64> {
-        if self.output.get().is_some() {
-            return self.output.get();
+        if self.output.is_some() {
+            return self.output;
         }
         loop {
-            match wire::receive(self.client.as_fd()) {
+            match wire::receive(self.client.socket.as_fd()) {
                 Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
                     return payload.try_into().ok().map(u64::from_le_bytes);
                 }
@@ -211,6 +227,16 @@ impl Call<'_> {
             }
         }
     }
+}
+
+fn become_init(plan: &Plan, tier: Tier, monitor: OwnedFd, stdio: &mut Option<[Stdio; 3]>) -> ! {
+    let stdio = stdio.take().unwrap_or([Stdio::Closed, Stdio::Closed, Stdio::Closed]);
+    let mut keep = vec![monitor.as_raw_fd(), plan.workspace_fd.as_raw_fd()];
+    keep.extend(stdio.iter().filter_map(|s| if let Stdio::Pipe(fd) = s { Some(fd.as_raw_fd()) } else { None }));
+    if sys::close_all_but(&keep).is_err() {
+        sys::exit_now(125);
+    }
+    init::run(init::Entry { plan, tier, monitor, stdio })
 }
 
 /// Whether a forwarded signal asks a program to end.
@@ -233,21 +259,29 @@ struct Jail<'a> {
     is_built: bool,
     /// What init said when it failed.
     failure: Option<Vec<u8>>,
-    output: &'a Cell<Option<u64>>,
+    /// What the client said of the output, once that is at its end.
+    output: Option<u64>,
 }
 
 impl Jail<'_> {
-    fn supervise(&mut self, call: &Call<'_>, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
-        self.facts.cgroup = Some(call.cgroups.enter(self.pid, self.tier));
+    fn supervise(&mut self, call: &mut Call<'_>, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
+        match call.prepare(self) {
+            Ok(None) => {}
+            Ok(Some(ending)) => {
+                self.kill();
+                return Ok(ending);
+            }
+            Err(why) => {
+                self.kill();
+                return Err(why);
+            }
+        }
         // Never dropped: closing an inotify or the last view of the jail's mounts waits for the kernel's grace
         // periods, milliseconds in which the caller would wait too. They go when this process does.
         let mut live = ManuallyDrop::new(Live::start(self.plan, &call.state.top));
-        // Everything is watched: init need not wait for us once it has built the jail.
-        if wire::send(self.init.as_fd(), Tag::Go, &[], &[]).is_err() {
-            self.kill();
-            self.hear_last_words(&mut live, stdio);
-            return Err(self.why_not_built());
-        }
+        // Everything is watched: init need not wait for us once it has built the jail. One that failed is heard below.
+        let lock = call.begun.as_ref().map(|b| b.entry.lock());
+        drop(wire::send(self.init.as_fd(), Tag::Go, &[], lock.as_slice()));
         let ended = sys::pidfd(self.pid).map_err(|e| e.to_string());
         let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live));
         let code = self.kill();
@@ -364,7 +398,7 @@ impl Jail<'_> {
             Ok(Some(Message { tag: Tag::OutputLimit, .. })) => Some(Ending::breach(Breach::Output, self.plan)),
             // The output can be at its end before the command is.
             Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
-                self.output.set(payload.try_into().ok().map(u64::from_le_bytes));
+                self.output = payload.try_into().ok().map(u64::from_le_bytes);
                 None
             }
             Ok(Some(_)) => None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant, SystemTime};
 
+use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
 use crate::ids::Mapping;
@@ -120,15 +121,22 @@ impl Ending {
     }
 
     /// Writes the ledger and makes the report.
-    pub(crate) fn conclude(mut self, plan: &Plan, state: &State, began: Instant) -> Outcome {
+    pub(crate) fn conclude(mut self, plan: &Plan, ledger: Result<Writer, String>, began: Instant) -> Outcome {
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
-        if let Err(e) = self.write_ledger(plan, state, &mechanisms, duration_ms) {
-            self.facts.notes.push(format!("the ledger could not be written: {e}"));
+        let entry = self.entry(plan, &mechanisms, duration_ms);
+        let written =
+            ledger.and_then(|mut l| l.append(&entry).map_err(|e| format!("the ledger could not be written: {e}")));
+        if let Err(why) = written {
+            self.facts.notes.push(why.clone());
             self.code = REFUSED;
-            self.reason = Some(format!("the ledger could not be written: {e}"));
+            // A refusal has its own reason, and had nothing to tell of but that.
+            self.reason = self.reason.filter(|_| self.tier.is_none()).or(Some(why));
         }
         let messages = self.messages();
+        if !plan.wants_report {
+            return Outcome { code: self.code, messages, report: String::new() };
+        }
         let report = Report {
             v: 1,
             call: plan.call.clone(),
@@ -160,14 +168,8 @@ impl Ending {
         lines
     }
 
-    fn write_ledger(
-        &self,
-        plan: &Plan,
-        state: &State,
-        mechanisms: &Mechanisms,
-        duration_ms: u64,
-    ) -> Result<(), String> {
-        let entry = mantlet_ledger::Entry {
+    fn entry(&self, plan: &Plan, mechanisms: &Mechanisms, duration_ms: u64) -> mantlet_ledger::Entry {
+        mantlet_ledger::Entry {
             v: 1,
             time: mantlet_ledger::rfc3339(SystemTime::now()),
             agent: plan.agent.clone(),
@@ -187,11 +189,13 @@ impl Ending {
                 findings: self.findings.iter().map(|f| format!("{} ({}): {}", f.path, f.rule, f.action)).collect(),
             }),
             chain: None,
-        };
-        let mut writer =
-            mantlet_ledger::Writer::open(&state.top.join("ledger"), &[&plan.workspace]).map_err(|e| e.to_string())?;
-        writer.append(&entry).map_err(|e| e.to_string())
+        }
     }
+}
+
+/// Opens the evidence of a call.
+pub(crate) fn open_ledger(plan: &Plan, state: &State) -> Result<Writer, String> {
+    Writer::open(&state.top.join("ledger"), &[&plan.workspace]).map_err(|e| e.to_string())
 }
 
 /// The longest command text kept in the ledger.

@@ -4,7 +4,6 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +58,7 @@ pub(crate) struct Plan {
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
     pub(crate) needs_pty: bool,
+    pub(crate) wants_report: bool,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
 }
@@ -146,6 +146,7 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         path,
         argv,
         needs_pty: false,
+        wants_report: request.report.is_some(),
         rules,
         scan,
     })
@@ -353,18 +354,17 @@ fn call_id() -> String {
 }
 
 impl Plan {
-    /// The tree of Landlock: the same places, with the same rights.
+    /// The tree of Landlock: the same places, with the same rights. Some may not exist.
     pub(crate) fn landlock_places(&self, tier: Tier) -> Vec<(PathBuf, Use)> {
-        let mut out: Vec<(PathBuf, Use)> = Vec::new();
+        // What is a symlink on a merged system leads to a place that is named itself.
+        let is_link = |path: &str| rustix::fs::readlinkat(CWD, path, Vec::new()).is_ok();
+        let system = layout::SYSTEM.iter().filter(|path| !is_link(path));
+        let mut out: Vec<(PathBuf, Use)> = system.map(|path| (path.into(), Use::Read)).collect();
         match tier {
             Tier::Full => {
                 out.push(("/".into(), Use::List));
-                for path in ["/etc", "/proc", "/run", "/dev/fd", "/usr"] {
-                    out.push((path.into(), Use::Read));
-                }
-                for path in ["/dev", "/tmp", "/var/tmp"] {
-                    out.push((path.into(), Use::Write));
-                }
+                out.extend(["/etc", "/proc", "/run"].map(|path| (path.into(), Use::Read)));
+                out.extend(["/dev", "/tmp", "/var/tmp"].map(|path| (path.into(), Use::Write)));
                 out.push((self.home.clone(), Use::Write));
             }
             Tier::Landlock => {
@@ -377,20 +377,8 @@ impl Plan {
                 }
             }
         }
-        out.extend(layout::SYSTEM.iter().map(|path| (path.into(), Use::Read)));
-        for place in &self.places {
-            out.push((place.target.clone(), if place.is_writable { Use::Write } else { Use::Read }));
-        }
-        out.retain(|(path, _)| std::fs::metadata(path).is_ok());
-        out.dedup_by(|a, b| same_file(&a.0, &b.0) && a.1 == b.1);
+        out.extend(self.places.iter().map(|p| (p.target.clone(), if p.is_writable { Use::Write } else { Use::Read })));
         out
-    }
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
     }
 }
 

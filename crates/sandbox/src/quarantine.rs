@@ -35,20 +35,24 @@ impl Quarantine {
         let (parent, name) = split(path);
         let parent = open_beneath(workspace, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let name = Path::new(std::ffi::OsStr::from_bytes(name));
-        let target = self.free_name(path);
         let to = rustix::fs::open(&self.dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let file_name = target.file_name().unwrap_or_default();
-        match rustix::fs::renameat_with(&parent, name, &to, file_name, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(target),
-            Err(Errno::XDEV | Errno::INVAL) => {
-                move_across(parent.as_fd(), name, &to, Path::new(file_name))?;
-                Ok(target)
+        loop {
+            let target = self.next_name(path);
+            let file_name = target.file_name().unwrap_or_default();
+            match rustix::fs::renameat_with(&parent, name, &to, file_name, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(target),
+                // The monitor of this call took names before it was killed.
+                Err(Errno::EXIST) => {}
+                Err(Errno::XDEV | Errno::INVAL) => match move_across(parent.as_fd(), name, &to, Path::new(file_name)) {
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                    moved => return moved.map(|()| target),
+                },
+                Err(e) => return Err(e.into()),
             }
-            Err(e) => Err(e.into()),
         }
     }
 
-    fn free_name(&mut self, path: &[u8]) -> PathBuf {
+    fn next_name(&mut self, path: &[u8]) -> PathBuf {
         self.count += 1;
         let flat: Vec<u8> = path.iter().map(|b| if *b == b'/' { b'%' } else { *b }).collect();
         let tail = &flat[flat.len().saturating_sub(200)..];
@@ -114,10 +118,7 @@ fn copy(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: 
 fn move_dir(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    match rustix::fs::mkdirat(to, target, Mode::from_raw_mode(0o700)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(e) => return Err(e.into()),
-    }
+    rustix::fs::mkdirat(to, target, Mode::from_raw_mode(0o700))?;
     let inner = rustix::fs::openat(to, target, flags, Mode::empty())?;
     let names: Vec<_> = rustix::fs::Dir::read_from(&dir)?
         .filter_map(|entry| entry.ok().map(|e| e.file_name().to_owned()))
@@ -129,4 +130,26 @@ fn move_dir(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, targ
         move_across(dir.as_fd(), child, &inner, child)?;
     }
     Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_quarantine_of_the_same_call_finds_another_name() {
+        let top = std::env::temp_dir().join(format!("mantlet-quarantine-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("work")).unwrap();
+        let workspace = OwnedFd::from(std::fs::File::open(top.join("work")).unwrap());
+        let taken: Vec<PathBuf> = ["one", "two"]
+            .into_iter()
+            .map(|text| {
+                std::fs::write(top.join("work/.envrc"), text).unwrap();
+                Quarantine::new(&top, "call").take(&workspace, b".envrc").unwrap()
+            })
+            .collect();
+        let texts = taken.iter().map(|path| std::fs::read_to_string(path).unwrap());
+        assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);
+        std::fs::remove_dir_all(&top).unwrap();
+    }
 }

@@ -52,54 +52,60 @@ pub(crate) struct Built {
 }
 
 /// Builds the root and enters it. Irreversible: the host's tree is gone afterwards.
-pub(crate) fn enter(plan: &Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Built> {
+///
+/// `idmap` is asked for late: the monitor makes it meanwhile.
+pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<OwnedFd>>) -> Result<Built> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at("make private", "/")?;
     let system = open_system()?;
     let devices = open_devices()?;
-    let places = open_places(plan, idmap)?;
+    let places = open_places(plan)?;
     let outer_proc = open_tree(Path::new("/proc"))?;
+    // Modes are as they are written here; the command gets the caller's mask.
+    let mask = rustix::process::umask(Mode::empty());
     let root = Root::new(plan)?;
     root.attach_system(system)?;
     root.write_etc(plan)?;
     root.make_private(plan)?;
     root.make_dev(devices)?;
     let (proc, proc_fd) = root.make_proc(outer_proc)?;
-    for (place, tree) in places {
-        root.attach(tree, &place.target)?;
-    }
+    root.attach_places(places, idmap().at("receive", "the id map")?)?;
     root.protect(plan)?;
     root.deny(plan)?;
     root.pivot()?;
     let pty = if plan.needs_pty { Some(open_pty("/dev/pts/ptmx")?) } else { None };
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
+    rustix::process::umask(mask);
     Ok(Built { proc, proc_fd, pty })
 }
 
+/// A detached copy of a mount and all below it.
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::from_bits_retain(libc::AT_RECURSIVE as u32));
+
 fn open_tree(path: &Path) -> Result<OwnedFd> {
-    const RECURSIVE: OpenTreeFlags = OpenTreeFlags::from_bits_retain(libc::AT_RECURSIVE as u32);
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    rustix::mount::open_tree(CWD, path, flags | RECURSIVE).at("open", path)
+    rustix::mount::open_tree(CWD, path, CLONE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW).at("open", path)
 }
 
 /// What a system directory is on this host.
 enum System {
     Link(PathBuf),
-    Tree(OwnedFd),
+    Dir(OwnedFd),
+    File(OwnedFd),
 }
 
 fn open_system() -> Result<Vec<(PathBuf, System)>> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(layout::SYSTEM.len() + layout::ETC.len());
     let etc = layout::ETC.iter().map(|name| Path::new("/etc").join(name));
     for path in layout::SYSTEM.iter().map(PathBuf::from).chain(etc) {
         match rustix::fs::readlinkat(CWD, &path, Vec::new()) {
             Ok(target) => out.push((path, System::Link(PathBuf::from(OsStr::from_bytes(target.as_bytes()))))),
             Err(rustix::io::Errno::INVAL) => {
                 let tree = open_tree(&path)?;
-                let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
-                sys::mount_setattr(tree.as_fd(), set, Depth::Tree, None).at("make read-only", &path)?;
-                out.push((path, System::Tree(tree)));
+                let system = if is_dir(&tree).at("examine", &path)? { System::Dir(tree) } else { System::File(tree) };
+                out.push((path, system));
             }
             // Absent on this host, or its parent is no directory: absent inside too.
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::ACCESS) => {}
@@ -107,6 +113,10 @@ fn open_system() -> Result<Vec<(PathBuf, System)>> {
         }
     }
     Ok(out)
+}
+
+fn is_dir(tree: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir())
 }
 
 fn open_devices() -> Result<Vec<(PathBuf, OwnedFd)>> {
@@ -120,8 +130,8 @@ fn open_devices() -> Result<Vec<(PathBuf, OwnedFd)>> {
 }
 
 /// Opens the plan's places, with their attributes set while nobody can reach them.
-fn open_places<'p>(plan: &'p Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Vec<(&'p Place, OwnedFd)>> {
-    let mut out = Vec::new();
+fn open_places(plan: &Plan) -> Result<Vec<(&Place, OwnedFd)>> {
+    let mut out = Vec::with_capacity(plan.places.len());
     for place in &plan.places {
         let tree = open_tree(&place.source)?;
         if let Some((dev, ino)) = place.must_be {
@@ -133,10 +143,6 @@ fn open_places<'p>(plan: &'p Plan, idmap: Option<BorrowedFd<'_>>) -> Result<Vec<
         }
         let set = attr::NOSUID | attr::NODEV | if place.is_writable { 0 } else { attr::RDONLY };
         sys::mount_setattr(tree.as_fd(), set, Depth::Tree, None).at("set attributes of", &place.source)?;
-        if let (Mapping::Idmapped, Some(userns)) = (plan.ids.mapping, idmap) {
-            sys::mount_setattr(tree.as_fd(), attr::IDMAP, Depth::Tree, Some(userns))
-                .at("map the ids of", &place.source)?;
-        }
         out.push((place, tree));
     }
     Ok(out)
@@ -148,7 +154,8 @@ pub(crate) fn open_pty(ptmx: &str) -> Result<OwnedFd> {
     rustix::fs::open(ptmx, flags, Mode::empty()).at("open a terminal at", ptmx)
 }
 
-/// The new root while it is built: every path is resolved beneath its descriptor.
+/// The new root while it is built. Nobody else can reach it, so that paths of `layout` are used as they stand, relative
+/// to its descriptor; paths of the plan may lead through symlinks and are resolved as within the root.
 struct Root {
     fd: OwnedFd,
     uid: u32,
@@ -186,49 +193,62 @@ impl Root {
         rustix::fs::openat2(&self.fd, Self::relative(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
     }
 
-    /// Makes a directory and its parents where they are missing.
+    /// Makes a directory of the layout and its parents where they are missing.
     fn make_dirs(&self, path: &Path) -> Result<()> {
-        if self.open(path, OFlags::PATH).is_ok() {
-            return Ok(());
-        }
-        if let Some(parent) = path.parent() {
-            self.make_dirs(parent)?;
-        }
-        let mode = Mode::from_raw_mode(0o755);
-        match rustix::fs::mkdirat(&self.fd, Self::relative(path), mode) {
+        let make = || rustix::fs::mkdirat(&self.fd, Self::relative(path), Mode::from_raw_mode(0o755));
+        let made = match (make(), path.parent()) {
+            (Err(rustix::io::Errno::NOENT), Some(parent)) => {
+                self.make_dirs(parent)?;
+                make()
+            }
+            (made, _) => made,
+        };
+        match made {
             Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
             Err(e) => Err(e).at("make the directory", path),
         }
     }
 
+    /// Makes something in a directory, and the directory first where it is missing.
+    fn make_in<T>(&self, path: &Path, make: impl Fn(&Path) -> rustix::io::Result<T>) -> Result<T> {
+        let made = match (make(Self::relative(path)), path.parent()) {
+            (Err(rustix::io::Errno::NOENT), Some(parent)) => {
+                self.make_dirs(parent)?;
+                make(Self::relative(path))
+            }
+            (made, _) => made,
+        };
+        made.at("make", path)
+    }
+
     fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
-        if let Some(parent) = path.parent() {
-            self.make_dirs(parent)?;
-        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd =
-            rustix::fs::openat(&self.fd, Self::relative(path), flags, Mode::from_raw_mode(mode)).at("write", path)?;
+        let fd = self.make_in(path, |p| rustix::fs::openat(&self.fd, p, flags, Mode::from_raw_mode(mode)))?;
         io::Write::write_all(&mut std::fs::File::from(fd), content).at("write", path)
     }
 
     fn link(&self, path: &Path, target: &Path) -> Result<()> {
-        if let Some(parent) = path.parent() {
-            self.make_dirs(parent)?;
-        }
-        rustix::fs::symlinkat(target, &self.fd, Self::relative(path)).at("make the symlink", path)
+        self.make_in(path, |p| rustix::fs::symlinkat(target, &self.fd, p))
     }
 
-    /// Hangs a mount at a path, making the mount point where it is missing.
+    /// Makes the mount point of a file.
+    fn make_file(&self, path: &Path) -> Result<()> {
+        use rustix::fs::FileType::RegularFile;
+        self.make_in(path, |p| rustix::fs::mknodat(&self.fd, p, RegularFile, Mode::from_raw_mode(0o444), 0))
+    }
+
+    /// Hangs a mount at a path of the layout, which must exist.
+    fn hang(&self, tree: BorrowedFd<'_>, path: &Path) -> Result<()> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(tree, "", &self.fd, Self::relative(path), flags).at("mount", path)
+    }
+
+    /// Hangs a mount at a path of the plan, making the mount point where it is missing.
     fn attach(&self, tree: OwnedFd, path: &Path) -> Result<()> {
         let at = match self.open(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(at) => at,
             Err(rustix::io::Errno::NOENT) => {
-                let stat = rustix::fs::fstat(&tree).at("examine", path)?;
-                if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-                    self.make_dirs(path)?;
-                } else {
-                    self.write(path, b"", 0o444)?;
-                }
+                self.make_point(path, is_dir(&tree).at("examine", path)?)?;
                 self.open(path, OFlags::PATH | OFlags::NOFOLLOW).at("open the mount point", path)?
             }
             Err(e) => return Err(e).at("open the mount point", path),
@@ -236,25 +256,77 @@ impl Root {
         self.attach_at(tree.as_fd(), at.as_fd()).at("mount", path)
     }
 
+    /// Makes a mount point of the plan. Each directory on the way is opened beneath the one before it: an absolute
+    /// symlink of the layout would lead to the host's own root, which is still in sight.
+    fn make_point(&self, path: &Path, is_dir: bool) -> Result<()> {
+        let (parent, name) = match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => (parent, name),
+            _ => return Err(io::Error::from_raw_os_error(libc::EINVAL)).at("make the mount point", path),
+        };
+        let opened = match self.open(parent, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(rustix::io::Errno::NOENT) => {
+                self.make_point(parent, true)?;
+                self.open(parent, OFlags::PATH | OFlags::DIRECTORY)
+            }
+            opened => opened,
+        };
+        let opened = opened.at("open the mount point", parent)?;
+        let made = if is_dir {
+            rustix::fs::mkdirat(&opened, name, Mode::from_raw_mode(0o755))
+        } else {
+            let mode = Mode::from_raw_mode(0o444);
+            rustix::fs::mknodat(&opened, name, rustix::fs::FileType::RegularFile, mode, 0)
+        };
+        made.at("make the mount point", path)
+    }
+
     fn attach_at(&self, tree: BorrowedFd<'_>, at: BorrowedFd<'_>) -> rustix::io::Result<()> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(tree, "", at, "", flags)
     }
 
-    /// Clones the mount at a path of the new root.
+    /// Clones the mount at a path of the plan.
     fn clone_at(&self, path: &Path) -> Result<OwnedFd> {
-        const RECURSIVE: OpenTreeFlags = OpenTreeFlags::from_bits_retain(libc::AT_RECURSIVE as u32);
         let at = self.open(path, OFlags::PATH | OFlags::NOFOLLOW).at("open", path)?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-        rustix::mount::open_tree(&at, "", flags | RECURSIVE).at("clone the mount of", path)
+        rustix::mount::open_tree(&at, "", CLONE | OpenTreeFlags::AT_EMPTY_PATH).at("clone the mount of", path)
     }
 
+    /// Clones the mount at a path of the layout.
+    fn clone_of_layout(&self, path: &Path) -> Result<OwnedFd> {
+        rustix::mount::open_tree(&self.fd, Self::relative(path), CLONE).at("clone the mount of", path)
+    }
+
+    /// Hangs the system's parts in, and makes all of them read-only at once.
     fn attach_system(&self, system: Vec<(PathBuf, System)>) -> Result<()> {
         for (path, kind) in system {
-            match kind {
-                System::Link(target) => self.link(&path, &target)?,
-                System::Tree(tree) => self.attach(tree, &path)?,
+            let tree = match kind {
+                System::Link(target) => {
+                    self.link(&path, &target)?;
+                    continue;
+                }
+                System::Dir(tree) => {
+                    self.make_dirs(&path)?;
+                    tree
+                }
+                System::File(tree) => {
+                    self.make_file(&path)?;
+                    tree
+                }
+            };
+            self.hang(tree.as_fd(), &path)?;
+        }
+        let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
+        sys::mount_setattr(self.fd.as_fd(), set, Depth::Tree, None).at("make read-only", "/")?;
+        sys::mount_make_writable(self.fd.as_fd()).at("go on writing in", "/")
+    }
+
+    fn attach_places(&self, places: Vec<(&Place, OwnedFd)>, idmap: Option<OwnedFd>) -> Result<()> {
+        for (place, tree) in places {
+            if let Some(userns) = &idmap {
+                sys::mount_setattr(tree.as_fd(), attr::IDMAP, Depth::Tree, Some(userns.as_fd()))
+                    .at("map the ids of", &place.source)?;
             }
+            self.attach(tree, &place.target)?;
         }
         Ok(())
     }
@@ -270,8 +342,7 @@ impl Root {
 
     /// HOME, /tmp, /var/tmp and /dev/shm: one tmpfs, so that one size and one inode count bound them all.
     ///
-    /// It is hung at /tmp, and its own `tmp` over it: from then on only the four clones lead into it. HOME comes last,
-    /// for it may lie below one of the others.
+    /// It is hung at /tmp, and its own `tmp` over it: from then on only the four clones lead into it.
     fn make_private(&self, plan: &Plan) -> Result<()> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         let (size, inodes) = (
@@ -288,25 +359,27 @@ impl Root {
         let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let tmpfs = new_mount("tmpfs", &options, set)?;
         let at = Path::new("/tmp");
-        self.attach(tmpfs, at)?;
-        let mut clones = Vec::new();
-        for (name, target, mode) in [
-            ("tmp", at, 0o1777),
-            ("vartmp", Path::new("/var/tmp"), 0o1777),
-            ("shm", Path::new("/dev/shm"), 0o1777),
-            ("home", plan.home.as_path(), 0o700),
-        ] {
+        self.make_dirs(at)?;
+        self.hang(tmpfs.as_fd(), at)?;
+        let part = |name: &str, mode| {
             let source = at.join(name);
             self.make_private_dir(plan, &source, mode)?;
-            clones.push((target, self.clone_at(&source)?));
+            self.clone_of_layout(&source)
+        };
+        let (home, tmp) = (part("home", 0o700)?, part("tmp", 0o1777)?);
+        let others = [("/var/tmp", part("vartmp", 0o1777)?), ("/dev/shm", part("shm", 0o1777)?)];
+        self.hang(tmp.as_fd(), at)?;
+        for (target, tree) in others {
+            self.make_dirs(Path::new(target))?;
+            self.hang(tree.as_fd(), Path::new(target))?;
         }
-        clones.into_iter().try_for_each(|(target, tree)| self.attach(tree, target))
+        // Last: it may lie in one of the others.
+        self.attach(home, &plan.home)
     }
 
     fn make_private_dir(&self, plan: &Plan, path: &Path, mode: u32) -> Result<()> {
-        let (relative, mode) = (Self::relative(path), Mode::from_raw_mode(mode));
-        rustix::fs::mkdirat(&self.fd, relative, mode).at("make the directory", path)?;
-        rustix::fs::chmodat(&self.fd, relative, mode, rustix::fs::AtFlags::empty()).at("set the mode of", path)?;
+        let relative = Self::relative(path);
+        rustix::fs::mkdirat(&self.fd, relative, Mode::from_raw_mode(mode)).at("make the directory", path)?;
         if plan.ids.mapping != Mapping::Caller {
             let (uid, gid) = (rustix::fs::Uid::from_raw(self.uid), rustix::fs::Gid::from_raw(self.gid));
             rustix::fs::chownat(&self.fd, relative, Some(uid), Some(gid), rustix::fs::AtFlags::empty())
@@ -317,15 +390,17 @@ impl Root {
 
     fn make_dev(&self, devices: Vec<(PathBuf, OwnedFd)>) -> Result<()> {
         for (path, tree) in devices {
-            self.attach(tree, &path)?;
+            self.make_file(&path)?;
+            self.hang(tree.as_fd(), &path)?;
         }
         for (path, target) in layout::DEVICE_LINKS {
             self.link(Path::new(path), Path::new(target))?;
         }
-        let options = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
         let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let pts = new_mount("devpts", &options[1..], set)?;
-        self.attach(pts, Path::new("/dev/pts"))
+        let pts = new_mount("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], set)?;
+        let at = Path::new("/dev/pts");
+        self.make_dirs(at)?;
+        self.hang(pts.as_fd(), at)
     }
 
     /// A /proc that knows only the jail's processes.
@@ -340,13 +415,13 @@ impl Root {
         self.make_dirs(at)?;
         match new_mount("proc", &[], set) {
             Ok(fresh) => {
-                self.attach_at(fresh.as_fd(), self.open(at, OFlags::PATH).at("open", at)?.as_fd()).at("mount", at)?;
-                Ok((Extent::Full(""), Some(self.clone_at(at)?)))
+                self.hang(fresh.as_fd(), at)?;
+                Ok((Extent::Full(""), Some(self.clone_of_layout(at)?)))
             }
             Err(refused) if refused.source.raw_os_error() == Some(libc::EPERM) => {
                 let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
                 sys::mount_setattr(outer.as_fd(), set, Depth::Tree, None).at("make read-only", at)?;
-                self.attach(outer, at)?;
+                self.hang(outer.as_fd(), at)?;
                 let missing = "the host's /proc carries masks, so the kernel refuses a fresh one: names, command lines \
                                and network tables of processes outside are visible, their memory, environment and \
                                files are not";

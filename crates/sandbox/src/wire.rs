@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -13,8 +14,10 @@ use rustix::net::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
-    /// monitor to init: start the command.
+    /// monitor to init: start the command; the journal's lock.
     Go = 1,
+    /// monitor to init: the user namespace that maps root's files to the jail's uid.
+    IdMap,
     /// client to monitor to init: deliver this signal.
     Signal,
     /// init to monitor: the jail is built; what is partial, and descriptors into it.
@@ -35,8 +38,9 @@ pub(crate) enum Tag {
     DoneLarge,
 }
 
-const TAGS: [Tag; 10] = [
+const TAGS: [Tag; 11] = [
     Tag::Go,
+    Tag::IdMap,
     Tag::Signal,
     Tag::Built,
     Tag::Failed,
@@ -49,7 +53,7 @@ const TAGS: [Tag; 10] = [
 ];
 
 /// The largest payload of one message.
-pub(crate) const MAX: usize = 48 * 1024;
+pub(crate) const MAX: usize = 4 * 1024;
 const MAX_FDS: usize = 6;
 
 /// A message received.
@@ -76,13 +80,13 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+const TAG_BYTES: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut buffer = vec![0; MAX + 1];
+    let mut buffer = [0; MAX + 1];
     let got = loop {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
@@ -105,7 +109,11 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     }
     let tag =
         TAGS.iter().copied().find(|t| *t as u8 == buffer[0]).ok_or_else(|| io::Error::other("unknown message"))?;
-    buffer.truncate(got.bytes);
-    buffer.remove(0);
-    Ok(Some(Message { tag, payload: buffer, fds }))
+    Ok(Some(Message { tag, payload: buffer[1..got.bytes].to_vec(), fds }))
+}
+
+/// Whether the other side is gone.
+pub(crate) fn is_gone(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() || !fds[0].revents().is_empty()
 }

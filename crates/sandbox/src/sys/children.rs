@@ -69,34 +69,6 @@ pub(crate) fn kill(pid: i32, signal: c_int) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
-/// One number in a page shared with a forked child: how init learns why an exec failed, without a pipe to wait on.
-pub(crate) struct SharedWord(std::ptr::NonNull<std::sync::atomic::AtomicI32>);
-
-impl SharedWord {
-    pub(crate) fn new() -> io::Result<SharedWord> {
-        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: an anonymous mapping at an address of the kernel's choice.
-        let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0) };
-        if page == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        std::ptr::NonNull::new(page.cast()).map(SharedWord).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
-    }
-
-    fn word(&self) -> &std::sync::atomic::AtomicI32 {
-        // SAFETY: the page is zeroed, aligned, never unmapped, and only ever used as this atomic.
-        unsafe { self.0.as_ref() }
-    }
-
-    pub(crate) fn set(&self, value: i32) {
-        self.word().store(value, std::sync::atomic::Ordering::SeqCst);
-    }
-
-    pub(crate) fn get(&self) -> i32 {
-        self.word().load(std::sync::atomic::Ordering::SeqCst)
-    }
-}
-
 /// A child that ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reaped {

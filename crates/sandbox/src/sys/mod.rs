@@ -3,23 +3,21 @@
 //! The programs that use it are single-threaded, so a raw `clone` may allocate in the child.
 #![allow(unsafe_code)]
 
+mod beside;
 mod children;
 
+pub(crate) use beside::{Network, vfork};
 pub(crate) use children::*;
 
 use std::ffi::{CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Namespaces of a jail made without privilege.
+/// Namespaces of a jail made without privilege; that of the network follows, made beside (see [`Network`]).
 pub(crate) const NS_ALL: c_int = NS_ROOT | libc::CLONE_NEWUSER;
 /// Namespaces of a jail made by root: the user namespace follows after the ids have dropped.
-pub(crate) const NS_ROOT: c_int = libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+pub(crate) const NS_ROOT: c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
 
 /// `MOUNT_ATTR_*` of `mount_setattr(2)`.
 pub(crate) mod attr {
@@ -77,8 +75,16 @@ pub(crate) fn mount_setattr(
     depth: Depth,
     userns: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let attr =
-        MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: userns.map_or(0, |f| f.as_raw_fd() as u64) };
+    let userns_fd = userns.map_or(0, |f| f.as_raw_fd() as u64);
+    change_mount(fd, depth, &MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd })
+}
+
+/// Makes the mount at `fd`, and none below it, writable again.
+pub(crate) fn mount_make_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    change_mount(fd, Depth::One, &MountAttr { attr_set: 0, attr_clr: attr::RDONLY, propagation: 0, userns_fd: 0 })
+}
+
+fn change_mount(fd: BorrowedFd<'_>, depth: Depth, attr: &MountAttr) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if matches!(depth, Depth::Tree) { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a NUL-terminated constant and `attr` outlives the call; its size is passed with it.
     check(unsafe {
@@ -87,7 +93,7 @@ pub(crate) fn mount_setattr(
             fd.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     })
