@@ -24,7 +24,7 @@ use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::sys::{self, Fork, Wait};
 use crate::tier::Tier;
-use crate::wire::{self, Message, Tag};
+use crate::wire::{self, Message, Output, Tag};
 use mantlet_ledger::Writer;
 
 /// Runs one call. Never returns.
@@ -91,7 +91,7 @@ struct Call<'a> {
     begun: Option<Begun>,
     clock: Clock,
     /// What the client said of the output, once that is at its end: it says so once, in whichever attempt.
-    output: Option<u64>,
+    output: Option<Output>,
 }
 
 impl Call<'_> {
@@ -106,7 +106,7 @@ impl Call<'_> {
         if ending.tier != Some(Tier::Full) {
             fallback::remove_private(self.state, &plan.call);
         }
-        ending.bytes_out = self.output_bytes();
+        ending.take_output(self.wait_for_output());
         let (entry, ledger) = self.begun.map(|b| (b.entry, b.ledger)).unzip();
         let ledger = ledger.map_or_else(|| outcome::open_ledger(plan, self.state), Ok);
         let outcome = ending.conclude(plan, ledger, began);
@@ -181,7 +181,7 @@ impl Call<'_> {
             output: None,
         };
         let ending = jail.supervise(self, stdio);
-        self.output = self.output.or(jail.output);
+        self.output = self.output.take().or(jail.output);
         ending
     }
 
@@ -212,14 +212,14 @@ impl Call<'_> {
     ///
     /// A caller that reads nothing may hold this up, as it would hold up the command; a second signal to the
     /// client, or its end, goes on without the number.
-    fn output_bytes(&self) -> Option<u64> {
+    fn wait_for_output(&mut self) -> Option<Output> {
         if self.output.is_some() {
-            return self.output;
+            return self.output.take();
         }
         loop {
             match wire::receive(self.client.socket.as_fd()) {
                 Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
-                    return payload.try_into().ok().map(u64::from_le_bytes);
+                    return Output::of_payload(&payload);
                 }
                 Ok(Some(Message { tag: Tag::Signal, payload, .. })) if ends(&payload) => return None,
                 Ok(Some(_)) => {}
@@ -260,7 +260,7 @@ struct Jail<'a> {
     /// What init said when it failed.
     failure: Option<Vec<u8>>,
     /// What the client said of the output, once that is at its end.
-    output: Option<u64>,
+    output: Option<Output>,
 }
 
 impl Jail<'_> {
@@ -398,7 +398,7 @@ impl Jail<'_> {
             Ok(Some(Message { tag: Tag::OutputLimit, .. })) => Some(Ending::breach(Breach::Output, self.plan)),
             // The output can be at its end before the command is.
             Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
-                self.output = payload.try_into().ok().map(u64::from_le_bytes);
+                self.output = Output::of_payload(&payload);
                 None
             }
             Ok(Some(_)) => None,

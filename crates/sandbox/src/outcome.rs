@@ -15,6 +15,7 @@ use crate::plan::Plan;
 use crate::report::{Finding, Held, Outcome, Report};
 use crate::review::{self, Since};
 use crate::tier::{Extent, Mechanisms, Tier};
+use crate::wire::Output;
 
 /// Mantlet's own failure or refusal, as `env(1)` uses it.
 pub(crate) const REFUSED: i32 = 125;
@@ -101,6 +102,22 @@ impl Ending {
         Ending { reason: Some(reason), ..Ending::exited(code) }
     }
 
+    /// Adds what became of the output. A call whose output was lost has not succeeded, whatever the command thinks.
+    pub(crate) fn take_output(&mut self, output: Option<Output>) {
+        self.bytes_out = output.as_ref().map(|o| o.bytes);
+        if let Some(lost) = output.and_then(|o| o.lost) {
+            self.fail(lost);
+        }
+    }
+
+    /// A failure of ours beside the command's own end: said, and the code unless there is one already.
+    fn fail(&mut self, why: String) {
+        if self.code == 0 {
+            self.code = REFUSED;
+        }
+        self.reason = Some(self.reason.take().map_or_else(|| why.clone(), |reason| format!("{reason}\n{why}")));
+    }
+
     /// Reviews the workspace. The jail is dead.
     pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock) {
         let judge = live::judge_of(plan);
@@ -111,6 +128,14 @@ impl Ending {
         }
         for dir in reviewed.unseen {
             live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&dir)));
+        }
+        // What could not be moved while the jail was alive may have been since.
+        let is_stuck = |f: &Finding| f.action.starts_with("NOT undone");
+        let is_gone = |path: &str| live.findings.iter().any(|f| f.path == path && !is_stuck(f));
+        if live.findings.iter().any(|f| is_stuck(f) && !is_gone(&f.path)) {
+            self.fail(
+                "the review could not undo everything: look at what it names before anything else runs there".into(),
+            );
         }
         self.findings.append(&mut live.findings);
         self.facts.notes.append(&mut live.notes);
@@ -341,7 +366,7 @@ fn keeps_times(plan: &Plan) -> bool {
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.
 ///
 /// # Errors
-/// When the journal cannot be read, or a dying call does not die: nothing may run then.
+/// When the journal cannot be read, a dying call does not die, or what it left cannot be undone: nothing may run then.
 pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
     let mut told = Vec::new();
     let unfinished = state.unfinished()?;
@@ -349,7 +374,16 @@ pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
         if let Some(record) = record {
             crate::cgroup::Cgroups::remove(&record.cgroups);
             crate::fallback::remove_private(state, &record.call);
-            told.extend(crate::recovery::review(state, &record));
+            let mut recovered = crate::recovery::review(state, &record);
+            told.append(&mut recovered.told);
+            if recovered.is_stuck {
+                // It stays written down: the next call tries again.
+                return Err(std::io::Error::other(format!(
+                    "{}\nhint: free some disk space in {:?}, or look at what is named and remove it",
+                    told.join("\n"),
+                    state.top
+                )));
+            }
         }
         drop(entry.finish());
     }

@@ -30,7 +30,7 @@ pub(crate) enum Tag {
     Terminal,
     /// client to monitor: the output limit is passed.
     OutputLimit,
-    /// client to monitor: all output is relayed; how much it was.
+    /// client to monitor: all output is relayed; how much it was, and whether any was lost.
     OutputDone,
     /// monitor to client: the call is over; the outcome.
     Done,
@@ -61,6 +61,28 @@ pub(crate) struct Message {
     pub(crate) tag: Tag,
     pub(crate) payload: Vec<u8>,
     pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// What became of a command's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) bytes: u64,
+    /// Why some of it was lost.
+    pub(crate) lost: Option<String>,
+}
+
+impl Output {
+    pub(crate) fn to_payload(&self) -> Vec<u8> {
+        let mut payload = self.bytes.to_le_bytes().to_vec();
+        payload.extend_from_slice(self.lost.as_deref().unwrap_or_default().as_bytes());
+        payload
+    }
+
+    pub(crate) fn of_payload(payload: &[u8]) -> Option<Output> {
+        let (bytes, lost) = payload.split_first_chunk()?;
+        let lost = (!lost.is_empty()).then(|| String::from_utf8_lossy(lost).into_owned());
+        Some(Output { bytes: u64::from_le_bytes(*bytes), lost })
+    }
 }
 
 /// Makes a connected pair.
