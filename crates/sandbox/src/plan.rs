@@ -64,7 +64,7 @@ pub(crate) struct Plan {
 }
 
 /// Why a call is refused before anything has started.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}")]
 pub struct Refusal {
     /// What was refused, and why.

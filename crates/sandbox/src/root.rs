@@ -324,6 +324,10 @@ impl Root {
         for (place, tree) in places {
             if let Some(userns) = &idmap {
                 sys::mount_setattr(tree.as_fd(), attr::IDMAP, Depth::Tree, Some(userns.as_fd()))
+                    .map_err(|e| match e.raw_os_error() {
+                        Some(libc::EINVAL) => io::Error::other("its file system has no idmapped mounts"),
+                        _ => e,
+                    })
                     .at("map the ids of", &place.source)?;
             }
             self.attach(tree, &place.target)?;
