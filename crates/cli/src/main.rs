@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
-    let cli = match Cli::try_parse() {
+    let name = std::env::args_os().next().unwrap_or_else(|| "mantlet".into());
+    let cli = match Cli::try_parse_from(std::iter::once(&name).chain(words)) {
         Ok(cli) => cli,
         Err(error) => {
             error.print().ok();

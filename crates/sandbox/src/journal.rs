@@ -140,7 +140,7 @@ impl State {
                 if Instant::now() > deadline {
                     return Err(io::Error::other("a call whose client is gone does not end"));
                 }
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::sleep(Duration::from_micros(100));
             }
         }
         Ok(out)

@@ -33,8 +33,11 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
-    let call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None };
-    tell(&client.socket, &call.run(&mut plan, stdio, began));
+    let mut call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None };
+    let outcome = call.run(&mut plan, stdio, began);
+    tell(&client.socket, &outcome);
+    // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
+    call.strike_out();
     sys::exit_now(0)
 }
 
@@ -95,24 +98,22 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn run(mut self, plan: &mut Plan, stdio: [Stdio; 3], began: Instant) -> Outcome {
+    fn run(&mut self, plan: &mut Plan, stdio: [Stdio; 3], began: Instant) -> Outcome {
         let mut stdio = Some(stdio);
         let mut ending = self.try_tiers(plan, &mut stdio);
         drop(stdio);
-        if let Some(begun) = &self.begun {
-            begun.cgroups.remove_own();
-        }
         // Also of an attempt that was refused.
         if ending.tier != Some(Tier::Full) {
             fallback::remove_private(self.state, &plan.call);
         }
         ending.take_output(self.wait_for_output());
-        let (entry, ledger) = self.begun.map(|b| (b.entry, b.ledger)).unzip();
-        let ledger = ledger.map_or_else(|| outcome::open_ledger(plan, self.state), Ok);
-        let outcome = ending.conclude(plan, ledger, began);
-        // An entry that cannot be removed is finished by the next call.
-        drop(entry.map(Entry::finish));
-        outcome
+        match &mut self.begun {
+            Some(begun) => ending.conclude(plan, Ok(&mut begun.ledger), began),
+            None => match outcome::open_ledger(plan, self.state) {
+                Ok(mut ledger) => ending.conclude(plan, Ok(&mut ledger), began),
+                Err(why) => ending.conclude(plan, Err(why), began),
+            },
+        }
     }
 
     /// Tries the best tier, then the least the policy takes, and runs the command in the first that holds.
@@ -122,10 +123,7 @@ impl Call<'_> {
             Err(why) => why,
         };
         // The next attempt is written down with an init of its own.
-        if let Some(begun) = self.begun.take() {
-            begun.cgroups.remove_own();
-            drop(begun.entry.finish());
-        }
+        self.strike_out();
         // Without the caller's streams there is no second attempt: they went into a jail that could not be closed.
         if plan.least_tier == Tier::Full || stdio.is_none() {
             let hint = fallback::way_out(plan);
@@ -183,6 +181,14 @@ impl Call<'_> {
         let ending = jail.supervise(self, stdio);
         self.output = self.output.take().or(jail.output);
         ending
+    }
+
+    /// Cleans up after the call. An entry that cannot be removed is finished by the next call.
+    fn strike_out(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            begun.cgroups.remove_own();
+            drop(begun.entry.finish());
+        }
     }
 
     /// What has to be there before the command may start, made while init builds the jail.

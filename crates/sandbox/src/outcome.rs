@@ -146,12 +146,12 @@ impl Ending {
     }
 
     /// Writes the ledger and makes the report.
-    pub(crate) fn conclude(mut self, plan: &Plan, ledger: Result<Writer, String>, began: Instant) -> Outcome {
+    pub(crate) fn conclude(mut self, plan: &Plan, ledger: Result<&mut Writer, String>, began: Instant) -> Outcome {
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
         let entry = self.entry(plan, &mechanisms, duration_ms);
         let written =
-            ledger.and_then(|mut l| l.append(&entry).map_err(|e| format!("the ledger could not be written: {e}")));
+            ledger.and_then(|l| l.append(&entry).map_err(|e| format!("the ledger could not be written: {e}")));
         if let Err(why) = written {
             self.facts.notes.push(why.clone());
             self.code = REFUSED;

@@ -49,8 +49,24 @@ pub enum UsageError {
     Words(String),
 }
 
+impl UsageError {
+    /// Whether the words ask for help after others.
+    pub fn asks_for_help(&self) -> bool {
+        matches!(self, UsageError::Argument(lexopt::Error::UnexpectedOption(o)) if o == "--help" || o == "-h")
+    }
+}
+
 fn words(text: impl Into<String>) -> UsageError {
     UsageError::Words(text.into())
+}
+
+/// Parses the arguments of `exec` and runs what they ask for. Answers the exit code.
+///
+/// # Errors
+/// A [`UsageError`]; nothing has run then.
+pub fn exec_words(words: impl Iterator<Item = OsString>) -> Result<i32, UsageError> {
+    let mut parser = lexopt::Parser::from_args(words);
+    parse_exec(&mut parser).map(|request| crate::exec(&request))
 }
 
 /// Parses the arguments of `exec`.

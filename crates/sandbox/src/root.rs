@@ -1,7 +1,7 @@
 //! The jail's root: a fresh tmpfs that binds in only what the plan names, at the same paths as outside.
 //!
-//! Runs in the new mount namespace, before ids and capabilities are dropped. Every source is opened
-//! while the host's tree is still in sight; then the new root is entered and the host's is let go.
+//! Runs in the new mount namespace, before ids and capabilities are dropped. The root grows at one directory of the
+//! host's tree, beside what it binds; what the policy names is opened before. Then it is entered and the host's let go.
 
 use std::ffi::OsStr;
 use std::io;
@@ -57,18 +57,16 @@ pub(crate) struct Built {
 pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<OwnedFd>>) -> Result<Built> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .at("make private", "/")?;
-    let system = open_system()?;
-    let devices = open_devices()?;
     let places = open_places(plan)?;
-    let outer_proc = open_tree(Path::new("/proc"))?;
+    let usr = open_tree(Path::new(SITE))?;
     // Modes are as they are written here; the command gets the caller's mask.
     let mask = rustix::process::umask(Mode::empty());
     let root = Root::new(plan)?;
-    root.attach_system(system)?;
+    root.attach_system(usr)?;
     root.write_etc(plan)?;
     root.make_private(plan)?;
-    root.make_dev(devices)?;
-    let (proc, proc_fd) = root.make_proc(outer_proc)?;
+    root.make_dev()?;
+    let (proc, proc_fd) = root.make_proc()?;
     root.attach_places(places, idmap().at("receive", "the id map")?)?;
     root.protect(plan)?;
     root.deny(plan)?;
@@ -80,6 +78,9 @@ pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<Owned
     Ok(Built { proc, proc_fd, pty })
 }
 
+/// Where the root grows: a directory that every host has, and that the plan's places cannot need meanwhile.
+const SITE: &str = "/usr";
+
 /// A detached copy of a mount and all below it.
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
     .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
@@ -89,44 +90,8 @@ fn open_tree(path: &Path) -> Result<OwnedFd> {
     rustix::mount::open_tree(CWD, path, CLONE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW).at("open", path)
 }
 
-/// What a system directory is on this host.
-enum System {
-    Link(PathBuf),
-    Dir(OwnedFd),
-    File(OwnedFd),
-}
-
-fn open_system() -> Result<Vec<(PathBuf, System)>> {
-    let mut out = Vec::with_capacity(layout::SYSTEM.len() + layout::ETC.len());
-    let etc = layout::ETC.iter().map(|name| Path::new("/etc").join(name));
-    for path in layout::SYSTEM.iter().map(PathBuf::from).chain(etc) {
-        match rustix::fs::readlinkat(CWD, &path, Vec::new()) {
-            Ok(target) => out.push((path, System::Link(PathBuf::from(OsStr::from_bytes(target.as_bytes()))))),
-            Err(rustix::io::Errno::INVAL) => {
-                let tree = open_tree(&path)?;
-                let system = if is_dir(&tree).at("examine", &path)? { System::Dir(tree) } else { System::File(tree) };
-                out.push((path, system));
-            }
-            // Absent on this host, or its parent is no directory: absent inside too.
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::ACCESS) => {}
-            Err(e) => return Err(e).at("read link", &path),
-        }
-    }
-    Ok(out)
-}
-
 fn is_dir(tree: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir())
-}
-
-fn open_devices() -> Result<Vec<(PathBuf, OwnedFd)>> {
-    layout::DEVICES
-        .iter()
-        .map(|name| {
-            let path = Path::new("/dev").join(name);
-            open_tree(&path).map(|tree| (path, tree))
-        })
-        .collect()
 }
 
 /// Opens the plan's places, with their attributes set while nobody can reach them.
@@ -172,13 +137,13 @@ fn new_mount(kind: &'static str, options: &[(&str, &str)], set: MountAttrFlags) 
 }
 
 impl Root {
-    /// Makes the tmpfs and hangs it over an existing directory, from where it becomes the root.
+    /// Makes the tmpfs and hangs it at its site.
     fn new(plan: &Plan) -> Result<Root> {
         let options = [("mode", "0755"), ("size", "8m"), ("nr_inodes", "16k")];
         let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let fd = new_mount("tmpfs", &options, set)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        rustix::mount::move_mount(fd.as_fd(), "", CWD, "/usr", flags).at("mount the new root over", "/usr")?;
+        rustix::mount::move_mount(fd.as_fd(), "", CWD, SITE, flags).at("mount the new root over", SITE)?;
         Ok(Root { fd, uid: plan.ids.uid, gid: plan.ids.gid })
     }
 
@@ -297,27 +262,38 @@ impl Root {
     }
 
     /// Hangs the system's parts in, and makes all of them read-only at once.
-    fn attach_system(&self, system: Vec<(PathBuf, System)>) -> Result<()> {
-        for (path, kind) in system {
-            let tree = match kind {
-                System::Link(target) => {
-                    self.link(&path, &target)?;
-                    continue;
-                }
-                System::Dir(tree) => {
-                    self.make_dirs(&path)?;
-                    tree
-                }
-                System::File(tree) => {
-                    self.make_file(&path)?;
-                    tree
-                }
-            };
-            self.hang(tree.as_fd(), &path)?;
+    fn attach_system(&self, usr: OwnedFd) -> Result<()> {
+        self.make_dirs(Path::new(SITE))?;
+        self.hang(usr.as_fd(), Path::new(SITE))?;
+        for path in layout::SYSTEM.iter().filter(|path| **path != SITE) {
+            self.bind(Path::new(path))?;
+        }
+        for name in layout::ETC {
+            self.bind(&Path::new("/etc").join(name))?;
         }
         let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
         sys::mount_setattr(self.fd.as_fd(), set, Depth::Tree, None).at("make read-only", "/")?;
         sys::mount_make_writable(self.fd.as_fd()).at("go on writing in", "/")
+    }
+
+    /// Binds something of the host's layout to the same path. What is absent there, or behind a symlink into the site,
+    /// is absent inside too; a symlink stays one.
+    fn bind(&self, path: &Path) -> Result<()> {
+        use rustix::fs::FileType;
+        use rustix::io::Errno;
+        let stat = match rustix::fs::lstat(path) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(()),
+            stat => stat.at("examine", path)?,
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(CWD, path, Vec::new()).at("read link", path)?;
+                return self.link(path, Path::new(OsStr::from_bytes(target.as_bytes())));
+            }
+            FileType::Directory => self.make_dirs(path)?,
+            _ => self.make_file(path)?,
+        }
+        rustix::mount::mount_bind_recursive(path, Path::new(SITE).join(Self::relative(path))).at("bind", path)
     }
 
     fn attach_places(&self, places: Vec<(&Place, OwnedFd)>, idmap: Option<OwnedFd>) -> Result<()> {
@@ -392,10 +368,9 @@ impl Root {
         Ok(())
     }
 
-    fn make_dev(&self, devices: Vec<(PathBuf, OwnedFd)>) -> Result<()> {
-        for (path, tree) in devices {
-            self.make_file(&path)?;
-            self.hang(tree.as_fd(), &path)?;
+    fn make_dev(&self) -> Result<()> {
+        for name in layout::DEVICES {
+            self.bind(&Path::new("/dev").join(name))?;
         }
         for (path, target) in layout::DEVICE_LINKS {
             self.link(Path::new(path), Path::new(target))?;
@@ -412,7 +387,7 @@ impl Root {
     /// Where the outer /proc carries masks the kernel refuses a fresh one (mount_too_revealing). The outer one
     /// is then bound read-only: Landlock refuses environ, mem, fd and root of every process outside the jail,
     /// but their names and command lines can be read, which the report says.
-    fn make_proc(&self, outer: OwnedFd) -> Result<(Extent, Option<OwnedFd>)> {
+    fn make_proc(&self) -> Result<(Extent, Option<OwnedFd>)> {
         let set =
             MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let at = Path::new("/proc");
@@ -423,6 +398,7 @@ impl Root {
                 Ok((Extent::Full(""), Some(self.clone_of_layout(at)?)))
             }
             Err(refused) if refused.source.raw_os_error() == Some(libc::EPERM) => {
+                let outer = open_tree(at)?;
                 let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
                 sys::mount_setattr(outer.as_fd(), set, Depth::Tree, None).at("make read-only", at)?;
                 self.hang(outer.as_fd(), at)?;

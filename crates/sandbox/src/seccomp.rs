@@ -75,20 +75,24 @@ fn leaf(rows: &[&Row]) -> Vec<sock_filter> {
 
 /// A binary search over the first numbers of runs of calls that meet the same: the kernel walks the filter once for
 /// each of its calls when it is installed, so a long chain of comparisons costs every start.
-fn search(runs: &[(u32, Vec<sock_filter>)]) -> Vec<sock_filter> {
+fn search(runs: &[(u32, Vec<sock_filter>)], out: &mut Vec<sock_filter>) {
     let (below, above) = runs.split_at(runs.len() / 2);
-    let Some((first, code)) = above.first() else { return Vec::new() };
+    let Some((first, code)) = above.first() else { return };
     if below.is_empty() {
-        return code.clone();
+        return out.extend_from_slice(code);
     }
-    let (mut low, mut high) = (search(below), search(above));
-    let mut out = match low.len() {
-        near @ 0..256 => vec![jump(BPF_JGE, *first, near, 0)],
-        far => vec![jump(BPF_JGE, *first, 0, 1), stmt(BPF_JMP | BPF_JA, far as u32)],
-    };
-    out.append(&mut low);
-    out.append(&mut high);
-    out
+    let at = out.len();
+    out.push(jump(BPF_JGE, *first, 0, 0));
+    search(below, out);
+    let low = out.len() - at - 1;
+    if let Ok(near) = u8::try_from(low) {
+        out[at].jt = near;
+    } else {
+        // Conditional jumps reach 255 instructions.
+        out[at].jf = 1;
+        out.insert(at + 1, stmt(BPF_JMP | BPF_JA, low as u32));
+    }
+    search(above, out);
 }
 
 /// Assembles the filter of a tier.
@@ -118,13 +122,13 @@ pub(crate) fn program(tier: Tier) -> Vec<sock_filter> {
         stmt(BPF_RET | BPF_K, libc::SECCOMP_RET_KILL_PROCESS),
         stmt(BPF_LD | BPF_W | BPF_ABS, DATA_NR),
     ];
-    out.append(&mut search(&runs));
+    search(&runs, &mut out);
     out
 }
 
 fn is_same(a: &[sock_filter], b: &[sock_filter]) -> bool {
-    let words = |code: &[sock_filter]| code.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect::<Vec<_>>();
-    words(a) == words(b)
+    let words = |i: &sock_filter| (i.code, i.jt, i.jf, i.k);
+    a.iter().map(words).eq(b.iter().map(words))
 }
 
 #[cfg(test)]

@@ -13,12 +13,14 @@ use std::os::unix::fs::symlink;
 
 use world::{Call, Caller, World, callers, told};
 
-/// A shell script on a host of that shape; `$M` begins a call, `$STATE` is where Mantlet keeps things.
+/// A shell script on a host of that shape; `$M` begins a call, `$STATE` is where Mantlet keeps things, and `settle`
+/// waits for a monitor that cleans up after it has answered.
 fn script(world: &World, shape: &str, text: &str) -> Call {
     let mut command = world.on_host(shape, world.calling());
     command.env("M", format!("{} exec --timeout 20s", world.jailer().display())).env("STATE", world.state());
     // By its name again: something may be mounted there since.
-    let text = format!("cd {}\n{text}", world.work().display());
+    let settle = "settle() { for i in $(seq 250); do [ -z \"$(ls -A $STATE/journal)\" ] && return; sleep 0.02; done; }";
+    let text = format!("{settle}\ncd {}\n{text}", world.work().display());
     told(&command.args(["sh", "-c", &text]).output().unwrap())
 }
 
@@ -57,8 +59,11 @@ fn a_workspace_of_roots_without_idmapped_mounts_is_refused_and_works_once_it_is_
             let shape = format!("mount:{kind}:{}", work.display());
             for tier in ["full", "landlock"] {
                 world.policy(&format!("tier = \"{tier}\"\n"));
-                let call =
-                    script(&world, &shape, "$M --report ../../out/r -- touch made; echo $?; ls -A . $STATE/journal");
+                let call = script(
+                    &world,
+                    &shape,
+                    "$M --report ../../out/r -- touch made; echo $?; settle; ls -A . $STATE/journal",
+                );
                 let what = format!("{kind}, {tier}: {call:?}");
                 assert!(call.out.starts_with("125\n") && !call.out.contains("made"), "{what}");
                 assert!(call.err.contains("its file system has no idmapped mounts"), "{what}");
@@ -94,7 +99,7 @@ fn a_full_state_directory_refuses_before_anything_runs_and_leaves_no_half_entry(
         let world = World::new("fullst", caller);
         let shape = small_state(&world, "size=4k");
         let text =
-            "mkdir -p $STATE; head -c 4096 /dev/zero > $STATE/fill; $M -- touch made; echo $?; ls -A . $STATE/journal
+            "mkdir -p $STATE; head -c 4096 /dev/zero > $STATE/fill; $M -- touch made; echo $?; settle; ls -A . $STATE/journal
                     rm $STATE/fill; $M -c 'echo ran'; echo $?";
         let call = script(&world, &shape, text);
         let what = format!("{caller:?}: {call:?}");
@@ -115,7 +120,7 @@ fn a_disk_that_is_full_at_the_end_of_a_call_is_a_failure_that_says_so() {
     for caller in mounting_callers() {
         let world = World::new("fullend", caller);
         // One page: the journal has it, the ledger's line has none.
-        let text = "$M -c 'echo ran; exit 0'; echo $?; ls -A $STATE/journal; cat $STATE/ledger/ledger.jsonl
+        let text = "$M -c 'echo ran; exit 0'; echo $?; settle; ls -A $STATE/journal; cat $STATE/ledger/ledger.jsonl
                     echo =; $M -c 'exit 7'; echo $?; cat $STATE/ledger/ledger.jsonl";
         let call = script(&world, &small_state(&world, "size=4k"), text);
         let what = format!("{caller:?}: {call:?}");
@@ -129,7 +134,7 @@ fn a_disk_that_is_full_at_the_end_of_a_call_is_a_failure_that_says_so() {
 fn a_quarantine_on_a_full_disk_says_what_is_still_there_and_fails_the_call() {
     for caller in mounting_callers() {
         let world = World::new("fullq", caller);
-        let text = "$M -c 'head -c 65536 /dev/zero > big; mv big .envrc'; echo $?; ls -A; ls -A $STATE/quarantine/*; ls -A $STATE/journal";
+        let text = "$M -c 'head -c 65536 /dev/zero > big; mv big .envrc'; echo $?; settle; ls -A; ls -A $STATE/quarantine/*; ls -A $STATE/journal";
         let call = script(&world, &small_state(&world, "size=24k"), text);
         let what = format!("{caller:?}: {call:?}");
         assert_eq!(call.out, "125\n.envrc\n", "{what}");
@@ -149,7 +154,7 @@ fn what_a_killed_call_left_stops_the_next_until_it_can_be_moved() {
                     while ! [ -s ../../out/up ]; do sleep 0.02; done
                     monitor=$(pgrep -P $client); kill -KILL $client $monitor; wait
                     $M -- touch made; echo $?; ls -A; ls $STATE/journal | wc -l
-                    rm -f .envrc; $M -- touch made; echo $?; ls -A; ls $STATE/journal | wc -l";
+                    rm -f .envrc; $M -- touch made; echo $?; settle; ls -A; ls $STATE/journal | wc -l";
         let call = script(&world, &small_state(&world, "size=24k"), text);
         let what = format!("{caller:?}: {call:?}");
         assert_eq!(call.out, "125\n.envrc\n1\n0\nmade\n0\n", "{what}");

@@ -44,7 +44,7 @@ fn run() -> i32 {
     match first {
         Some(lexopt::Arg::Value(word)) if word == "exec" => match parse_exec(&mut parser) {
             Ok(request) => exec(&request),
-            Err(UsageError::Argument(lexopt::Error::UnexpectedOption(o))) if o == "--help" || o == "-h" => help(),
+            Err(e) if e.asks_for_help() => help(),
             Err(e) => usage(&e),
         },
         Some(lexopt::Arg::Short('h') | lexopt::Arg::Long("help")) => help(),
