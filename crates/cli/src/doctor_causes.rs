@@ -74,7 +74,9 @@ pub(crate) fn causes(reasons: &[&str], mechanisms: &BTreeMap<String, String>, se
     } else if extent("landlock").starts_with("partial: ABI") {
         add(&mut out, &["landlock"], extent("landlock")["partial: ".len()..].to_owned(), NEWER);
     }
-    let is_elsewhere = |reason: &str| is_unmapped || reason.contains("apply \"Landlock\"");
+    // A trial that was refused before it came to the host says so itself, with its hint.
+    let is_of_host = |reason: &str| reason.starts_with("this host does not give the tier");
+    let is_elsewhere = |reason: &str| is_unmapped || !is_of_host(reason) || reason.contains("apply \"Landlock\"");
     if let Some(reason) = reasons.first().filter(|reason| !is_elsewhere(reason)) {
         let found = namespace_causes(reason, settings);
         found.into_iter().for_each(|(cause, fix)| add(&mut out, NAMESPACES, cause, fix));

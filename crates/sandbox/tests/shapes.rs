@@ -198,3 +198,23 @@ fn what_cannot_be_denied_or_protected_is_refused_unless_the_policy_accepts_it() 
         }
     }
 }
+
+#[test]
+fn work_goes_on_without_namespaces() {
+    let line = "set -e; git init -q .; git config user.email a@b; git config user.name a; echo hi > a; git add a; \
+                git commit -qm one; git checkout -q -b two; git log --format=%s; \
+                python3 -c 'import asyncio, tempfile; asyncio.run(asyncio.sleep(0)); tempfile.mkdtemp(); print(\"py\")'; \
+                printf 'int main(void){return 0;}' > m.c; gcc m.c -o m; ./m; echo built; \
+                mkdir d; mv a d/b; ln d/b c; chmod 755 c; touch -d yesterday c; tar cf t.tar d; tar xf t.tar; mktemp -d; \
+                sleep 0.1 & wait; echo done";
+    for caller in callers().into_iter().filter(|c| *c != Caller::Root) {
+        let world = World::new("work", caller);
+        world.policy("tier = \"landlock\"\naccept = [\"deny\"]\n");
+        let call = world.call("clone-refused", line);
+        let what = format!("{caller:?}: {call:?}");
+        assert_eq!((call.code, call.tier()), (0, "landlock"), "{what}");
+        for word in ["one\n", "py\n", "built\n", "done\n"] {
+            assert!(call.out.contains(word), "{word}: {what}");
+        }
+    }
+}
