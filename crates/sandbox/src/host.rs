@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mantlet_clients::{STATE_DIRS, STATE_SECRETS};
 use mantlet_policy::Host;
+use rustix::fs::FileType;
 
 use crate::source::SourceError;
 
@@ -44,8 +45,9 @@ impl RealHost {
         for state in STATE_DIRS {
             // Both places count: the variable may be set for the agent's service and not for this caller.
             let moved = state.env.and_then(&env).map(PathBuf::from).filter(|path| path.is_absolute());
-            for place in [Some(home.join(state.path)), moved].into_iter().flatten() {
-                let real = resolved(&place);
+            let usual = home.join(state.path);
+            let usual = (below(&home, state.path), usual);
+            for (real, place) in [usual].into_iter().chain(moved.map(|moved| (resolved(&moved), moved))) {
                 let names = STATE_SECRETS.iter().filter(|secret| secret.client == state.client);
                 for name in names {
                     secrets.push(real.join(name.path));
@@ -61,6 +63,22 @@ impl RealHost {
         }
         Ok(RealHost { home, state_dirs, secrets })
     }
+}
+
+/// Resolves a path below a home that is resolved itself: where no name of it is a symlink, one look at each is enough.
+fn below(home: &Path, path: &str) -> PathBuf {
+    let mut real = home.to_owned();
+    for name in Path::new(path) {
+        real.push(name);
+        match rustix::fs::lstat(&real) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                return resolved(&home.join(path));
+            }
+            Ok(_) => {}
+            Err(_) => return home.join(path),
+        }
+    }
+    real
 }
 
 /// What does not exist, or cannot be searched, is taken by the name it has.

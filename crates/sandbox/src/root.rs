@@ -67,6 +67,7 @@ pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<Owned
     root.make_private(plan)?;
     root.make_dev()?;
     let (proc, proc_fd) = root.make_proc()?;
+    root.cover_proc()?;
     root.attach_places(places, idmap().at("receive", "the id map")?)?;
     root.protect(plan)?;
     root.deny(plan)?;
@@ -411,6 +412,18 @@ impl Root {
         }
     }
 
+    /// Covers what /proc tells of the host's kernel and keys.
+    fn cover_proc(&self) -> Result<()> {
+        for path in layout::PROC_COVERED {
+            match rustix::mount::mount_bind("/dev/null", Path::new(SITE).join(Self::relative(Path::new(path)))) {
+                // This kernel has no such file.
+                Err(rustix::io::Errno::NOENT) => {}
+                covered => covered.at("cover", path)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Pins every ancestor of a protected thing by mounting it on itself, then mounts the thing read-only.
     ///
     /// A pinned directory is a mount point and cannot be renamed away (EBUSY), which would undo the protection.
@@ -453,11 +466,6 @@ impl Root {
         rustix::process::pivot_root(".", ".").at("pivot_root to", "/")?;
         rustix::mount::unmount(".", UnmountFlags::DETACH).at("let go of the host's", "/")?;
         rustix::process::chdir("/").at("enter", "/")?;
-        for path in layout::PROC_COVERED {
-            if Path::new(path).exists() {
-                rustix::mount::mount_bind("/dev/null", *path).at("cover", path)?;
-            }
-        }
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One filter needs several errors and tests of arguments, and an x32 guard, which is why it is assembled here.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
@@ -57,33 +57,41 @@ fn test_block(test: Test, miss: usize) -> Vec<sock_filter> {
     }
 }
 
-/// What a call meets: its rows in order, and allowed in the end. The last instruction is always a return.
-fn leaf(rows: &[&Row]) -> Vec<sock_filter> {
-    let Some((row, rest)) = rows.split_first() else { return vec![stmt(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW)] };
-    // From the end backwards, so that each test knows how far the end of this row is.
-    let mut block = vec![errno(row.errno)];
-    for test in row.tests.iter().rev() {
-        let mut tested = test_block(*test, block.len());
-        tested.append(&mut block);
-        block = tested;
+/// Appends what a call meets: its rows in order, and allowed in the end. The last instruction is always a return.
+fn leaf<'r>(rows: impl Iterator<Item = &'r Row>, out: &mut Vec<sock_filter>) {
+    for row in rows {
+        // From the end backwards, so that each test knows how far the end of this row is.
+        let mut block = vec![errno(row.errno)];
+        for test in row.tests.iter().rev() {
+            let mut tested = test_block(*test, block.len());
+            tested.append(&mut block);
+            block = tested;
+        }
+        out.append(&mut block);
+        if row.tests.is_empty() {
+            return;
+        }
     }
-    if !row.tests.is_empty() {
-        block.append(&mut leaf(rest));
-    }
-    block
+    out.push(stmt(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW));
 }
 
-/// A binary search over the first numbers of runs of calls that meet the same: the kernel walks the filter once for
-/// each of its calls when it is installed, so a long chain of comparisons costs every start.
-fn search(runs: &[(u32, Vec<sock_filter>)], out: &mut Vec<sock_filter>) {
+/// Calls that meet the same, from the first number on: what they meet is a part of the shared code.
+struct Run {
+    first: u32,
+    code: Range<usize>,
+}
+
+/// A binary search over runs of calls: the kernel walks the filter once for each of its calls when it is installed, so
+/// a long chain of comparisons costs every start.
+fn search(runs: &[Run], code: &[sock_filter], out: &mut Vec<sock_filter>) {
     let (below, above) = runs.split_at(runs.len() / 2);
-    let Some((first, code)) = above.first() else { return };
+    let Some(run) = above.first() else { return };
     if below.is_empty() {
-        return out.extend_from_slice(code);
+        return out.extend_from_slice(&code[run.code.clone()]);
     }
     let at = out.len();
-    out.push(jump(BPF_JGE, *first, 0, 0));
-    search(below, out);
+    out.push(jump(BPF_JGE, run.first, 0, 0));
+    search(below, code, out);
     let low = out.len() - at - 1;
     if let Ok(near) = u8::try_from(low) {
         out[at].jt = near;
@@ -92,37 +100,41 @@ fn search(runs: &[(u32, Vec<sock_filter>)], out: &mut Vec<sock_filter>) {
         out[at].jf = 1;
         out.insert(at + 1, stmt(BPF_JMP | BPF_JA, low as u32));
     }
-    search(above, out);
+    search(above, code, out);
 }
 
 /// Assembles the filter of a tier.
 pub(crate) fn program(tier: Tier) -> Vec<sock_filter> {
-    let mut met: BTreeMap<u32, Vec<&Row>> = BTreeMap::new();
-    for row in rows(tier) {
-        for call in row.calls {
-            met.entry(*call as u32).or_default().push(row);
-        }
-    }
-    let allow = leaf(&[]);
-    let mut runs: Vec<(u32, Vec<sock_filter>)> = vec![(0, allow.clone())];
-    let mut begin = |number: u32, code: Vec<sock_filter>| {
-        runs.pop_if(|(start, _)| *start == number);
-        if !runs.last().is_some_and(|(_, last)| is_same(last, &code)) {
-            runs.push((number, code));
+    let mut met: Vec<(u32, &Row)> =
+        rows(tier).flat_map(|row| row.calls.iter().map(move |c| (*c as u32, row))).collect();
+    // Stable: of several rows for one call, the first stays the first.
+    met.sort_by_key(|(number, _)| *number);
+    let (mut code, mut runs) = (Vec::with_capacity(512), Vec::<Run>::with_capacity(met.len()));
+    let mut begin = |first: u32, rows: &[(u32, &Row)]| {
+        runs.pop_if(|run| run.first == first);
+        let start = code.len();
+        leaf(rows.iter().map(|(_, row)| *row), &mut code);
+        match runs.last() {
+            Some(run) if is_same(&code[run.code.clone()], &code[start..]) => code.truncate(start),
+            _ => runs.push(Run { first, code: start..code.len() }),
         }
     };
-    for (number, rows) in &met {
-        begin(*number, leaf(rows));
-        begin(number + 1, allow.clone());
+    begin(0, &[]);
+    for rows in met.chunk_by(|a, b| a.0 == b.0) {
+        begin(rows[0].0, rows);
+        begin(rows[0].0 + 1, &[]);
     }
-    begin(X32_BIT, vec![errno(libc::ENOSYS)]);
+    // The x32 numbers begin here: no call has them.
+    let start = code.len();
+    code.push(errno(libc::ENOSYS));
+    runs.push(Run { first: X32_BIT, code: start..code.len() });
     let mut out = vec![
         stmt(BPF_LD | BPF_W | BPF_ABS, DATA_ARCH),
         jump(BPF_JEQ, ARCH, 1, 0),
         stmt(BPF_RET | BPF_K, libc::SECCOMP_RET_KILL_PROCESS),
         stmt(BPF_LD | BPF_W | BPF_ABS, DATA_NR),
     ];
-    search(&runs, &mut out);
+    search(&runs, &code, &mut out);
     out
 }
 
