@@ -1,21 +1,27 @@
-//! `mantlet doctor`: what this host can give, seen in a real trial of the jail, with cause and fix of what is missing.
+//! `mantlet doctor`: what this host can give, seen in real trials of the jail, with cause and fix of what is missing.
 //!
-//! The trial is an ordinary call with a throwaway state directory. The files of /proc only explain what it showed.
+//! A trial is an ordinary call with a throwaway policy and state directory, one for each tier until one holds. The
+//! files of /proc only explain what it showed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::doctor_causes::{self, Cause};
 use crate::exec::jailer;
 use crate::throwaway::Throwaway;
 
 /// Show what this host can enforce, and the cause and fix of what is missing
 ///
-/// Runs /bin/true in the jail. Exit code: 0 for the tier full, 1 for landlock, 2 when nothing can run.
+/// Runs /bin/true in the jail, in the best tier that holds. Exit code: 0 for the tier full, 1 for landlock, 2 when
+/// nothing can run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     /// Try on this directory's file system (default: a temporary directory)
@@ -26,7 +32,7 @@ pub(crate) struct DoctorArgs {
     json: bool,
 }
 
-/// What the trial's report says, as far as it is shown.
+/// What a trial's report says, as far as it is shown.
 #[derive(Debug, Default, Deserialize)]
 struct Trial {
     tier: Option<String>,
@@ -34,30 +40,28 @@ struct Trial {
     reason: Option<String>,
 }
 
+/// Whether a tier is to be had.
 #[derive(Serialize)]
-struct Cause {
-    cause: String,
-    fix: &'static str,
+struct Attempt {
+    tier: &'static str,
+    granted: bool,
+    /// Why not.
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Findings {
     v: u32,
     tier: String,
+    tiers: Vec<Attempt>,
     mechanisms: BTreeMap<String, String>,
-    reason: Option<String>,
     settings: BTreeMap<&'static str, Option<String>>,
     causes: Vec<Cause>,
 }
 
 /// Tries, explains, prints.
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let trial = try_the_jail(args.workspace.as_deref())?;
-    let settings: BTreeMap<_, _> = SETTINGS.iter().map(|name| (*name, setting(name))).collect();
-    let tier = trial.tier.unwrap_or_else(|| "none".into());
-    let causes = if tier == "full" { Vec::new() } else { causes(&settings) };
-    let Trial { mechanisms, reason, .. } = trial;
-    let findings = Findings { v: 1, tier, mechanisms, reason, settings, causes };
+    let findings = find(args.workspace.as_deref())?;
     if args.json {
         crate::look::print(&format!("{}\n", mantlet_ledger::escape_json(&serde_json::to_string(&findings)?)))?;
     } else {
@@ -70,61 +74,90 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     }))
 }
 
-fn try_the_jail(workspace: Option<&Path>) -> anyhow::Result<Trial> {
+/// Tries the tiers from the best down.
+fn find(workspace: Option<&Path>) -> anyhow::Result<Findings> {
+    let (mut tiers, mut mechanisms, mut tier) = (Vec::new(), BTreeMap::new(), "none".to_owned());
+    for wanted in ["full", "landlock"] {
+        let trial = try_the_jail(workspace, wanted)?;
+        // What runs is what the report says, never what was asked.
+        let granted = trial.tier.as_deref() == Some(wanted);
+        tiers.push(Attempt { tier: wanted, granted, reason: trial.reason.filter(|_| !granted) });
+        if let Some(got) = trial.tier {
+            (tier, mechanisms) = (got, trial.mechanisms);
+            break;
+        }
+    }
+    let settings = doctor_causes::settings();
+    let reasons: Vec<&str> = tiers.iter().filter_map(|t| t.reason.as_deref()).collect();
+    let causes = doctor_causes::causes(&reasons, &mechanisms, &settings);
+    Ok(Findings { v: 1, tier, tiers, mechanisms, settings, causes })
+}
+
+fn try_the_jail(workspace: Option<&Path>, tier: &str) -> anyhow::Result<Trial> {
     let (state, scratch) = (Throwaway::new("doctor")?, Throwaway::new("doctor-workspace")?);
-    let workspace = workspace.unwrap_or(&scratch.path);
-    let report = state.path.join("report.json");
+    let workspace = fs::canonicalize(workspace.unwrap_or(&scratch.path)).context("cannot find the workspace")?;
+    let (policy, report) = (state.path.join("mantlet.toml"), state.path.join("report.json"));
+    write_policy(&policy, &workspace, tier)?;
     let mut command = Command::new(jailer()?);
-    command.env("XDG_STATE_HOME", &state.path).stdin(Stdio::null()).current_dir(workspace);
-    command.args(["exec", "--timeout", "10s", "--report"]).arg(&report);
+    command.env("XDG_STATE_HOME", &state.path).stdin(Stdio::null()).current_dir(&workspace);
+    command.args(["exec", "--timeout", "10s", "--policy"]).arg(&policy).arg("--report").arg(&report);
     let output = command.args(["--", "/bin/true"]).output().context("cannot run mantlet-run")?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    match std::fs::read(&report) {
+    match fs::read(&report) {
         Ok(text) => serde_json::from_slice(&text).context("the trial's report cannot be read"),
-        // Refused before there was anything to report on: what it said is the finding.
+        // It failed before it could report: what it said is the finding.
         Err(_) => Ok(Trial { reason: Some(said), ..Trial::default() }),
     }
 }
 
-const APPARMOR: &str = "kernel.apparmor_restrict_unprivileged_userns";
-const CLONE: &str = "kernel.unprivileged_userns_clone";
-const MOST: &str = "user.max_user_namespaces";
-const SETTINGS: &[&str] = &[APPARMOR, CLONE, MOST, "fs.inotify.max_user_instances", "fs.inotify.max_user_watches"];
-
-fn setting(name: &str) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).ok()?;
-    Some(text.trim().to_owned())
+/// The exception lets a trial in a workspace with denied things say how far the tier holds.
+fn write_policy(path: &Path, workspace: &Path, tier: &str) -> anyhow::Result<()> {
+    let workspace = workspace.to_str().context("the path of the workspace is not UTF-8")?;
+    let text = format!(
+        "version = 1\n[agent.doctor]\nrole = \"builder\"\nworkspace = \"{}\"\ntier = \"{tier}\"\naccept = [\"deny\"]\n",
+        toml_escape(workspace)
+    );
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).context("cannot write the trial's policy")
 }
 
-fn causes(settings: &BTreeMap<&'static str, Option<String>>) -> Vec<Cause> {
-    let table = [
-        (
-            APPARMOR,
-            "1",
-            "install packaging/apparmor/mantlet-run as /etc/apparmor.d/mantlet-run and mantlet-run in /usr/local/bin, both as root; then: sudo apparmor_parser -r /etc/apparmor.d/mantlet-run",
-        ),
-        (CLONE, "0", "sudo sysctl kernel.unprivileged_userns_clone=1"),
-        (MOST, "0", "sudo sysctl user.max_user_namespaces=15000"),
-    ];
-    let is_so = |name, value: &str| settings.get(name).is_some_and(|now| now.as_deref() == Some(value));
-    let found = table.into_iter().filter(|(name, value, _)| is_so(*name, value));
-    found.map(|(name, value, fix)| Cause { cause: format!("{name} = {value}"), fix }).collect()
+/// A TOML basic string's inside.
+fn toml_escape(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 fn render(findings: &Findings) -> String {
     let mut text = String::new();
+    let escape = |line: &str| mantlet_ledger::escape(line.as_bytes());
     for (name, extent) in &findings.mechanisms {
-        writeln!(text, "{name:<20} {}", mantlet_ledger::escape(extent.as_bytes())).ok();
+        writeln!(text, "{name:<20} {}", escape(extent)).ok();
     }
     for (name, value) in &findings.settings {
-        writeln!(text, "{name:<46} {}", value.as_deref().unwrap_or("not on this kernel")).ok();
+        writeln!(text, "{name:<46} {}", value.as_deref().map_or("not on this kernel".into(), escape)).ok();
     }
-    for line in findings.reason.iter().flat_map(|reason| reason.lines()) {
-        writeln!(text, "{}", mantlet_ledger::escape(line.as_bytes())).ok();
+    for Attempt { tier, reason, .. } in findings.tiers.iter().filter(|attempt| !attempt.granted) {
+        let why = reason.as_deref().unwrap_or("no reason was given");
+        // Hints of a call are for a call; the causes below say more.
+        for line in why.lines().filter(|line| !line.starts_with("hint: run `mantlet doctor`")) {
+            writeln!(text, "not {tier}: {}", escape(line)).ok();
+        }
     }
-    for Cause { cause, fix } in &findings.causes {
-        writeln!(text, "cause: {cause}\nfix: {fix}").ok();
+    for Cause { mechanisms, cause, fix } in &findings.causes {
+        writeln!(text, "missing: {}\n  cause: {}\n  fix: {fix}", mechanisms.join(", "), escape(cause)).ok();
     }
     writeln!(text, "tier {}", findings.tier).ok();
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_path_is_one_toml_string() {
+        assert_eq!(super::toml_escape("/a \"b\"\\c\nd"), "/a \\\"b\\\"\\\\c\\u000ad");
+    }
 }

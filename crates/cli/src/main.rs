@@ -4,6 +4,7 @@
 mod args;
 mod demo;
 mod doctor;
+mod doctor_causes;
 mod exec;
 mod generate;
 mod log_cmd;

@@ -15,7 +15,7 @@ use crate::journal::State;
 use crate::monitor;
 use crate::outcome::{self, REFUSED};
 use crate::plan::{self, Owner, Refusal};
-use crate::report::Outcome;
+use crate::report::{Outcome, Report};
 use crate::request::Request;
 use crate::source;
 use crate::sys::{self, Fork};
@@ -23,12 +23,16 @@ use crate::wire;
 
 /// Runs a request and answers the exit code. Everything for the person goes to standard error.
 pub fn exec(request: &Request) -> i32 {
-    let outcome = match run(request) {
+    // Before anything runs: a report that cannot be written is no reason to undo a command, but to refuse it. And the
+    // path may lie where the command could put a symlink.
+    let report = request.report.as_ref().map(|path| open_report(path)).transpose();
+    let outcome = match report.as_ref().map_err(Clone::clone).and_then(|_| run(request)) {
         Ok(outcome) => outcome,
         Err(refusal) => {
             let mut messages: Vec<String> = refusal.what.lines().map(str::to_owned).collect();
             messages.extend(refusal.hint.map(|h| format!("hint: {h}")));
-            Outcome { code: REFUSED, messages, report: String::new() }
+            let report = Report::refusal(request.agent.as_deref().unwrap_or_default(), messages.join("\n"));
+            Outcome { code: REFUSED, messages, report: serde_json::to_string(&report).unwrap_or_default() }
         }
     };
     let mut text = String::new();
@@ -39,13 +43,21 @@ pub fn exec(request: &Request) -> i32 {
     }
     // A closed standard error leaves the exit code and the ledger.
     drop(std::io::stderr().write_all(text.as_bytes()));
-    if let Some(path) = &request.report
-        && let Err(e) = std::fs::write(path, format!("{}\n", outcome.report))
+    if let (Ok(Some(mut file)), Some(path)) = (report, &request.report)
+        && let Err(e) = writeln!(file, "{}", outcome.report)
     {
+        // Half a report would be read as one.
+        drop(file.set_len(0));
         drop(writeln!(std::io::stderr(), "mantlet: cannot write the report to {path:?}: {e}"));
         return if outcome.code == 0 { REFUSED } else { outcome.code };
     }
     outcome.code
+}
+
+fn open_report(path: &Path) -> Result<std::fs::File, Refusal> {
+    std::fs::File::create(path).map_err(|e| {
+        Refusal::new(format!("cannot write the report to {path:?}: {e}")).hint("name a file that you may write")
+    })
 }
 
 fn escape_line(line: &str) -> String {

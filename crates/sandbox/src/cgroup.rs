@@ -64,21 +64,13 @@ impl Cgroups {
     /// Makes the groups and moves the jail's init into them before anything of the caller's runs.
     pub(crate) fn enter(&self, pid: i32, tier: Tier) -> Extent {
         if self.paths.is_empty() {
-            return match tier {
-                Tier::Full => Extent::Partial(format!("{}; resource limits and a sampler stand in", self.why_not)),
-                Tier::Landlock => Extent::Partial(format!(
-                    "{}: wall clock, output, bytes written and the limits of single processes only",
-                    self.why_not
-                )),
-            };
+            return stands_in(&self.why_not, tier);
         }
         match self.try_enter(pid) {
             Ok(()) => Extent::Full("control group"),
             Err(e) => {
                 Cgroups::remove(&self.paths);
-                Extent::Partial(format!(
-                    "the control group could not be used ({e}); resource limits and a sampler stand in"
-                ))
+                stands_in(&format!("the control group could not be used ({e})"), tier)
             }
         }
     }
@@ -109,6 +101,15 @@ impl Cgroups {
             }
         }
     }
+}
+
+/// What is left without a control group.
+fn stands_in(why: &str, tier: Tier) -> Extent {
+    let rest = match tier {
+        Tier::Full => "resource limits and a sampler stand in",
+        Tier::Landlock => "wall clock, output, bytes written and the limits of single processes only",
+    };
+    Extent::Partial(format!("{why}: {rest}"))
 }
 
 /// The parent of our own version 2 group, if we may make groups there and it hands on both controllers.

@@ -14,7 +14,7 @@ use rustix::termios::{OptionalActions, Termios, Winsize};
 use crate::init::Stdio;
 use crate::report::Outcome;
 use crate::sys;
-use crate::wire::{self, Message, Tag};
+use crate::wire::{self, Message, Output, Tag};
 
 /// The signals that are passed on.
 const FORWARDED: [i32; 10] = [
@@ -217,6 +217,8 @@ struct Client<'a> {
     limit: u64,
     limit_told: bool,
     output_told: bool,
+    /// Why output of the command was lost.
+    lost: Option<String>,
 }
 
 /// Carries everything until the monitor says that the call is over.
@@ -234,6 +236,7 @@ pub(crate) fn carry(monitor: &OwnedFd, streams: Streams, limit: u64) -> io::Resu
         limit,
         limit_told: false,
         output_told: false,
+        lost: None,
     };
     let outcome = client.run();
     client.restore();
@@ -312,7 +315,8 @@ impl Client<'_> {
         let awaits_terminal = self.streams.needs_terminal() && self.saved.is_none();
         if !(is_open || self.output_told || awaits_terminal) {
             self.output_told = true;
-            drop(wire::send(self.monitor.as_fd(), Tag::OutputDone, &self.written.to_le_bytes(), &[]));
+            let output = Output { bytes: self.written, lost: self.lost.take() };
+            drop(wire::send(self.monitor.as_fd(), Tag::OutputDone, &output.to_payload(), &[]));
         }
     }
 
@@ -349,7 +353,13 @@ impl Client<'_> {
             copy(relay.from.as_fd(), to)
         };
         match moved {
-            Ok(0) | Err(_) => drop(self.streams.relays.remove(i)),
+            // A reader that has had enough is no failure; the command hears of it by SIGPIPE.
+            Ok(0) | Err(Errno::PIPE) => drop(self.streams.relays.remove(i)),
+            Err(e) => {
+                let name = if relay.to == 1 { "output" } else { "error" };
+                self.lost.get_or_insert(format!("standard {name} could not be written: {}", io::Error::from(e)));
+                drop(self.streams.relays.remove(i));
+            }
             Ok(count) => self.count(count),
         }
     }

@@ -50,16 +50,19 @@ struct Ready {
 /// Runs as pid 1. Never returns.
 pub(crate) fn run(entry: Entry<'_>) -> ! {
     sys::set_process_name(c"mantlet-init");
-    let outcome = build(&entry).and_then(|ready| supervise(&entry, ready));
-    let failed = match outcome {
-        // The monitor reads the code from the exit status; the kernel kills the rest of the jail.
-        Ok(code) => sys::exit_now(code),
-        Err(e) => e,
+    let (tag, failed) = match build(&entry) {
+        // Nothing of the caller's has run.
+        Err(e) => (Tag::Refused, e),
+        Ok(ready) => match supervise(&entry, ready) {
+            // The monitor reads the code from the exit status; the kernel kills the rest of the jail.
+            Ok(code) => sys::exit_now(code),
+            Err(e) => (Tag::Failed, e),
+        },
     };
     let errno = failed.source.raw_os_error().unwrap_or(0);
     let text = format!("{errno} {failed}");
     // The monitor notices the end itself; without this it lacks only the reason.
-    drop(wire::send(entry.monitor.as_fd(), Tag::Failed, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
+    drop(wire::send(entry.monitor.as_fd(), tag, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
     sys::exit_now(125)
 }
 
@@ -68,11 +71,7 @@ fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     let plan = entry.plan;
     let built = match entry.tier {
         Tier::Full => namespaces(entry)?,
-        Tier::Landlock => {
-            // A new terminal among the host's: Landlock lets the jail reach no other, nor this one by its name.
-            let pty = plan.terminal.as_ref().map(|start| root::open_pty(start, "/dev/ptmx")).transpose()?;
-            Built { proc: Extent::Full(""), proc_fd: None, pty }
-        }
+        Tier::Landlock => without_namespaces(plan)?,
     };
     let slave = built.pty.as_ref().map(|m| sys::pty_peer(m.as_fd()).at("open the slave of", "/dev/pts")).transpose()?;
     announce(entry, built)?;
@@ -92,6 +91,16 @@ fn wait_for(entry: &Entry<'_>, tag: Tag) -> io::Result<Vec<OwnedFd>> {
         Some(message) if message.tag == tag => Ok(message.fds),
         _ => Err(io::Error::other("the monitor is gone")),
     }
+}
+
+/// The tier `landlock`: the ids all the same, since no jailed process is root.
+fn without_namespaces(plan: &Plan) -> Result<Built, BuildError> {
+    if plan.ids.mapping != Mapping::Caller {
+        sys::set_ids(plan.ids.uid, plan.ids.gid).at("take the ids of", "the jail")?;
+    }
+    // A new terminal among the host's: Landlock lets the jail reach no other, nor this one by its name.
+    let pty = plan.terminal.as_ref().map(|start| root::open_pty(start, "/dev/ptmx")).transpose()?;
+    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty })
 }
 
 /// Everything that needs privilege over the new namespaces, then the ids.
@@ -125,9 +134,8 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
         sys::set_ids(plan.ids.uid, plan.ids.gid).at("take the ids of", "the jail")?;
         sys::set_dumpable().at("set dumpable", "init")?;
         sys::unshare(libc::CLONE_NEWUSER).at("make", "the user namespace")?;
-        if let Some(proc) = &built.proc_fd {
-            write_maps(proc, plan)?;
-        }
+        // Where the jail has no fresh /proc, the outer one knows this process too.
+        write_maps(built.proc_fd.as_ref().unwrap_or(&proc), plan)?;
     }
     Ok(built)
 }

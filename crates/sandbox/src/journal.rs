@@ -101,9 +101,9 @@ impl State {
         let file = rustix::fs::open(&half, flags, Mode::from_raw_mode(0o600))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let entry = Entry { path, file };
-        entry.write(record)?;
-        std::fs::rename(&half, &entry.path)?;
-        Ok(entry)
+        let written = entry.write(record).and_then(|()| std::fs::rename(&half, &entry.path));
+        // A full disk leaves no half entry behind.
+        written.inspect_err(|_| drop(std::fs::remove_file(&half))).map(|()| entry)
     }
 
     /// Answers the entries whose calls are dead, locked by us now.

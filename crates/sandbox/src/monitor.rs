@@ -24,7 +24,7 @@ use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::sys::{self, Fork, Wait};
 use crate::tier::Tier;
-use crate::wire::{self, Message, Tag};
+use crate::wire::{self, Message, Output, Tag};
 use mantlet_ledger::Writer;
 
 /// Runs one call. Never returns.
@@ -33,7 +33,7 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
-    let mut call = Call { state, client: &client, begun: None, clock: Clock::start() };
+    let mut call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None };
     let outcome = call.run(&mut plan, stdio, began);
     tell(&client.socket, &outcome);
     // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
@@ -93,6 +93,8 @@ struct Call<'a> {
     client: &'a Client,
     begun: Option<Begun>,
     clock: Clock,
+    /// What the client said of the output, once that is at its end: it says so once, in whichever attempt.
+    output: Option<Output>,
 }
 
 impl Call<'_> {
@@ -100,10 +102,11 @@ impl Call<'_> {
         let mut stdio = Some(stdio);
         let mut ending = self.try_tiers(plan, &mut stdio);
         drop(stdio);
-        if ending.tier == Some(Tier::Landlock) {
+        // Also of an attempt that was refused.
+        if ending.tier != Some(Tier::Full) {
             fallback::remove_private(self.state, &plan.call);
         }
-        ending.bytes_out = self.output_bytes(ending.bytes_out);
+        ending.take_output(self.wait_for_output());
         match &mut self.begun {
             Some(begun) => ending.conclude(plan, Ok(&mut begun.ledger), began),
             None => match outcome::open_ledger(plan, self.state) {
@@ -121,31 +124,35 @@ impl Call<'_> {
         };
         // The next attempt is written down with an init of its own.
         self.strike_out();
-        if plan.least_tier == Tier::Full {
-            let hint = "run `mantlet doctor` for the cause and the fix, or set tier = \"landlock\" for this agent";
+        // Without the caller's streams there is no second attempt: they went into a jail that could not be closed.
+        if plan.least_tier == Tier::Full || stdio.is_none() {
+            let hint = fallback::way_out(plan);
             return Ending::refused(format!("this host does not give the tier `full`: {unavailable}\nhint: {hint}"));
         }
         let note = format!("the tier `full` is not to be had here: {unavailable}");
         let prepared = fallback::check(plan)
             .and_then(|()| fallback::prepare(plan, self.state).map_err(|e| format!("cannot make a private HOME: {e}")))
             .and_then(|()| sys::become_subreaper().map_err(|e| e.to_string()));
+        let refused = |why: String| {
+            let hint =
+                if why.contains("hint: ") { String::new() } else { format!("\nhint: {}", fallback::way_out(plan)) };
+            Ending::refused(format!("{why}\nnote: {note}{hint}"))
+        };
         if let Err(why) = prepared {
-            return Ending::refused(format!("{why}\nnote: {note}"));
+            return refused(why);
         }
         match self.attempt(plan, Tier::Landlock, stdio) {
             Ok(mut ending) => {
+                ending.facts.unavailable = Some(unavailable);
                 ending.facts.notes.push(note);
                 ending
             }
-            Err(why) => Ending::refused(format!("{why}\nnote: {note}")),
+            Err(why) => refused(why),
         }
     }
 
     /// One attempt at a tier. `Err`: the host does not give it, and nothing has run.
     fn attempt(&mut self, plan: &Plan, tier: Tier, stdio: &mut Option<[Stdio; 3]>) -> Result<Ending, String> {
-        if (tier, plan.ids.mapping) == (Tier::Landlock, Mapping::Idmapped) {
-            return Err("the workspace belongs to root, and ids are mapped only in the tier `full`".into());
-        }
         let (ours, theirs) = wire::pair().map_err(|e| e.to_string())?;
         let flags = match (tier, plan.ids.mapping) {
             (Tier::Landlock, _) => 0,
@@ -169,9 +176,11 @@ impl Call<'_> {
             sampler: ManuallyDrop::new(None),
             is_built: false,
             failure: None,
-            bytes_out: None,
+            output: None,
         };
-        jail.supervise(self, stdio)
+        let ending = jail.supervise(self, stdio);
+        self.output = self.output.take().or(jail.output);
+        ending
     }
 
     /// Cleans up after the call. An entry that cannot be removed is finished by the next call.
@@ -209,14 +218,14 @@ impl Call<'_> {
     ///
     /// A caller that reads nothing may hold this up, as it would hold up the command; a second signal to the
     /// client, or its end, goes on without the number.
-    fn output_bytes(&self, known: Option<u64>) -> Option<u64> {
-        if known.is_some() {
-            return known;
+    fn wait_for_output(&mut self) -> Option<Output> {
+        if self.output.is_some() {
+            return self.output.take();
         }
         loop {
             match wire::receive(self.client.socket.as_fd()) {
                 Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
-                    return payload.try_into().ok().map(u64::from_le_bytes);
+                    return Output::of_payload(&payload);
                 }
                 Ok(Some(Message { tag: Tag::Signal, payload, .. })) if ends(&payload) => return None,
                 Ok(Some(_)) => {}
@@ -252,12 +261,12 @@ struct Jail<'a> {
     facts: Facts,
     started: (i64, i64),
     sampler: ManuallyDrop<Option<Sampler>>,
-    /// Whether init has said that the jail stands: before that nothing has run.
+    /// Whether init has said that the jail stands, and not that it could not be closed: else nothing has run.
     is_built: bool,
     /// What init said when it failed.
     failure: Option<Vec<u8>>,
     /// What the client said of the output, once that is at its end.
-    bytes_out: Option<u64>,
+    output: Option<Output>,
 }
 
 impl Jail<'_> {
@@ -284,8 +293,7 @@ impl Jail<'_> {
         let code = self.kill();
         self.hear_last_words(&mut live, stdio);
         if !self.is_built {
-            let words = self.failure.as_deref().map(failure_text);
-            return Err(words.unwrap_or_else(|| "init ended without a word".into()));
+            return Err(self.why_not_built());
         }
         live.react(self.plan);
         let mut ending = match (ending?, &self.failure) {
@@ -296,9 +304,12 @@ impl Jail<'_> {
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
         ending.started = self.started;
-        ending.bytes_out = self.bytes_out;
         ending.review(self.plan, &mut live, call.clock, call.state);
         Ok(ending)
+    }
+
+    fn why_not_built(&self) -> String {
+        self.failure.as_deref().map_or_else(|| "init ended without a word".into(), failure_text)
     }
 
     /// Waits for the end of init, or for a reason to end it.
@@ -348,6 +359,10 @@ impl Jail<'_> {
         match message.tag {
             Tag::Built => self.stands(message, live, stdio),
             Tag::Failed => self.failure = Some(message.payload),
+            Tag::Refused => {
+                self.failure = Some(message.payload);
+                self.is_built = false;
+            }
             _ => {}
         }
         true
@@ -389,7 +404,7 @@ impl Jail<'_> {
             Ok(Some(Message { tag: Tag::OutputLimit, .. })) => Some(Ending::breach(Breach::Output, self.plan)),
             // The output can be at its end before the command is.
             Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
-                self.bytes_out = payload.try_into().ok().map(u64::from_le_bytes);
+                self.output = Output::of_payload(&payload);
                 None
             }
             Ok(Some(_)) => None,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
+use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
@@ -16,6 +17,7 @@ use crate::report::{Finding, Held, Outcome, Report};
 use crate::review::{self, Since};
 use crate::tier::{Extent, Mechanisms, Tier};
 use crate::tracked;
+use crate::wire::Output;
 
 /// Mantlet's own failure or refusal, as `env(1)` uses it.
 pub(crate) const REFUSED: i32 = 125;
@@ -32,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) proc_partial: Option<String>,
     pub(crate) cgroup: Option<Extent>,
     pub(crate) has_sampler: bool,
+    /// Why it is not the tier `full`.
+    pub(crate) unavailable: Option<String>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -100,6 +104,22 @@ impl Ending {
         Ending { reason: Some(reason), ..Ending::exited(code) }
     }
 
+    /// Adds what became of the output. A call whose output was lost has not succeeded, whatever the command thinks.
+    pub(crate) fn take_output(&mut self, output: Option<Output>) {
+        self.bytes_out = output.as_ref().map(|o| o.bytes);
+        if let Some(lost) = output.and_then(|o| o.lost) {
+            self.fail(lost);
+        }
+    }
+
+    /// A failure of ours beside the command's own end: said, and the code unless there is one already.
+    fn fail(&mut self, why: String) {
+        if self.code == 0 {
+            self.code = REFUSED;
+        }
+        self.reason = Some(self.reason.take().map_or_else(|| why.clone(), |reason| format!("{reason}\n{why}")));
+    }
+
     /// Reviews the workspace. The jail is dead.
     pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock, state: &State) {
         let judge = live::judge_of(plan);
@@ -116,6 +136,14 @@ impl Ending {
         }
         for dir in reviewed.unseen {
             live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&dir)));
+        }
+        // What could not be moved while the jail was alive may have been since.
+        let is_stuck = |f: &Finding| f.action.starts_with("NOT undone");
+        let is_gone = |path: &str| live.findings.iter().any(|f| f.path == path && !is_stuck(f));
+        if live.findings.iter().any(|f| is_stuck(f) && !is_gone(&f.path)) {
+            self.fail(
+                "the review could not undo everything: look at what it names before anything else runs there".into(),
+            );
         }
         self.findings.append(&mut live.findings);
         self.facts.notes.append(&mut live.notes);
@@ -254,7 +282,7 @@ fn hidden_program(plan: &Plan) -> Option<String> {
 
 fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     let mut out = Mechanisms::new();
-    let none = || Extent::None("this host refuses user namespaces".into());
+    let none = || Extent::None(facts.unavailable.clone().unwrap_or_else(|| "not in this tier".into()));
     let namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user"];
     for name in namespaces {
         out.insert(name, if tier == Tier::Full { Extent::Full("") } else { none() });
@@ -262,7 +290,11 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     let abi = crate::sys::landlock_abi();
     let landlock = match abi {
         0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
-        6..9 if tier == Tier::Landlock => Extent::Partial(format!("ABI {abi}: path sockets are refused by seccomp")),
+        // What Landlock does not judge (landlock(7), "Current limitations") is behind no mount in this tier.
+        6.. if tier == Tier::Landlock => Extent::Partial(format!(
+            "ABI {abi}: sockets are refused by seccomp; modes, owners and times of the owner's files outside can be \
+             changed, and names there asked for"
+        )),
         6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
         _ => Extent::Full(""),
     };
@@ -270,16 +302,13 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     out.insert("seccomp", Extent::Full(""));
     out.insert("no-new-privileges", Extent::Full(""));
     let bounding = match tier {
-        Tier::Full => Extent::Full("none, bounding set empty"),
-        Tier::Landlock => Extent::Partial("none, but an ordinary user cannot empty the bounding set".into()),
+        Tier::Landlock if plan.ids.mapping == Mapping::Caller => {
+            Extent::Partial("none, but an ordinary user cannot empty the bounding set".into())
+        }
+        _ => Extent::Full("none, bounding set empty"),
     };
     out.insert("capabilities", bounding);
-    let proc = match (&facts.proc_partial, tier) {
-        (Some(missing), _) => Extent::Partial(missing.clone()),
-        (None, Tier::Full) => Extent::Full(""),
-        (None, Tier::Landlock) => Extent::Partial("names and command lines of processes outside are visible".into()),
-    };
-    out.insert("proc", proc);
+    out.insert("proc", proc(tier, facts));
     let limits = match facts.cgroup.clone() {
         // Where /proc is the host's own, the sampler has no view of the jail's processes.
         Some(Extent::Partial(_)) if tier == Tier::Full && !facts.has_sampler => Extent::Partial(
@@ -300,10 +329,25 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
         "protect",
         match tier {
             Tier::Full => Extent::Partial("what exists is prevented; names that do not exist yet are undone".into()),
+            Tier::Landlock if plan.protected.is_empty() => {
+                Extent::Partial("nothing to cover; names that do not exist yet are undone".into())
+            }
             Tier::Landlock => covered(&plan.protected, "protecting"),
         },
     );
     out
+}
+
+fn proc(tier: Tier, facts: &Facts) -> Extent {
+    match (&facts.proc_partial, tier) {
+        (Some(missing), _) => Extent::Partial(missing.clone()),
+        (None, Tier::Full) => Extent::Full(""),
+        (None, Tier::Landlock) => Extent::Partial(
+            "names, command lines and network tables of processes outside are visible, their memory, environment and \
+             files are not"
+                .into(),
+        ),
+    }
 }
 
 /// Both clocks at the start of a call: they tell whether the wall clock was set during it.
@@ -336,7 +380,7 @@ fn keeps_times(plan: &Plan) -> bool {
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.
 ///
 /// # Errors
-/// When the journal cannot be read, or a dying call does not die: nothing may run then.
+/// When the journal cannot be read, a dying call does not die, or what it left cannot be undone: nothing may run then.
 pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
     let mut told = Vec::new();
     let unfinished = state.unfinished()?;
@@ -344,7 +388,16 @@ pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
         if let Some(record) = record {
             crate::cgroup::Cgroups::remove(&record.cgroups);
             crate::fallback::remove_private(state, &record.call);
-            told.extend(crate::recovery::review(state, &record));
+            let mut recovered = crate::recovery::review(state, &record);
+            told.append(&mut recovered.told);
+            if recovered.is_stuck {
+                // It stays written down: the next call tries again.
+                return Err(std::io::Error::other(format!(
+                    "{}\nhint: free some disk space in {:?}, or look at what is named and remove it",
+                    told.join("\n"),
+                    state.top
+                )));
+            }
         }
         drop(entry.finish());
     }

@@ -70,7 +70,7 @@ pub(crate) struct Plan {
 }
 
 /// Why a call is refused before anything has started.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}")]
 pub struct Refusal {
     /// What was refused, and why.
@@ -393,7 +393,7 @@ impl Plan {
                 for path in ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/proc"] {
                     out.push((path.into(), Use::Read));
                 }
-                for name in ["null", "zero", "full", "random", "urandom"] {
+                for name in ["null", "zero", "full", "random", "urandom", "tty"] {
                     out.push((Path::new("/dev").join(name), Use::Write));
                 }
             }

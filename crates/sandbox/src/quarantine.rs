@@ -111,8 +111,10 @@ fn copy(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: 
     let source = std::fs::File::from(rustix::fs::openat(parent, name, flags, Mode::empty())?);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut copy = std::fs::File::from(rustix::fs::openat(to, target, flags, Mode::from_raw_mode(0o600))?);
-    io::copy(&mut source.take(KEEP), &mut copy)?;
-    copy.flush()
+    io::copy(&mut source.take(KEEP), &mut copy).and_then(|_| copy.flush()).inspect_err(|_| {
+        // A full disk: half a file would look like a whole one.
+        rustix::fs::unlinkat(to, target, AtFlags::empty()).ok();
+    })
 }
 
 fn move_dir(parent: std::os::fd::BorrowedFd<'_>, name: &Path, to: &OwnedFd, target: &Path) -> io::Result<()> {

@@ -11,16 +11,26 @@ use crate::quarantine::Quarantine;
 use crate::review::{self, Judge, Since};
 use crate::scan::Rules;
 
-/// Reviews everything that changed since the dead call began. Answers lines for the person.
-pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
+/// What the review of a killed call came to.
+#[derive(Default)]
+pub(crate) struct Recovered {
+    /// Lines for the person.
+    pub(crate) told: Vec<String>,
+    /// Whether something may not stay and could not be moved: the call is not over then.
+    pub(crate) is_stuck: bool,
+}
+
+/// Reviews everything that changed since the dead call began.
+pub(crate) fn review(state: &State, record: &Record) -> Recovered {
     let workspace = record.workspace();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(top) = rustix::fs::openat(CWD, &workspace, flags, Mode::empty()) else {
         // The workspace is gone, and with it whatever was left there.
-        return Vec::new();
+        return Recovered::default();
     };
     let Ok(rules) = Rules::of_record(&record.exempt, &record.protect, &workspace) else {
-        return vec![format!("the killed call {} could not be reviewed: its rules are damaged", record.call)];
+        let line = format!("the killed call {} could not be reviewed: its rules are damaged", record.call);
+        return Recovered { told: vec![line], is_stuck: false };
     };
     let judge = Judge {
         workspace: &workspace,
@@ -32,7 +42,7 @@ pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
     };
     let reviewed = review::review(&judge, None, &[], Since::Time(record.started));
     let mut quarantine = Quarantine::new(&state.top, &record.call);
-    let mut told = Vec::new();
+    let mut out = Recovered::default();
     for verdict in reviewed.verdicts.into_iter().filter(|v| !v.is_listed) {
         let shown = mantlet_ledger::escape(&verdict.path);
         let action = if record.review == "Report" {
@@ -40,13 +50,16 @@ pub(crate) fn review(state: &State, record: &Record) -> Vec<String> {
         } else {
             match quarantine.take(&top, &verdict.path) {
                 Ok(to) => format!("quarantined to {}", mantlet_ledger::escape(to.as_os_str().as_bytes())),
-                Err(e) => format!("NOT undone: {e}"),
+                Err(e) => {
+                    out.is_stuck = true;
+                    format!("NOT undone: {e}")
+                }
             }
         };
-        told.push(format!(
+        out.told.push(format!(
             "review of the killed call {}: {shown} ({}): {}; {action}",
             record.call, verdict.rule, verdict.reason
         ));
     }
-    told
+    out
 }

@@ -304,6 +304,10 @@ impl Root {
         for (place, tree) in places {
             if let Some(userns) = &idmap {
                 sys::mount_setattr(tree.as_fd(), attr::IDMAP, Depth::Tree, Some(userns.as_fd()))
+                    .map_err(|e| match e.raw_os_error() {
+                        Some(libc::EINVAL) => io::Error::other("its file system has no idmapped mounts"),
+                        _ => e,
+                    })
                     .at("map the ids of", &place.source)?;
             }
             self.attach(tree, &place.target)?;
@@ -408,8 +412,9 @@ impl Root {
                 let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
                 sys::mount_setattr(outer.as_fd(), set, Depth::Tree, None).at("make read-only", at)?;
                 self.hang(outer.as_fd(), at)?;
-                let missing = "the host's /proc carries masks, so the kernel refuses a fresh one: names and command \
-                               lines of processes outside are visible, their memory, environment and files are not";
+                let missing = "the host's /proc carries masks, so the kernel refuses a fresh one: names, command lines \
+                               and network tables of processes outside are visible, their memory, environment and \
+                               files are not";
                 Ok((Extent::Partial(missing.into()), None))
             }
             Err(e) => Err(e),

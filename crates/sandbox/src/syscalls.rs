@@ -42,6 +42,8 @@ pub(crate) const FAMILIES: &[u32] =
 const PERSONALITIES: &[u32] = &[0, libc::ADDR_NO_RANDOMIZE as u32, u32::MAX];
 const SYS_OPEN_TREE_ATTR: c_long = 467;
 const SYS_FCHMODAT2: c_long = 452;
+const SYS_SETXATTRAT: c_long = 463;
+const SYS_REMOVEXATTRAT: c_long = 466;
 
 /// Rows of every tier.
 const ROWS: &[Row] = &[
@@ -303,6 +305,57 @@ const LANDLOCK_ONLY: &[Row] = &[
         tests: &[Test::NotIn(1, &[1, 1 | 0o4000, 1 | 0o2_000_000, 1 | 0o2_004_000])],
         errno: libc::EACCES,
         reason: "tier landlock: a datagram socketpair can be connected anew to a path socket",
+    },
+    Row {
+        calls: &[
+            libc::SYS_shmget,
+            libc::SYS_shmat,
+            libc::SYS_shmctl,
+            libc::SYS_msgget,
+            libc::SYS_msgsnd,
+            libc::SYS_msgrcv,
+            libc::SYS_msgctl,
+            libc::SYS_semget,
+            libc::SYS_semop,
+            libc::SYS_semtimedop,
+            libc::SYS_semctl,
+            libc::SYS_mq_open,
+            libc::SYS_mq_unlink,
+        ],
+        tests: &[],
+        errno: libc::EACCES,
+        reason: "tier landlock: no IPC namespace, and Landlock knows nothing of System V segments and message queues",
+    },
+    Row {
+        calls: &[
+            libc::SYS_prlimit64,
+            libc::SYS_sched_setaffinity,
+            libc::SYS_sched_setscheduler,
+            libc::SYS_sched_setparam,
+            libc::SYS_sched_setattr,
+        ],
+        tests: &[Test::NotIn(0, &[0])],
+        errno: libc::EPERM,
+        reason: "tier landlock: no pid namespace, and the owner's other processes could be limited or starved",
+    },
+    Row {
+        calls: &[libc::SYS_setpriority, libc::SYS_ioprio_set],
+        tests: &[Test::NotIn(1, &[0])],
+        errno: libc::EPERM,
+        reason: "tier landlock: no pid namespace, and the owner's other processes could be starved",
+    },
+    Row {
+        calls: &[
+            libc::SYS_setxattr,
+            libc::SYS_lsetxattr,
+            libc::SYS_removexattr,
+            libc::SYS_lremovexattr,
+            SYS_SETXATTRAT,
+            SYS_REMOVEXATTRAT,
+        ],
+        tests: &[],
+        errno: libc::ENOTSUP,
+        reason: "tier landlock: Landlock does not judge attributes, and an access list would open the owner's files to others",
     },
 ];
 

@@ -22,13 +22,15 @@ pub(crate) enum Tag {
     Signal,
     /// init to monitor: the jail is built; what is partial, and descriptors into it.
     Built,
-    /// init to monitor: the jail or the command could not be started.
+    /// init to monitor: the command could not be started.
     Failed,
+    /// init to monitor: the jail could not be built, or not be closed; nothing has run.
+    Refused,
     /// monitor to client: the terminal's master.
     Terminal,
     /// client to monitor: the output limit is passed.
     OutputLimit,
-    /// client to monitor: all output is relayed; how much it was.
+    /// client to monitor: all output is relayed; how much it was, and whether any was lost.
     OutputDone,
     /// monitor to client: the call is over; the outcome.
     Done,
@@ -36,12 +38,13 @@ pub(crate) enum Tag {
     DoneLarge,
 }
 
-const TAGS: [Tag; 10] = [
+const TAGS: [Tag; 11] = [
     Tag::Go,
     Tag::IdMap,
     Tag::Signal,
     Tag::Built,
     Tag::Failed,
+    Tag::Refused,
     Tag::Terminal,
     Tag::OutputLimit,
     Tag::OutputDone,
@@ -58,6 +61,28 @@ pub(crate) struct Message {
     pub(crate) tag: Tag,
     pub(crate) payload: Vec<u8>,
     pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// What became of a command's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) bytes: u64,
+    /// Why some of it was lost.
+    pub(crate) lost: Option<String>,
+}
+
+impl Output {
+    pub(crate) fn to_payload(&self) -> Vec<u8> {
+        let mut payload = self.bytes.to_le_bytes().to_vec();
+        payload.extend_from_slice(self.lost.as_deref().unwrap_or_default().as_bytes());
+        payload
+    }
+
+    pub(crate) fn of_payload(payload: &[u8]) -> Option<Output> {
+        let (bytes, lost) = payload.split_first_chunk()?;
+        let lost = (!lost.is_empty()).then(|| String::from_utf8_lossy(lost).into_owned());
+        Some(Output { bytes: u64::from_le_bytes(*bytes), lost })
+    }
 }
 
 /// Makes a connected pair.
@@ -77,7 +102,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+const TAG_BYTES: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
