@@ -208,8 +208,7 @@ fn closed_streams_reach_nothing_and_the_exit_code_stands() {
     for caller in callers() {
         let world = World::new("closed", caller);
         // In there a descriptor 3 would be one of ours.
-        let line =
-            "cat; echo out; echo err >&2; for fd in 3 4 5 6 7 8 9; do (: <&$fd) 2>/dev/null && echo open; done; exit 5";
+        let line = "{ cat; echo out; } 2>/dev/null; echo err >&2; for fd in 3 4 5 6 7 8 9; do (: <&$fd) 2>/dev/null && echo open; done; exit 5";
         let with = |streams: &str| script(&world, "granted", &format!("$M -c '{line}' {streams}; echo $?"));
         for (streams, out, err) in [
             ("<&-", "out\n5\n", "err\n"),
