@@ -12,7 +12,7 @@ use crate::journal::State;
 use crate::monitor;
 use crate::outcome::{self, REFUSED};
 use crate::plan::{self, Owner, Refusal};
-use crate::report::Outcome;
+use crate::report::{Outcome, Report};
 use crate::request::Request;
 use crate::source;
 use crate::sys::{self, Fork};
@@ -20,13 +20,10 @@ use crate::wire;
 
 /// Runs a request and answers the exit code. Everything for the person goes to standard error.
 pub fn exec(request: &Request) -> i32 {
-    let outcome = match run(request) {
+    // Before anything runs: a call whose report cannot be written afterwards would be half done.
+    let outcome = match request.report.as_deref().map_or(Ok(()), can_write).and_then(|()| run(request)) {
         Ok(outcome) => outcome,
-        Err(refusal) => {
-            let mut messages: Vec<String> = refusal.what.lines().map(str::to_owned).collect();
-            messages.extend(refusal.hint.map(|h| format!("hint: {h}")));
-            Outcome { code: REFUSED, messages, report: String::new() }
-        }
+        Err(refusal) => refused(refusal),
     };
     let mut text = String::new();
     for line in &outcome.messages {
@@ -39,10 +36,31 @@ pub fn exec(request: &Request) -> i32 {
     if let Some(path) = &request.report
         && let Err(e) = std::fs::write(path, format!("{}\n", outcome.report))
     {
-        drop(writeln!(std::io::stderr(), "mantlet: cannot write the report to {path:?}: {e}"));
+        let line = format!("cannot write the report to {}: {e}", path.display());
+        drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
         return if outcome.code == 0 { REFUSED } else { outcome.code };
     }
     outcome.code
+}
+
+/// What is said of a call that never began: its report is one as well, with nothing enforced.
+fn refused(refusal: Refusal) -> Outcome {
+    let mut messages: Vec<String> = refusal.what.lines().map(str::to_owned).collect();
+    messages.extend(refusal.hint.map(|h| format!("hint: {h}")));
+    let report = Report::of_refusal(messages.join("\n"));
+    Outcome { code: REFUSED, messages, report: serde_json::to_string(&report).unwrap_or_default() }
+}
+
+/// Tries the report's place. What is no file (a FIFO, a terminal) is not opened twice.
+fn can_write(path: &Path) -> Result<(), Refusal> {
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+        return Ok(());
+    }
+    match std::fs::OpenOptions::new().create(true).append(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Refusal::new(format!("cannot write the report to {}: {e}", path.display()))
+            .hint("name a file in a directory that exists and that you can write")),
+    }
 }
 
 fn escape_line(line: &str) -> String {

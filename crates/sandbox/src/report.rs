@@ -69,6 +69,29 @@ pub struct Report {
     pub bytes_out: Option<u64>,
 }
 
+impl Report {
+    /// The report of a call that was refused before there was a plan: nothing ran, nothing was enforced.
+    pub(crate) fn of_refusal(reason: String) -> Report {
+        Report {
+            v: 1,
+            call: String::new(),
+            agent: String::new(),
+            policy: String::new(),
+            tier: None,
+            ids: None,
+            mechanisms: Mechanisms::new(),
+            deny: Vec::new(),
+            protect: Vec::new(),
+            findings: Vec::new(),
+            notes: Vec::new(),
+            exit: crate::outcome::REFUSED,
+            reason: Some(reason),
+            duration_ms: 0,
+            bytes_out: None,
+        }
+    }
+}
+
 /// What the monitor tells the client at the end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
