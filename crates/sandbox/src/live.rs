@@ -181,15 +181,15 @@ impl Live {
                 Err(e) => format!("NOT undone: {e}"),
             }
         };
-        let full = plan.workspace.join(std::ffi::OsStr::from_bytes(&verdict.path));
-        let allow = format!("mantlet allow --agent {} --write {}", plan.agent, crate::text::shell_word(&full));
         self.findings.push(Finding {
             path: mantlet_ledger::escape(&verdict.path),
             rule: verdict.rule,
             runs: verdict.runs,
             reason: verdict.reason,
             action,
-            allow: (!verdict.is_listed).then_some(allow),
+            allow: None,
+            hint: None,
+            raw: verdict.path,
         });
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use mantlet_policy::{Accept, Agent, Exec, Limits, PathRule, Review};
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::advice::{Advisor, Opening};
 use crate::ids::{Ids, Mapping};
 use crate::landlock_rules::Use;
 use crate::layout;
@@ -61,6 +62,7 @@ pub(crate) struct Plan {
     pub(crate) needs_pty: bool,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    pub(crate) advisor: Advisor,
 }
 
 /// Why a call is refused before anything has started.
@@ -93,17 +95,27 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
+/// Refuses an agent whose role runs no commands.
+pub(crate) fn may_run(agent: &Agent) -> Result<(), Refusal> {
+    if agent.exec() == Exec::Jailed {
+        return Ok(());
+    }
+    let what = format!("agent `{}` is a {}, which runs no commands", agent.name(), agent.role().word());
+    Err(Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands"))
+}
+
 /// Compiles a call.
 ///
 /// # Errors
 /// A [`Refusal`] with the way out; nothing has been touched then.
-pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner: &Owner) -> Result<Plan, Refusal> {
-    if agent.exec() == Exec::Refused {
-        let what = format!("agent {:?} has the role {:?}, which runs no commands", agent.name(), agent.role());
-        return Err(
-            Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands")
-        );
-    }
+pub(crate) fn compile(
+    request: &Request,
+    agent: &Agent,
+    policy_hash: &str,
+    owner: &Owner,
+    advisor: Advisor,
+) -> Result<Plan, Refusal> {
+    may_run(agent)?;
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
@@ -113,9 +125,9 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         return Err(too_many(&scan.denied));
     }
     let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
-    let cwd = cwd(request, &workspace, &places, agent.name())?;
+    let cwd = cwd(request, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(&request.command)?;
-    let (env, path) = environment(request, agent, owner, ids)?;
+    let (env, path) = environment(request, agent, owner, ids, &places)?;
     let mut limits = agent.limits().clone();
     limits.time = request.timeout.map_or(limits.time, |t| t.min(limits.time)).max(Duration::from_millis(1));
     let mut files = etc_files(owner, ids);
@@ -148,6 +160,7 @@ pub(crate) fn compile(request: &Request, agent: &Agent, policy_hash: &str, owner
         needs_pty: false,
         rules,
         scan,
+        advisor,
     })
 }
 
@@ -239,7 +252,7 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
     Ok(places)
 }
 
-fn cwd(request: &Request, workspace: &Path, places: &[Place], agent: &str) -> Result<PathBuf, Refusal> {
+fn cwd(request: &Request, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
     let Some(wanted) = &request.cwd else {
         let here = std::env::current_dir().ok().filter(|here| here.starts_with(workspace));
         return Ok(here.unwrap_or_else(|| workspace.to_owned()));
@@ -249,8 +262,8 @@ fn cwd(request: &Request, workspace: &Path, places: &[Place], agent: &str) -> Re
     if places.iter().any(|p| real.starts_with(&p.target)) {
         return Ok(real);
     }
-    let hint = format!("mantlet allow --agent {agent} --read {}", crate::text::shell_word(&real));
-    Err(Refusal::new(format!("{real:?} is not visible to agent {agent:?}")).hint(hint))
+    let hint = advisor.open(Opening::Read, &real).into_line();
+    Err(Refusal::new(format!("{real:?} is not visible to agent `{}`", advisor.agent())).hint(hint))
 }
 
 /// The longest single argument execve takes (MAX_ARG_STRLEN, its NUL included).
@@ -277,14 +290,20 @@ fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
 }
 
 /// Built from nothing: the names every program needs, the policy's, and the caller's `--env`.
-fn environment(request: &Request, agent: &Agent, owner: &Owner, ids: Ids) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
+fn environment(
+    request: &Request,
+    agent: &Agent,
+    owner: &Owner,
+    ids: Ids,
+    places: &[Place],
+) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
     let from_caller = |name: &str| std::env::var_os(name);
     let user = user_name(owner, ids);
     let mut vars: Vec<(OsString, OsString)> = vec![
         ("HOME".into(), owner.home.clone().into_os_string()),
         ("USER".into(), user.clone().into()),
         ("LOGNAME".into(), user.into()),
-        ("PATH".into(), layout::PATH.into()),
+        ("PATH".into(), search_path(places, from_caller("PATH"))),
         ("LANG".into(), from_caller("LANG").unwrap_or_else(|| "C.UTF-8".into())),
         ("TERM".into(), from_caller("TERM").unwrap_or_else(|| "dumb".into())),
         ("SHELL".into(), "/bin/sh".into()),
@@ -303,6 +322,21 @@ fn environment(request: &Request, agent: &Agent, owner: &Owner, ids: Ids) -> Res
         CString::new(line.into_vec()).map_err(|_| Refusal::new("an environment value contains a NUL byte"))
     });
     Ok((env.collect::<Result<_, _>>()?, path))
+}
+
+/// The system's directories, and behind them those of the caller's own PATH that the jail shows something of:
+/// a program that the policy opens is found by its name, and hides none of the system's.
+fn search_path(places: &[Place], callers: Option<OsString>) -> OsString {
+    let mut path = OsString::from(layout::PATH);
+    let is_shown = |dir: &PathBuf| {
+        dir.is_absolute() && places.iter().any(|p| p.target.starts_with(dir) || dir.starts_with(&p.target))
+    };
+    let known: Vec<PathBuf> = std::env::split_paths(layout::PATH).collect();
+    for dir in callers.iter().flat_map(std::env::split_paths).filter(|dir| is_shown(dir) && !known.contains(dir)) {
+        path.push(":");
+        path.push(dir);
+    }
+    path
 }
 
 fn user_name(owner: &Owner, ids: Ids) -> String {
