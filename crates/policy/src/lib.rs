@@ -13,6 +13,7 @@ mod file;
 mod hash;
 mod limits;
 mod names;
+mod pattern;
 mod place;
 mod read;
 mod roles;

@@ -5,10 +5,10 @@ use std::path::Path;
 use crate::agent::Place;
 use crate::error::{Fault, Faults, escape};
 use crate::file::AgentFile;
-use crate::place;
 use crate::read::At;
 use crate::types::{Files, Host, Origin, PathRule, Review, Role};
 use crate::validate::word;
+use crate::{pattern, place};
 
 const REVIEWS: &[(&str, Review)] =
     &[("report", Review::Report), ("quarantine", Review::Quarantine), ("fail", Review::Fail)];
@@ -121,10 +121,12 @@ impl Place<'_> {
     fn patterns(&self, list: &Option<Vec<At<String>>>, key: &str, faults: &mut Faults<'_>) -> Vec<PathRule> {
         let mut rules = Vec::new();
         for text in list.iter().flatten() {
-            match place::pattern(&text.value, &self.workspace, self.host.home()) {
-                Ok((pattern, path)) => {
-                    rules.push(PathRule { pattern, path, origin: Origin::Line(faults.line(text.at)) })
-                }
+            match pattern::pattern(&text.value, &self.workspace, self.host) {
+                Ok(held) => rules.extend(held.into_iter().map(|(pattern, path)| PathRule {
+                    pattern,
+                    path,
+                    origin: Origin::Line(faults.line(text.at)),
+                })),
                 Err(why) => {
                     let fault = Fault::BadValue { what: "glob", value: escape(&text.value), why };
                     faults.add(

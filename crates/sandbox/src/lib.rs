@@ -31,6 +31,7 @@ mod root;
 mod scan;
 mod seccomp;
 mod source;
+mod spots;
 mod sys;
 mod text;
 mod tier;

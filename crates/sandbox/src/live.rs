@@ -15,10 +15,11 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use crate::ids::Mapping;
 use crate::layout;
-use crate::plan::{Plan, Spot};
+use crate::plan::Plan;
 use crate::quarantine::Quarantine;
 use crate::report::Finding;
 use crate::review::{Judge, Verdict};
+use crate::spots::Spot;
 use crate::sys::{self, Depth, Fork, Wait, attr};
 use crate::walk::{self, Descend};
 

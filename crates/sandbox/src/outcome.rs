@@ -223,7 +223,7 @@ fn command_text(plan: &Plan) -> String {
     mantlet_ledger::shorten(&mantlet_ledger::escape(masked.as_bytes()), LONGEST_COMMAND).into_owned()
 }
 
-fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::plan::Spot]) -> Vec<Held> {
+fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::spots::Spot]) -> Vec<Held> {
     let how = if tier == Some(Tier::Full) { "prevented" } else { "none" };
     let shown = |path: &std::path::Path| {
         let inside = path.strip_prefix(&plan.workspace).unwrap_or(path);
@@ -270,7 +270,7 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
         None => Extent::None("the jail never stood".into()),
     };
     out.insert("limits", limits);
-    let covered = |spots: &[crate::plan::Spot], what: &str| match tier {
+    let covered = |spots: &[crate::spots::Spot], what: &str| match tier {
         Tier::Full => Extent::Full(""),
         Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
         Tier::Landlock => Extent::None(format!("{what} inside a writable place needs mounts")),

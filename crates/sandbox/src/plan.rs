@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, PathRule, Review};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Review};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
@@ -17,6 +17,7 @@ use crate::landlock_rules::Use;
 use crate::layout;
 use crate::request::{Command, Request};
 use crate::scan::{self, Hit, Rules, Scan};
+use crate::spots::{self, Spot};
 use crate::tier::Tier;
 
 /// A place of the host that is bound into the jail.
@@ -27,14 +28,6 @@ pub(crate) struct Place {
     pub(crate) is_writable: bool,
     /// The device and inode it had when it was checked.
     pub(crate) must_be: Option<(u64, u64)>,
-}
-
-/// A denied or protected thing, absolute.
-#[derive(Debug)]
-pub(crate) struct Spot {
-    pub(crate) path: PathBuf,
-    pub(crate) is_dir: bool,
-    pub(crate) rule: String,
 }
 
 /// Everything about one call.
@@ -120,9 +113,10 @@ pub(crate) fn compile(
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
     let rules = Rules::compile(agent).map_err(refuse("a rule of the policy cannot be compiled".into()))?;
+    spots::makes_itself(agent.files().deny(), &workspace)?;
     let scan = scan::scan(&workspace_fd, &rules);
-    if scan.denied.len() > MAX_DENIED {
-        return Err(too_many(&scan.denied));
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
     }
     let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
     let cwd = cwd(request, &workspace, &places, &advisor)?;
@@ -148,8 +142,8 @@ pub(crate) fn compile(
         ids,
         home: owner.home.clone(),
         files,
-        denied: spots(agent.files().deny(), &workspace, &places, &scan.denied),
-        protected: spots(agent.files().protect(), &workspace, &places, &scan.protected),
+        denied: spots::spots(agent.files().deny(), &workspace, &places, &scan.denied),
+        protected: spots::spots(agent.files().protect(), &workspace, &places, &scan.protected),
         pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
         places,
         workspace,
@@ -174,39 +168,6 @@ fn own_place(agent: &Agent, fd: &OwnedFd) -> Result<Place, Refusal> {
         is_writable: agent.files().is_workspace_writable(),
         must_be: Some((stat.st_dev, stat.st_ino)),
     })
-}
-
-/// What the walk met and what literal rules name elsewhere, outer ones before inner ones.
-fn spots(rules: &[PathRule], workspace: &Path, places: &[Place], hits: &[Hit]) -> Vec<Spot> {
-    let mut spots: Vec<Spot> = hits.iter().map(|h| spot(workspace, h)).collect();
-    spots.sort_by(|a, b| a.path.cmp(&b.path));
-    outside_spots(rules, workspace, places, &mut spots);
-    spots
-}
-
-/// Beyond this many, masks cost more than the policy is worth: deny directories instead.
-const MAX_DENIED: usize = 1000;
-
-fn too_many(denied: &[Hit]) -> Refusal {
-    let rule = denied.first().map_or("", |h| h.rule.as_str());
-    Refusal::new(format!("the deny rules match {} files of the workspace, more than {MAX_DENIED}", denied.len()))
-        .hint(format!("deny the directories that hold them instead of single files (first rule: {rule:?})"))
-}
-
-fn spot(workspace: &Path, hit: &Hit) -> Spot {
-    let path = workspace.join(std::ffi::OsStr::from_bytes(&hit.path));
-    Spot { path, is_dir: hit.is_dir, rule: hit.rule.clone() }
-}
-
-/// Literal rules that speak of places outside the workspace which the plan makes visible.
-fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: &mut Vec<Spot>) {
-    for rule in rules {
-        let Some(path) = rule.path().filter(|p| !p.starts_with(workspace)) else { continue };
-        let is_visible = places.iter().any(|p| path.starts_with(&p.target));
-        if let (true, Ok(meta)) = (is_visible, std::fs::symlink_metadata(path)) {
-            spots.push(Spot { path: path.to_owned(), is_dir: meta.is_dir(), rule: rule.pattern().to_owned() });
-        }
-    }
 }
 
 /// Every ancestor of a covered thing, from the top down, each once.
@@ -369,15 +330,15 @@ fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
     );
     let group = format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n");
     let hosts = "127.0.0.1 localhost mantlet\n::1 localhost ip6-localhost ip6-loopback\n";
-    let files: [(&str, String); 6] = [
-        ("/etc/passwd", passwd),
-        ("/etc/group", group),
-        ("/etc/hosts", hosts.into()),
-        ("/etc/hostname", "mantlet\n".into()),
-        ("/etc/resolv.conf", "# no name server: this jail has no way out\n".into()),
-        ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+    let files: [String; 6] = [
+        passwd,
+        group,
+        hosts.into(),
+        "mantlet\n".into(),
+        "# no name server: this jail has no way out\n".into(),
+        "passwd: files\ngroup: files\nhosts: files dns\n".into(),
     ];
-    files.into_iter().map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
+    layout::MADE_ETC.iter().zip(files).map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
 }
 
 /// A name for this call: when, and which process.

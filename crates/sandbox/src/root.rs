@@ -16,7 +16,8 @@ use rustix::mount::{
 
 use crate::ids::Mapping;
 use crate::layout;
-use crate::plan::{Place, Plan, Spot};
+use crate::plan::{Place, Plan};
+use crate::spots::Spot;
 use crate::sys::{self, Depth, attr};
 use crate::tier::Extent;
 
@@ -91,8 +92,7 @@ enum System {
 
 fn open_system() -> Result<Vec<(PathBuf, System)>> {
     let mut out = Vec::new();
-    let etc = layout::ETC.iter().map(|name| Path::new("/etc").join(name));
-    for path in layout::SYSTEM.iter().map(PathBuf::from).chain(etc) {
+    for path in layout::system() {
         match rustix::fs::readlinkat(CWD, &path, Vec::new()) {
             Ok(target) => out.push((path, System::Link(PathBuf::from(OsStr::from_bytes(target.as_bytes()))))),
             Err(rustix::io::Errno::INVAL) => {

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whose call it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,9 @@ pub struct World {
 
 impl World {
     pub fn new(name: &str, who: Who) -> World {
-        let top = std::env::temp_dir().join(format!("mantlet-{name}-{who:?}-{}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let top = std::env::temp_dir().join(format!("mantlet-{name}-{}-{number}", std::process::id()));
         let world = World { top, who, env: Vec::new() };
         fs::create_dir_all(&world.top).unwrap();
         fs::set_permissions(&world.top, fs::Permissions::from_mode(0o755)).unwrap();
