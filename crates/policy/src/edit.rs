@@ -122,11 +122,16 @@ pub fn allow(text: &str, origin: &Path, agent: &str, grant: &Grant, host: &dyn H
     let Some((table, key, value)) = wanted(section, grant, host)? else {
         return Ok(Edit { text: text.to_owned(), diff: String::new() });
     };
-    let mut document: DocumentMut = text.parse().map_err(|_| AllowError::Shape("the file".into()))?;
+    // The editor knows neither: a byte order mark, and the line ends of Windows.
+    let (mark, body) = text.strip_prefix('\u{feff}').map_or(("", text), |body| ("\u{feff}", body));
+    let mut document: DocumentMut = body.parse().map_err(|_| AllowError::Shape("the file".into()))?;
     let agents = child(document.as_table_mut(), "agent")?;
     let list = list(child(child(agents, agent)?, table)?, key)?;
     push(list, &value);
-    let edited = document.to_string();
+    let mut edited = format!("{mark}{document}");
+    if text.contains("\r\n") {
+        edited = edited.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
     let after = parse(&edited, origin, host).map_err(AllowError::After)?;
     // The list must now hold the value: an editor that wrote elsewhere would be a silent refusal.
     match after.agent(agent).map(|agent| wanted(agent, grant, host)) {

@@ -12,6 +12,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
 use crate::init::Stdio;
+use crate::outcome::REFUSED;
 use crate::report::Outcome;
 use crate::sys;
 use crate::wire::{self, Message, Tag};
@@ -178,6 +179,8 @@ struct Client<'a> {
     limit: u64,
     limit_told: bool,
     output_told: bool,
+    /// Why output of the command did not arrive.
+    lost: Option<Errno>,
 }
 
 /// Carries everything until the monitor says that the call is over.
@@ -193,10 +196,16 @@ pub(crate) fn carry(monitor: &OwnedFd, streams: Streams, limit: u64) -> io::Resu
         limit,
         limit_told: false,
         output_told: false,
+        lost: None,
     };
     let outcome = client.run();
     client.restore();
-    outcome
+    let mut outcome = outcome?;
+    if let Some(why) = client.lost {
+        outcome.messages.push(format!("output of the command was lost: it could not be written: {why}"));
+        outcome.code = if outcome.code == 0 { REFUSED } else { outcome.code };
+    }
+    Ok(outcome)
 }
 
 impl Client<'_> {
@@ -308,7 +317,12 @@ impl Client<'_> {
             copy(relay.from.as_fd(), to)
         };
         match moved {
-            Ok(0) | Err(_) => drop(self.streams.relays.remove(i)),
+            // The command sees a closed pipe, as it would if it wrote to the reader itself.
+            Ok(0) | Err(Errno::PIPE) => drop(self.streams.relays.remove(i)),
+            Err(why) => {
+                self.lost = Some(why);
+                drop(self.streams.relays.remove(i));
+            }
             Ok(count) => self.count(count),
         }
     }
