@@ -48,8 +48,11 @@ fn planted(who: Who) -> World {
     world
 }
 
-/// Everything that could tell of a change, of everything below a directory.
-fn snapshot(top: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64, i64, i64, Vec<u8>)> {
+/// What of a file could tell of a change: mode, size, times, content.
+type State = (u32, u64, [i64; 4], Vec<u8>);
+
+/// The state of everything below a directory.
+fn snapshot(top: &Path) -> BTreeMap<PathBuf, State> {
     let mut all = BTreeMap::new();
     let mut pending = vec![top.to_owned()];
     while let Some(path) = pending.pop() {
@@ -58,8 +61,8 @@ fn snapshot(top: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64, i64, i64, Vec<
         if about.is_dir() {
             pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }
-        let times = (about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec());
-        all.insert(path, (about.mode(), about.size(), times.0, times.1, times.2, times.3, content));
+        let times = [about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec()];
+        all.insert(path, (about.mode(), about.size(), times, content));
     }
     all
 }

@@ -36,12 +36,15 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The directory with `mantlet` and `mantlet-run`: every user can reach it, and the second is built with the first.
+/// The programs that `mantlet` expects beside itself.
+const BESIDE: [&str; 2] = ["mantlet-run", "mantlet-probe"];
+
+/// The directory with `mantlet` and what belongs beside it: every user can reach it, and all are of one source.
 pub fn programs() -> &'static Path {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE.get_or_init(|| {
         let mantlet = Path::new(env!("CARGO_BIN_EXE_mantlet"));
-        build_jailer(mantlet);
+        build_beside(mantlet);
         let place = mantlet.parent().unwrap();
         let is_open = |dir: &Path| fs::metadata(dir).unwrap().permissions().mode() & 0o001 != 0;
         match place.ancestors().all(is_open) {
@@ -52,7 +55,7 @@ pub fn programs() -> &'static Path {
 }
 
 /// `cargo test -p mantlet-cli` builds `mantlet` only, and an old jailer would be tested.
-fn build_jailer(mantlet: &Path) {
+fn build_beside(mantlet: &Path) {
     let mut above = mantlet.ancestors().skip(1);
     let profile = match above.next().unwrap().file_name().unwrap().to_str().unwrap() {
         "debug" => "dev",
@@ -60,13 +63,14 @@ fn build_jailer(mantlet: &Path) {
     };
     let target = above.nth(1).unwrap();
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--offline", "--workspace", "--bin", "mantlet-run"])
+        .args(["build", "--quiet", "--locked", "--offline", "--workspace"])
+        .args(BESIDE.iter().flat_map(|name| ["--bin", name]))
         .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();
-    assert!(status.success() && mantlet.with_file_name("mantlet-run").is_file());
+    assert!(status.success() && BESIDE.iter().all(|name| mantlet.with_file_name(name).is_file()));
 }
 
 /// A clone below /root is closed to others: the programs are put where every user can start them.
@@ -74,7 +78,7 @@ fn copied(from: &Path) -> PathBuf {
     let to = std::env::temp_dir().join("mantlet-cli-programs");
     let pid = std::process::id();
     fs::create_dir_all(&to).unwrap();
-    for name in ["mantlet", "mantlet-run"] {
+    for name in BESIDE.iter().chain(&["mantlet"]) {
         let temporary = to.join(format!("{name}.{pid}"));
         fs::copy(from.join(name), &temporary).unwrap();
         fs::rename(&temporary, to.join(name)).unwrap();
