@@ -249,6 +249,33 @@ fn what_is_protected_already_opens_with_one_grant_and_alone() {
     }
 }
 
+/// What docs/git.md says: which commands of git fail, and that the call it names opens them and not the hooks.
+#[test]
+fn git_writes_its_configuration_after_the_call_of_the_documentation() {
+    for who in everybody() {
+        let world = World::new("allow-git", who);
+        world.builder("");
+        let made = world.sh("git init -q . && git -c user.name=n -c user.email=e commit -q --allow-empty -m one");
+        assert_eq!(code(&made), 0, "{}", err(&made));
+        let git = |line: &str| code(&exec(&world, &[], &["-c", line].map(OsStr::new)));
+        let work = "export GIT_AUTHOR_NAME=n GIT_AUTHOR_EMAIL=e GIT_COMMITTER_NAME=n GIT_COMMITTER_EMAIL=e; echo x >> f; \
+                    git add f && git commit -q -m two && git checkout -q -b topic && git status -s && git gc -q && \
+                    git worktree add -q tree && git init -q new && git clone -q new copy 2>&1 && git stash list";
+        assert_eq!(git(work), 0, "{who:?}");
+        let writes = ["git remote add origin /nowhere", "git config a.b c"];
+        let hook = "echo x > .git/hooks/pre-commit";
+        for line in writes.iter().chain(&[hook]) {
+            assert_ne!(git(line), 0, "{who:?} {line}");
+        }
+        assert_eq!(code(&world.sh("mantlet allow --agent main --write .git/config")), 0);
+        for line in writes {
+            assert_eq!(git(line), 0, "{who:?} {line}");
+        }
+        assert_ne!(git(hook), 0, "{who:?}");
+        assert!(!world.work().join(".git/hooks/pre-commit").exists());
+    }
+}
+
 /// `deny` and `protect` of the owner's own file are taken back by hand only: the line is named, and no call printed.
 #[test]
 fn the_owners_own_rules_name_their_line_instead_of_a_call() {

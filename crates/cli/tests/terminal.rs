@@ -81,6 +81,25 @@ fn a_shell_takes_the_options_of_exec() {
 }
 
 #[test]
+fn allow_asks_on_a_terminal_and_takes_only_a_yes() {
+    let world = World::new("ask", Who::Me);
+    world.builder("");
+    for (line, keys, exit) in [
+        ("mantlet allow --env X", "!n\n", "exit 125\n"),
+        ("mantlet allow --env X", "!\n", "exit 125\n"),
+        ("mantlet allow --env X", "!y\n", "exit 0\n"),
+        ("mantlet allow --env Y --yes", "", "exit 0\n"),
+    ] {
+        let before = fs::read_to_string(world.policy()).unwrap();
+        let shown = terminal(&world, line, keys);
+        assert!(shown.ends_with(exit), "{line} {keys}: {shown}");
+        assert_eq!(shown.contains("[y/N]"), !keys.is_empty(), "{shown}");
+        let is_changed = before != fs::read_to_string(world.policy()).unwrap();
+        assert_eq!(is_changed, exit == "exit 0\n", "{line} {keys}");
+    }
+}
+
+#[test]
 fn a_shell_without_a_terminal_reads_its_input_and_says_nothing() {
     let world = World::new("script", Who::Me);
     let output = world.sh("echo 'echo $((6*7)); exit 5' | mantlet shell");
