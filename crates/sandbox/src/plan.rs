@@ -112,7 +112,10 @@ pub(crate) fn compile(
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
-    let rules = Rules::compile(agent).map_err(refuse("a rule of the policy cannot be compiled".into()))?;
+    let rules = Rules::compile(agent).map_err(|e| {
+        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
+            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
+    })?;
     spots::makes_itself(agent.files().deny(), &workspace)?;
     let scan = scan::scan(&workspace_fd, &rules);
     if scan.denied.len() > spots::MAX_DENIED {
