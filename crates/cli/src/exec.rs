@@ -27,8 +27,9 @@ pub(crate) struct JailArgs {
     /// Where the command starts
     #[arg(long, value_name = "DIR")]
     cwd: Option<OsString>,
-    /// Adds to the command's environment; may be repeated
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// Adds to the command's environment; may be repeated. A name alone takes the caller's own value, which no other
+    /// user can then read on a command line
+    #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
     /// Ends the call after this time (500ms, 90s, 10m), if the policy's limit is not shorter
     #[arg(long, value_name = "TIME")]

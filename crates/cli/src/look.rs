@@ -2,8 +2,11 @@
 //!
 //! It changes nothing and shows no value: names and counts only. The jail's own records go to a throwaway directory.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -19,7 +22,7 @@ use crate::throwaway::Throwaway;
 /// Looks at names and permissions; opens nothing to read it, prints no value, changes nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LookArgs {
-    /// The workspace of the jail to compare with (default: the current directory)
+    /// The workspace of the jail to compare with (default: the current directory, or an empty one where that is none)
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
     /// One JSON object, with every name
@@ -39,7 +42,7 @@ struct Looked {
     here: Seen,
     /// Absent when the jail did not run.
     jail: Option<Seen>,
-    /// Why it did not.
+    /// Why it did not; or why the jail is the default one, with an empty workspace.
     reason: Option<String>,
 }
 
@@ -55,8 +58,13 @@ pub(crate) fn run(args: &LookArgs) -> anyhow::Result<ExitCode> {
     if args.inside {
         return print(&format!("{}\n", serde_json::to_string(&here)?));
     }
-    let (jail, reason) = match in_the_jail(&workspace, uid) {
+    let (jail, reason) = match in_the_jail(None, &workspace, uid) {
         Ok(seen) => (Some(seen), None),
+        // A person who has set nothing up stands in his home, which is no workspace.
+        Err(error) if args.workspace.is_none() => match in_an_empty_jail(uid) {
+            Ok(seen) => (Some(seen), Some(format!("{error:#}"))),
+            Err(_) => (None, Some(format!("{error:#}"))),
+        },
         Err(error) => (None, Some(format!("{error:#}"))),
     };
     let looked = Looked { v: 1, here, jail, reason };
@@ -68,13 +76,31 @@ pub(crate) fn run(args: &LookArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if looked.jail.is_some() { 0 } else { crate::REFUSED }))
 }
 
-fn in_the_jail(workspace: &Path, uid: u32) -> anyhow::Result<Seen> {
+/// The jail of the default policy, around nothing.
+fn in_an_empty_jail(uid: u32) -> anyhow::Result<Seen> {
+    let scratch = Throwaway::new("look-empty")?;
+    let workspace = scratch.path.join("workspace");
+    std::fs::create_dir(&workspace).context("cannot make a workspace")?;
+    let text = format!("version = 1\n[agent.look]\nrole = \"builder\"\nworkspace = {}\n", quoted(&workspace)?);
+    let policy = scratch.path.join("mantlet.toml");
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&policy)?;
+    file.write_all(text.as_bytes()).context("cannot write a policy")?;
+    in_the_jail(Some(&policy), &workspace, uid)
+}
+
+/// A path as TOML writes a string; JSON's escapes are TOML's.
+fn quoted(path: &Path) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(path.to_str().context("the temporary directory's path is not UTF-8")?)?)
+}
+
+fn in_the_jail(policy: Option<&Path>, workspace: &Path, uid: u32) -> anyhow::Result<Seen> {
     let own = std::env::current_exe().context("cannot find this program")?;
     let name = own.file_name().context("this program has no name")?;
     let state = Throwaway::new("look")?;
     let mut command = Command::new(jailer()?);
     command.env("XDG_STATE_HOME", &state.path).stdin(Stdio::null());
-    command.args(["exec", "--timeout", "2s", "--workspace"]).arg(workspace).arg("--cwd").arg(workspace);
+    command.arg("exec").args(policy.iter().flat_map(|file| [OsStr::new("--policy"), file.as_os_str()]));
+    command.args(["--timeout", "2s", "--workspace"]).arg(workspace).arg("--cwd").arg(workspace);
     command.arg("--with").arg(&own).arg("--").arg(Path::new("/run/mantlet").join(name));
     command.args(["look", "--inside", "--uid", &uid.to_string(), "--workspace"]).arg(workspace);
     let output = command.output().context("cannot run mantlet-run")?;
@@ -115,10 +141,16 @@ fn render(looked: &Looked) -> String {
     text.push_str("---\n");
     if let Some(reason) = &looked.reason {
         let lines: Vec<String> = reason.lines().map(|line| mantlet_ledger::escape(line.as_bytes())).collect();
-        writeln!(text, "{}\nNext: mantlet doctor", lines.join("\n")).ok();
-    } else {
-        text.push_str("Next: mantlet exec -- COMMAND, or mantlet shell\n");
+        writeln!(text, "{}", lines.join("\n")).ok();
     }
+    text.push_str(match (&looked.jail, &looked.reason) {
+        (None, _) => "Next: mantlet doctor\n",
+        (Some(_), None) => "Next: mantlet exec -- COMMAND, or mantlet shell\n",
+        (Some(_), Some(_)) => {
+            "So the jail above is the default one, with an empty workspace.\n\
+             Next: change to the directory of a project, then mantlet exec -- COMMAND, or mantlet shell\n"
+        }
+    });
     text
 }
 

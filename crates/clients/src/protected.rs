@@ -123,7 +123,7 @@ pub const PROTECTED: &[Protected] = &[
     any(
         ".claude/settings.local.json",
         CLAUDE,
-        "outranks settings.json and is ignored by git, so that no diff shows it; CVE-2026-25725",
+        "outranks settings.json and is ignored by git, so that no diff shows it",
     ),
     any(".claude/hooks/", CLAUDE, "the programs that existing hooks name"),
     any(".claude/commands/", CLAUDE, "a command file may run shell text when it is called"),
@@ -198,7 +198,7 @@ pub const PROTECTED: &[Protected] = &[
     ),
     any(".zed/", "Zed, on opening the directory", "settings.json names language servers and tasks.json commands"),
     any(".helix/", "Helix, on starting in the directory", "languages.toml names language servers, which are commands"),
-    any(".exrc", VIM, "a script; CVE-2019-12735 is what a line of one does"),
+    any(".exrc", VIM, "a script; its lines may start programs"),
     any(".nexrc", VIM, "a script"),
     any(".vimrc", VIM, "a script"),
     any(".gvimrc", VIM, "a script"),

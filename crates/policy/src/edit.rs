@@ -9,7 +9,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 use crate::error::{PolicyErrors, escape};
 use crate::types::{Agent, Host, Origin, PathRule};
 use crate::validate::parse;
-use crate::{diff, names, place};
+use crate::{diff, names, place, rules};
 
 /// What an owner allows in one call of `mantlet allow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,18 @@ pub enum AllowError {
         /// Its line.
         line: usize,
     },
+    /// No rule may open this.
+    #[error("`{key}` cannot open `{path}`: it {why}")]
+    Closed {
+        /// `read` or `write`.
+        key: &'static str,
+        /// What was to be opened.
+        path: String,
+        /// Why it is refused.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
     /// The grant itself is malformed.
     #[error("bad {what} `{value}`: {why}")]
     Grant {
@@ -90,6 +102,7 @@ impl AllowError {
             AllowError::RuleWins { line, pattern, .. } => {
                 Some(format!("delete `{pattern}` in line {line} by hand, if it is meant to be open"))
             }
+            AllowError::Closed { hint, .. } => Some(hint.clone()),
             AllowError::Grant { .. } => Some("correct it and call again".into()),
             AllowError::Shape(key) => Some(format!("write `{key}` in its usual form")),
         }
@@ -109,16 +122,35 @@ pub fn allow(text: &str, origin: &Path, agent: &str, grant: &Grant, host: &dyn H
     let Some((table, key, value)) = wanted(section, grant, host)? else {
         return Ok(Edit { text: text.to_owned(), diff: String::new() });
     };
-    let mut document: DocumentMut = text.parse().map_err(|_| AllowError::Shape("the file".into()))?;
+    // The editor knows neither: a byte order mark, and the line ends of Windows.
+    let (mark, body) = text.strip_prefix('\u{feff}').map_or(("", text), |body| ("\u{feff}", body));
+    let mut document: DocumentMut = body.parse().map_err(|_| AllowError::Shape("the file".into()))?;
     let agents = child(document.as_table_mut(), "agent")?;
     let list = list(child(child(agents, agent)?, table)?, key)?;
     push(list, &value);
-    let edited = document.to_string();
+    let mut edited = format!("{mark}{document}");
+    if text.contains("\r\n") {
+        edited = edited.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
     let after = parse(&edited, origin, host).map_err(AllowError::After)?;
     // The list must now hold the value: an editor that wrote elsewhere would be a silent refusal.
     match after.agent(agent).map(|agent| wanted(agent, grant, host)) {
         Some(Ok(None)) => Ok(Edit { diff: diff::unified(text, &edited, origin), text: edited }),
         _ => Err(AllowError::Shape(format!("agent.{}.{table}.{key}", escape(agent)))),
+    }
+}
+
+/// Says whether a grant would be taken and change anything, without making the edit.
+///
+/// # Errors
+/// Why [`allow`] would refuse it.
+pub fn would_help(agent: &Agent, grant: &Grant, host: &dyn Host) -> Result<bool, AllowError> {
+    let Some((_, key, value)) = wanted(agent, grant, host)? else { return Ok(false) };
+    let (Grant::Read(text) | Grant::Write(text)) = grant else { return Ok(true) };
+    let path = path_of(agent, text, host)?;
+    match rules::closed(agent.workspace(), agent.role(), &path, &value, key, host) {
+        Some((why, hint)) => Err(AllowError::Closed { key, path: place::show(&path), why, hint }),
+        None => Ok(true),
     }
 }
 
@@ -197,7 +229,9 @@ fn covers<'r>(mut rules: impl Iterator<Item = &'r PathRule>, path: &Path) -> boo
 fn written(text: &str, path: &Path, agent: &Agent, host: &dyn Host) -> String {
     let short = |base: &Path, prefix: &str| {
         let rest = path.strip_prefix(base).ok()?.to_str()?;
-        (!rest.is_empty() && !rest.starts_with('~')).then(|| format!("{prefix}{rest}"))
+        // In front of a relative path these mean something else.
+        let prefix = if prefix.is_empty() && rest.starts_with(['~', '$']) { "./" } else { prefix };
+        (!rest.is_empty()).then(|| format!("{prefix}{rest}"))
     };
     short(agent.workspace(), "").or_else(|| short(host.home(), "~/")).unwrap_or_else(|| text.to_owned())
 }

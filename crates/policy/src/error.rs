@@ -97,14 +97,18 @@ pub struct PolicyError {
 pub struct PolicyErrors {
     origin: PathBuf,
     errors: Vec<PolicyError>,
+    left_out: usize,
 }
+
+/// As many errors as somebody reads. A damaged file can have one in every byte.
+const MOST_ERRORS: usize = 20;
 
 impl PolicyErrors {
     /// Returns the file that was judged.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
-    /// Returns the errors, at least one, in the order of the file.
+    /// Returns the first errors, at least one, in the order of the file.
     pub fn errors(&self) -> &[PolicyError] {
         &self.errors
     }
@@ -121,6 +125,9 @@ impl fmt::Display for PolicyErrors {
             }
             write!(f, "\n  hint: {}", error.hint)?;
         }
+        if self.left_out > 0 {
+            write!(f, "\nand {} more errors", self.left_out)?;
+        }
         Ok(())
     }
 }
@@ -130,6 +137,8 @@ impl std::error::Error for PolicyErrors {}
 /// Collects faults while a policy is read, so that one run shows all of them.
 pub(crate) struct Faults<'t> {
     text: &'t str,
+    /// Where each line begins, so that a long file is not counted through for every rule.
+    lines: Vec<usize>,
     /// Where a value that was never written belongs: the default policy has no text.
     is_written: bool,
     found: Vec<(usize, Fault, String)>,
@@ -137,11 +146,12 @@ pub(crate) struct Faults<'t> {
 
 impl<'t> Faults<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        Faults { text, is_written: true, found: Vec::new() }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Faults { text, lines, is_written: true, found: Vec::new() }
     }
 
     pub(crate) fn unwritten() -> Self {
-        Faults { text: "", is_written: false, found: Vec::new() }
+        Faults { text: "", lines: vec![0], is_written: false, found: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, at: usize, fault: Fault, hint: impl Into<String>) {
@@ -154,13 +164,14 @@ impl<'t> Faults<'t> {
 
     /// Returns the line of a byte offset, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
-        1 + before.iter().filter(|b| **b == b'\n').count()
+        self.lines.partition_point(|begin| *begin <= at)
     }
 
     pub(crate) fn into_errors(mut self, origin: &Path) -> PolicyErrors {
         self.found.sort_by_key(|(at, _, _)| *at);
-        let found = std::mem::take(&mut self.found);
+        let mut found = std::mem::take(&mut self.found);
+        let left_out = found.len().saturating_sub(MOST_ERRORS);
+        found.truncate(MOST_ERRORS);
         let errors = found
             .into_iter()
             .map(|(at, fault, hint)| match self.is_written {
@@ -168,13 +179,12 @@ impl<'t> Faults<'t> {
                 false => PolicyError { line: 0, column: 0, fault, hint },
             })
             .collect();
-        PolicyErrors { origin: origin.to_owned(), errors }
+        PolicyErrors { origin: origin.to_owned(), errors, left_out }
     }
 
     fn column(&self, at: usize) -> usize {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        1 + before[start..].chars().count()
+        let start = self.lines.get(self.line(at) - 1).copied().unwrap_or(0);
+        1 + self.text.get(start..at.min(self.text.len())).map_or(0, |before| before.chars().count())
     }
 }
 

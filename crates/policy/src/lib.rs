@@ -13,6 +13,7 @@ mod file;
 mod hash;
 mod limits;
 mod names;
+mod pattern;
 mod place;
 mod read;
 mod roles;
@@ -26,7 +27,7 @@ mod units;
 mod validate;
 
 pub use diff::unified;
-pub use edit::{AllowError, Edit, Grant, allow, starter};
+pub use edit::{AllowError, Edit, Grant, allow, starter, would_help};
 pub use error::{Fault, PolicyError, PolicyErrors};
 pub use explain::{Enforced, Sentence, explain, for_agent};
 pub use roles::{MEMORY, PRESETS, Preset};

@@ -198,7 +198,7 @@ pub(crate) fn literal(text: &str, base: Option<&Path>, home: &Path) -> Result<Pa
 }
 
 /// Checks what no path of a policy may have.
-fn check(text: &str) -> Result<(), String> {
+pub(crate) fn check(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("empty".into());
     }
@@ -209,43 +209,6 @@ fn check(text: &str) -> Result<(), String> {
         return Err("variables are not expanded; write `~/` for your home".into());
     }
     Ok(())
-}
-
-/// A pattern of `deny` or `protect`: its text with `~` expanded, and its path when it has no wildcard.
-pub(crate) fn pattern(text: &str, base: &Path, home: &Path) -> Result<(String, Option<PathBuf>), String> {
-    check(text)?;
-    if text.starts_with('!') {
-        return Err("a rule cannot be taken back by a later one; write only what is meant".into());
-    }
-    let text = text.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(text);
-    if text.split('/').any(|name| name == "..") {
-        return Err("`..` could lead anywhere through a symlink; write the path it stands for".into());
-    }
-    if !text.contains(['*', '?', '[', '{', '\\']) {
-        let path = literal(text, Some(base), home)?;
-        return match base.starts_with(&path) {
-            true => Err("this is the workspace itself, or contains it".into()),
-            false => Ok((expand(text, home)?, Some(path))),
-        };
-    }
-    let expanded = expand(text, home)?;
-    // Parsing finds every error; the automaton is built only where it is used, off the hot path.
-    match globset::GlobBuilder::new(&expanded).literal_separator(true).build() {
-        Ok(_) => Ok((expanded, None)),
-        Err(error) => Err(error.kind().to_string()),
-    }
-}
-
-/// Expands `~`, so that a home directory with a wildcard in its name stays a name.
-fn expand(text: &str, home: &Path) -> Result<String, String> {
-    let Some(rest) = text.strip_prefix('~') else {
-        return Ok(text.trim_start_matches("./").to_owned());
-    };
-    if !rest.is_empty() && !rest.starts_with('/') {
-        return Err("`~name` is not expanded; write the whole path".into());
-    }
-    let home = home.to_str().ok_or("your home's path is not UTF-8, so that no pattern can name it")?;
-    Ok(format!("{}{rest}", globset::escape(home)))
 }
 
 pub(crate) fn show(path: &Path) -> String {

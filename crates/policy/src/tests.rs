@@ -308,9 +308,66 @@ fn scout_and_public_write_only_what_their_role_names() {
 fn a_home_with_wildcards_in_its_name_stays_a_name() {
     let mut host = Fake::new();
     host.home = "/home/ann[1]".into();
-    let text = with("[agent.main.files]\ndeny = [\"~/x/*.pem\"]").replace("~/work", "/home/ann/work");
+    let text = with("[agent.main.files]\ndeny = [\"~/x/y.pem\"]").replace("~/work", "/home/ann/work");
     let policy = parse(&text, Path::new("p"), &host).unwrap();
-    assert_eq!(policy.agents()[0].files().deny()[0].pattern(), "/home/ann[[]1[]]/x/*.pem");
+    assert_eq!(policy.agents()[0].files().deny()[0].pattern(), "/home/ann[[]1[]]/x/y.pem");
+}
+
+/// The patterns under which a `deny` rule holds.
+fn held(rule: &str) -> Result<Vec<String>, String> {
+    let text = with(&format!("[agent.main.files]\ndeny = [{rule:?}]"));
+    let policy = read(&text).map_err(|errors| errors.errors()[0].fault.to_string())?;
+    Ok(policy.agents()[0].files().deny().iter().map(|rule| rule.pattern().to_owned()).collect())
+}
+
+#[test]
+fn a_rule_holds_under_the_name_that_the_walk_meets() {
+    for (rule, wanted) in [
+        ("a/b", "a/b"),
+        ("./a/b", "a/b"),
+        ("a/b/", "a/b"),
+        ("~/work/a", "a"),
+        ("/home/ann/work/a", "a"),
+        ("~/link/a", "a"),
+        ("/home/ann/link/a/**/b", "a/**/b"),
+        ("~/work/**/b", "**/b"),
+        ("./**/b", "**/b"),
+        ("**/b", "**/b"),
+        ("*.pem", "*.pem"),
+        ("/usr/bin/ssh", "/usr/bin/ssh"),
+        ("~/other/x", "/home/ann/other/x"),
+    ] {
+        assert_eq!(held(rule), Ok(vec![wanted.to_owned()]), "{rule}");
+    }
+}
+
+#[test]
+fn a_rule_that_no_path_can_match_is_refused() {
+    for rule in
+        ["a//b", "a/./b", ".//a", "**//b", "a/./*", "//home/ann/work/a", "/**/b", "/home/**/b", "~/other/*", "~bob/*"]
+    {
+        assert!(held(rule).is_err(), "{rule}");
+    }
+    for rule in ["/", "~", ".", "./", "~/work", "~/link", "/home"] {
+        assert!(held(rule).is_err_and(|why| why.contains("the workspace itself, or contains it")), "{rule}");
+    }
+}
+
+#[test]
+fn a_long_file_is_read_in_linear_time_and_shows_its_first_errors() {
+    let wrong: String = (0..20_000).map(|n| format!("k{n} = 1\n")).collect();
+    let rules: Vec<String> = (0..20_000).map(|n| format!("\"d/x{n}*\"")).collect();
+    let began = std::time::Instant::now();
+    let errors = read(&format!("version = 1\n{wrong}")).unwrap_err();
+    assert_eq!((errors.errors().len(), errors.errors()[19].line), (20, 21));
+    assert!(errors.to_string().ends_with("and 19980 more errors"));
+    let deep = format!("version = 1\nx = {}", "[".repeat(100_000));
+    assert!(read(&deep).unwrap_err().to_string().lines().count() <= 41);
+    let many = with(&format!("[agent.main.files]\ndeny = [\n{}\n]", rules.join(",\n")));
+    let policy = read(&many).unwrap();
+    assert_eq!(*policy.agents()[0].files().deny()[19_999].origin(), Origin::Line(20_006));
+    // Counting lines from the top for each took minutes.
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -85,8 +85,8 @@ pub struct PathRule {
 }
 
 impl PathRule {
-    /// Returns the pattern as it was written; in `deny` and `protect` with `~` expanded and without a trailing `/`.
-    /// Relative patterns are relative to the workspace.
+    /// Returns the pattern: in `read` and `write` as it was written; in `deny` and `protect` a glob, relative to the
+    /// workspace where it lies inside, and without a trailing `/`.
     pub fn pattern(&self) -> &str {
         &self.pattern
     }

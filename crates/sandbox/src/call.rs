@@ -7,6 +7,7 @@ use std::time::Instant;
 use mantlet_policy::Host;
 use rustix::fs::{Gid, Uid};
 
+use crate::advice::{Advisor, Source};
 use crate::client;
 use crate::host::RealHost;
 use crate::ids::{Ids, Mapping};
@@ -76,16 +77,23 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     // Without a file there is one agent, made for this call.
     let client = loaded.file.as_ref().and(request.client.as_deref());
     let agent = source::select(&loaded.policy, request.agent.as_deref(), client).map_err(source_refusal)?;
+    plan::may_run(agent)?;
     let request = within(request, agent.workspace(), &workspace)?;
     let uid = rustix::process::getuid().as_raw();
     let name = plan::account(uid).unwrap_or_else(|| "user".into());
     let owner = Owner { home: host.home().to_owned(), name };
+    let source = match (&loaded.file, &request.policy) {
+        (None, _) => Source::Default,
+        (Some(file), Some(_)) => Source::Given(file.clone()),
+        (Some(_), None) => Source::Usual,
+    };
+    let advisor = Advisor::new(agent, &host, source);
     let state = State::open(&owner.home, &[agent.workspace()])?;
     let recovered = outcome::recover(&state);
     for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
-    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top)?;
+    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top, advisor)?;
     let (streams, stdio) = client::streams().map_err(Refusal::new)?;
     plan.terminal = streams.start()?;
     give_pipes(&stdio, plan.ids);

@@ -2,6 +2,8 @@
 //!
 //! An allowlist of the world: what is not named here or in the plan does not exist inside.
 
+use std::path::{Path, PathBuf};
+
 /// Directories of programs and libraries, read-only. On merged systems some are symlinks and stay so.
 pub(crate) const SYSTEM: &[&str] =
     &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
@@ -40,6 +42,16 @@ pub(crate) const ETC: &[&str] = &[
     "timezone",
     "xdg",
 ];
+
+/// Files of /etc that are made rather than bound, in the order in which the plan makes them.
+pub(crate) const MADE_ETC: [&str; 6] =
+    ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/nsswitch.conf"];
+
+/// Everything of the system that every jail shows.
+pub(crate) fn system() -> impl Iterator<Item = PathBuf> {
+    let etc = ETC.iter().map(|name| Path::new("/etc").join(name));
+    SYSTEM.iter().map(PathBuf::from).chain(etc)
+}
 
 /// Device nodes, bound from the host.
 pub(crate) const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];

@@ -3,6 +3,7 @@
 //! [`exec`] runs one command. The order of a call: `call` makes the plan, `monitor` owns the jail, `init` builds it
 //! around itself (`root`, `landlock_rules`, `seccomp`), `client` carries bytes, `review` looks at what was left.
 
+mod advice;
 mod call;
 mod cgroup;
 mod client;
@@ -31,6 +32,7 @@ mod root;
 mod scan;
 mod seccomp;
 mod source;
+mod spots;
 mod sys;
 mod syscalls;
 mod text;

@@ -16,10 +16,11 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use crate::ids::Mapping;
 use crate::layout;
-use crate::plan::{Plan, Spot};
+use crate::plan::Plan;
 use crate::quarantine::Quarantine;
 use crate::report::Finding;
 use crate::review::{Judge, Verdict};
+use crate::spots::Spot;
 use crate::sys::{self, Depth, Fork, Wait, attr};
 use crate::walk::{self, Descend};
 
@@ -184,15 +185,15 @@ impl Live {
                 Err(e) => format!("NOT undone: {e}"),
             }
         };
-        let full = plan.workspace.join(std::ffi::OsStr::from_bytes(&verdict.path));
-        let allow = format!("mantlet allow --agent {} --write {}", plan.agent, crate::text::shell_word(&full));
         self.findings.push(Finding {
             path: mantlet_ledger::escape(&verdict.path),
             rule: verdict.rule,
             runs: verdict.runs,
             reason: verdict.reason,
             action,
-            allow: (!verdict.is_listed).then_some(allow),
+            allow: None,
+            hint: None,
+            raw: verdict.path,
         });
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
+use crate::advice::{Advice, Opening};
 use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
@@ -96,9 +97,12 @@ impl Ending {
             _ => REFUSED,
         };
         let mut reason = mantlet_ledger::escape(sentence.as_bytes());
-        if code == NOT_FOUND
-            && let Some(hint) = hidden_program(plan)
-        {
+        let hint = match code {
+            NOT_FOUND => plan.advisor.hidden_program(plan),
+            NOT_EXECUTABLE => plan.advisor.denied_program(plan),
+            _ => None,
+        };
+        if let Some(hint) = hint {
             reason = format!("{reason}\nhint: {hint}");
         }
         Ending { reason: Some(reason), ..Ending::exited(code) }
@@ -147,9 +151,22 @@ impl Ending {
         }
         self.findings.append(&mut live.findings);
         self.facts.notes.append(&mut live.notes);
+        self.advise(plan);
         if plan.review == Review::Fail && self.findings.iter().any(|f| f.action != "listed") {
             self.code = REFUSED;
             self.reason = Some("the review found what this agent may not leave behind (review = \"fail\")".into());
+        }
+    }
+
+    /// Says of each finding what would allow it. Not of thousands: an agent decides how many there are.
+    fn advise(&mut self, plan: &Plan) {
+        const MOST_ADVICE: usize = 100;
+        for finding in self.findings.iter_mut().filter(|f| f.action != "listed").take(MOST_ADVICE) {
+            let path = plan.workspace.join(std::ffi::OsStr::from_bytes(&finding.raw));
+            match plan.advisor.open(Opening::Write, &path) {
+                Advice::Call(call) => finding.allow = Some(call),
+                Advice::Words(words) => finding.hint = Some(words),
+            }
         }
     }
 
@@ -201,7 +218,7 @@ impl Ending {
         let mut lines: Vec<String> = self.reason.iter().flat_map(|r| r.lines().map(str::to_owned)).collect();
         for finding in self.findings.iter().filter(|f| f.action != "listed") {
             lines.push(format!("review: {} ({}): {}; {}", finding.path, finding.rule, finding.reason, finding.action));
-            lines.extend(finding.allow.iter().map(|a| format!("hint: {a}")));
+            lines.extend(finding.allow.iter().chain(&finding.hint).map(|a| format!("hint: {a}")));
         }
         lines.extend(self.facts.notes.iter().filter(|n| n.contains("could not")).map(|n| format!("note: {n}")));
         lines
@@ -252,32 +269,13 @@ fn command_text(plan: &Plan) -> String {
     mantlet_ledger::shorten(&mantlet_ledger::escape(masked.as_bytes()), LONGEST_COMMAND).into_owned()
 }
 
-fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::plan::Spot]) -> Vec<Held> {
+fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::spots::Spot]) -> Vec<Held> {
     let how = if tier == Some(Tier::Full) { "prevented" } else { "none" };
     let shown = |path: &std::path::Path| {
         let inside = path.strip_prefix(&plan.workspace).unwrap_or(path);
         mantlet_ledger::escape(inside.as_os_str().as_bytes())
     };
     spots.iter().map(|s| Held { path: shown(&s.path), rule: s.rule.clone(), how }).collect()
-}
-
-/// A program that exists outside but is not visible inside: the call that would help.
-fn hidden_program(plan: &Plan) -> Option<String> {
-    let program = plan.argv.first()?;
-    let name = std::ffi::OsStr::from_bytes(program.as_bytes());
-    let candidates: Vec<std::path::PathBuf> = if program.as_bytes().contains(&b'/') {
-        vec![name.into()]
-    } else {
-        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).collect()
-    };
-    let found = candidates.into_iter().find(|p| p.is_file())?;
-    let real = std::fs::canonicalize(&found).ok()?;
-    let place = if program.as_bytes().contains(&b'/') { found } else { real.parent()?.to_owned() };
-    Some(format!(
-        "it exists outside the jail: mantlet allow --agent {} --read {}",
-        plan.agent,
-        crate::text::shell_word(&place)
-    ))
 }
 
 fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
@@ -319,7 +317,7 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
         None => Extent::None("the jail never stood".into()),
     };
     out.insert("limits", limits);
-    let covered = |spots: &[crate::plan::Spot], what: &str| match tier {
+    let covered = |spots: &[crate::spots::Spot], what: &str| match tier {
         Tier::Full => Extent::Full(""),
         Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
         Tier::Landlock => Extent::None(format!("{what} inside a writable place needs mounts")),

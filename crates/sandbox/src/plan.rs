@@ -9,15 +9,17 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, PathRule, Review};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Review};
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::advice::{Advisor, Opening};
 use crate::ids::{Ids, Mapping};
 use crate::landlock_rules::Use;
 use crate::layout;
 use crate::request::{Command, Request};
 use crate::review::Judge;
 use crate::scan::{self, Hit, Rules, Scan};
+use crate::spots::{self, Spot};
 use crate::tier::Tier;
 
 /// A place of the host that is bound into the jail.
@@ -28,14 +30,6 @@ pub(crate) struct Place {
     pub(crate) is_writable: bool,
     /// The device and inode it had when it was checked.
     pub(crate) must_be: Option<(u64, u64)>,
-}
-
-/// A denied or protected thing, absolute.
-#[derive(Debug)]
-pub(crate) struct Spot {
-    pub(crate) path: PathBuf,
-    pub(crate) is_dir: bool,
-    pub(crate) rule: String,
 }
 
 /// Everything about one call.
@@ -67,6 +61,7 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<crate::client::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    pub(crate) advisor: Advisor,
 }
 
 /// Why a call is refused before anything has started.
@@ -99,6 +94,15 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
+/// Refuses an agent whose role runs no commands.
+pub(crate) fn may_run(agent: &Agent) -> Result<(), Refusal> {
+    if agent.exec() == Exec::Jailed {
+        return Ok(());
+    }
+    let what = format!("agent `{}` is a {}, which runs no commands", agent.name(), agent.role().word());
+    Err(Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands"))
+}
+
 /// Compiles a call.
 ///
 /// # Errors
@@ -109,26 +113,26 @@ pub(crate) fn compile(
     policy_hash: &str,
     owner: &Owner,
     state: &Path,
+    advisor: Advisor,
 ) -> Result<Plan, Refusal> {
-    if agent.exec() == Exec::Refused {
-        let what = format!("agent {:?} has the role {:?}, which runs no commands", agent.name(), agent.role());
-        return Err(
-            Refusal::new(what).hint("give the agent `role = \"builder\"` in mantlet.toml if it should run commands")
-        );
-    }
+    may_run(agent)?;
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
-    let rules = Rules::compile(agent).map_err(refuse("a rule of the policy cannot be compiled".into()))?;
+    let rules = Rules::compile(agent).map_err(|e| {
+        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
+            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
+    })?;
+    spots::makes_itself(agent.files().deny(), &workspace)?;
     let mut scan = scan::scan(&workspace_fd, &rules);
     let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
-    if scan.denied.len() > MAX_DENIED {
-        return Err(too_many(&scan.denied));
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
     }
     let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
-    let cwd = cwd(request, &workspace, &places, agent.name())?;
+    let cwd = cwd(request, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(&request.command)?;
-    let (env, path) = environment(request, agent, owner, ids)?;
+    let (env, path) = environment(request, agent, owner, ids, &places)?;
     let mut limits = agent.limits().clone();
     limits.time = request.timeout.map_or(limits.time, |t| t.min(limits.time)).max(Duration::from_millis(1));
     let mut files = etc_files(owner, ids);
@@ -149,9 +153,9 @@ pub(crate) fn compile(
         ids,
         home: owner.home.clone(),
         files,
-        denied: spots(agent.files().deny(), &workspace, &places, &scan.denied),
-        protected: spots(agent.files().protect(), &workspace, &places, &scan.protected),
-        reviewed: spots(&[], &workspace, &places, &reviewed),
+        denied: spots::spots(agent.files().deny(), &workspace, &places, &scan.denied),
+        protected: spots::spots(agent.files().protect(), &workspace, &places, &scan.protected),
+        reviewed: spots::spots(&[], &workspace, &places, &reviewed),
         pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
         places,
         workspace,
@@ -163,6 +167,7 @@ pub(crate) fn compile(
         terminal: None,
         rules,
         scan,
+        advisor,
     })
 }
 
@@ -183,39 +188,6 @@ fn own_place(agent: &Agent, fd: &OwnedFd) -> Result<Place, Refusal> {
         is_writable: agent.files().is_workspace_writable(),
         must_be: Some((stat.st_dev, stat.st_ino)),
     })
-}
-
-/// What the walk met and what literal rules name elsewhere, outer ones before inner ones.
-fn spots(rules: &[PathRule], workspace: &Path, places: &[Place], hits: &[Hit]) -> Vec<Spot> {
-    let mut spots: Vec<Spot> = hits.iter().map(|h| spot(workspace, h)).collect();
-    spots.sort_by(|a, b| a.path.cmp(&b.path));
-    outside_spots(rules, workspace, places, &mut spots);
-    spots
-}
-
-/// Beyond this many, masks cost more than the policy is worth: deny directories instead.
-const MAX_DENIED: usize = 1000;
-
-fn too_many(denied: &[Hit]) -> Refusal {
-    let rule = denied.first().map_or("", |h| h.rule.as_str());
-    Refusal::new(format!("the deny rules match {} files of the workspace, more than {MAX_DENIED}", denied.len()))
-        .hint(format!("deny the directories that hold them instead of single files (first rule: {rule:?})"))
-}
-
-fn spot(workspace: &Path, hit: &Hit) -> Spot {
-    let path = workspace.join(std::ffi::OsStr::from_bytes(&hit.path));
-    Spot { path, is_dir: hit.is_dir, rule: hit.rule.clone() }
-}
-
-/// Literal rules that speak of places outside the workspace which the plan makes visible.
-fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: &mut Vec<Spot>) {
-    for rule in rules {
-        let Some(path) = rule.path().filter(|p| !p.starts_with(workspace)) else { continue };
-        let is_visible = places.iter().any(|p| path.starts_with(&p.target));
-        if let (true, Ok(meta)) = (is_visible, std::fs::symlink_metadata(path)) {
-            spots.push(Spot { path: path.to_owned(), is_dir: meta.is_dir(), rule: rule.pattern().to_owned() });
-        }
-    }
 }
 
 /// Every ancestor of a covered thing, from the top down, each once.
@@ -261,7 +233,7 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
     Ok(places)
 }
 
-fn cwd(request: &Request, workspace: &Path, places: &[Place], agent: &str) -> Result<PathBuf, Refusal> {
+fn cwd(request: &Request, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
     let Some(wanted) = &request.cwd else {
         let here = std::env::current_dir().ok().filter(|here| here.starts_with(workspace));
         return Ok(here.unwrap_or_else(|| workspace.to_owned()));
@@ -271,8 +243,8 @@ fn cwd(request: &Request, workspace: &Path, places: &[Place], agent: &str) -> Re
     if places.iter().any(|p| real.starts_with(&p.target)) {
         return Ok(real);
     }
-    let hint = format!("mantlet allow --agent {agent} --read {}", crate::text::shell_word(&real));
-    Err(Refusal::new(format!("{real:?} is not visible to agent {agent:?}")).hint(hint))
+    let hint = advisor.open(Opening::Read, &real).into_line();
+    Err(Refusal::new(format!("{real:?} is not visible to agent `{}`", advisor.agent())).hint(hint))
 }
 
 /// The longest single argument execve takes (MAX_ARG_STRLEN, its NUL included).
@@ -299,14 +271,20 @@ fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
 }
 
 /// Built from nothing: the names every program needs, the policy's, and the caller's `--env`.
-fn environment(request: &Request, agent: &Agent, owner: &Owner, ids: Ids) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
+fn environment(
+    request: &Request,
+    agent: &Agent,
+    owner: &Owner,
+    ids: Ids,
+    places: &[Place],
+) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
     let from_caller = |name: &str| std::env::var_os(name);
     let user = user_name(owner, ids);
     let mut vars: Vec<(OsString, OsString)> = vec![
         ("HOME".into(), owner.home.clone().into_os_string()),
         ("USER".into(), user.clone().into()),
         ("LOGNAME".into(), user.into()),
-        ("PATH".into(), layout::PATH.into()),
+        ("PATH".into(), search_path(places, from_caller("PATH"))),
         ("LANG".into(), from_caller("LANG").unwrap_or_else(|| "C.UTF-8".into())),
         ("TERM".into(), from_caller("TERM").unwrap_or_else(|| "dumb".into())),
         ("SHELL".into(), "/bin/sh".into()),
@@ -325,6 +303,21 @@ fn environment(request: &Request, agent: &Agent, owner: &Owner, ids: Ids) -> Res
         CString::new(line.into_vec()).map_err(|_| Refusal::new("an environment value contains a NUL byte"))
     });
     Ok((env.collect::<Result<_, _>>()?, path))
+}
+
+/// The system's directories, and behind them those of the caller's own PATH that the jail shows something of:
+/// a program that the policy opens is found by its name, and hides none of the system's.
+fn search_path(places: &[Place], callers: Option<OsString>) -> OsString {
+    let mut path = OsString::from(layout::PATH);
+    let is_shown = |dir: &PathBuf| {
+        dir.is_absolute() && places.iter().any(|p| p.target.starts_with(dir) || dir.starts_with(&p.target))
+    };
+    let known: Vec<PathBuf> = std::env::split_paths(layout::PATH).collect();
+    for dir in callers.iter().flat_map(std::env::split_paths).filter(|dir| is_shown(dir) && !known.contains(dir)) {
+        path.push(":");
+        path.push(dir);
+    }
+    path
 }
 
 fn user_name(owner: &Owner, ids: Ids) -> String {
@@ -357,15 +350,15 @@ fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
     );
     let group = format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n");
     let hosts = "127.0.0.1 localhost mantlet\n::1 localhost ip6-localhost ip6-loopback\n";
-    let files: [(&str, String); 6] = [
-        ("/etc/passwd", passwd),
-        ("/etc/group", group),
-        ("/etc/hosts", hosts.into()),
-        ("/etc/hostname", "mantlet\n".into()),
-        ("/etc/resolv.conf", "# no name server: this jail has no way out\n".into()),
-        ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+    let files: [String; 6] = [
+        passwd,
+        group,
+        hosts.into(),
+        "mantlet\n".into(),
+        "# no name server: this jail has no way out\n".into(),
+        "passwd: files\ngroup: files\nhosts: files dns\n".into(),
     ];
-    files.into_iter().map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
+    layout::MADE_ETC.iter().zip(files).map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
 }
 
 /// A name for this call: when, and which process.

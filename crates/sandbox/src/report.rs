@@ -21,6 +21,12 @@ pub struct Finding {
     /// The call that would allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<String>,
+    /// What to do where no call would allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The path's own bytes, relative to the workspace.
+    #[serde(skip)]
+    pub(crate) raw: Vec<u8>,
 }
 
 /// How a denied or protected thing was held.

@@ -1,6 +1,7 @@
 //! What a caller asks for: the arguments of `exec`, parsed without the large command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub struct Request {
     pub workspace: Option<PathBuf>,
     /// `--cwd`.
     pub cwd: Option<PathBuf>,
-    /// `--env NAME=VALUE`, in order.
+    /// `--env NAME=VALUE` and `--env NAME`, in order; a name alone that the caller does not have is left out.
     pub env: Vec<(OsString, OsString)>,
     /// `--timeout`, which can only shorten the policy's.
     pub timeout: Option<Duration>,
@@ -96,7 +97,7 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
             Long("policy") => request.policy = Some(parser.value()?.into()),
             Long("workspace") => request.workspace = Some(parser.value()?.into()),
             Long("cwd") => request.cwd = Some(parser.value()?.into()),
-            Long("env") => request.env.push(env_pair(parser.value()?)?),
+            Long("env") => request.env.extend(env_pair(parser.value()?, |name| std::env::var_os(name))?),
             Long("timeout") => request.timeout = Some(duration(&text(parser.value()?)?)?),
             Long("report") => request.report = Some(parser.value()?.into()),
             Long("with") => request.programs.push(parser.value()?.into()),
@@ -121,15 +122,22 @@ fn text(value: OsString) -> Result<String, UsageError> {
     value.into_string().map_err(|v| words(format!("{v:?} is not UTF-8")))
 }
 
-fn env_pair(value: OsString) -> Result<(OsString, OsString), UsageError> {
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+/// `NAME=VALUE`, or `NAME` alone for the caller's own value, which then stands on no command line.
+fn env_pair(
+    value: OsString,
+    of_caller: impl Fn(&OsStr) -> Option<OsString>,
+) -> Result<Option<(OsString, OsString)>, UsageError> {
     let bytes = value.as_bytes();
-    match bytes.iter().position(|b| *b == b'=') {
-        Some(at) if at > 0 => {
-            Ok((OsString::from_vec(bytes[..at].to_vec()), OsString::from_vec(bytes[at + 1..].to_vec())))
-        }
-        _ => Err(words(format!("--env takes NAME=VALUE, not {value:?}"))),
+    let end = bytes.iter().position(|b| *b == b'=').unwrap_or(bytes.len());
+    let (name, rest) = (OsStr::from_bytes(&bytes[..end]), &bytes[end..]);
+    if name.is_empty() {
+        return Err(words(format!("--env takes NAME=VALUE or NAME, not {value:?}")));
     }
+    let given = match rest.split_first() {
+        Some((_, text)) => Some(OsStr::from_bytes(text).to_owned()),
+        None => of_caller(name),
+    };
+    Ok(given.map(|given| (name.to_owned(), given)))
 }
 
 /// A duration such as `90`, `90s`, `10m`, `2h`, `500ms`.
@@ -145,4 +153,27 @@ fn duration(text: &str) -> Result<Duration, UsageError> {
         _ => None,
     };
     millis.map(Duration::from_millis).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(word: &str) -> Result<Option<(OsString, OsString)>, UsageError> {
+        env_pair(word.into(), |name| (name == "KEY").then(|| "own".into()))
+    }
+
+    #[test]
+    fn a_name_alone_takes_the_callers_value_and_an_unset_one_none() {
+        for (word, wanted) in [
+            ("KEY", Some(("KEY", "own"))),
+            ("KEY=", Some(("KEY", ""))),
+            ("KEY=a=b", Some(("KEY", "a=b"))),
+            ("OTHER", None),
+        ] {
+            let wanted = wanted.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+            assert_eq!(env(word).unwrap(), wanted, "{word}");
+        }
+        assert!(env("").is_err() && env("=x").is_err());
+    }
 }

@@ -211,6 +211,7 @@ impl Judge<'_> {
         let row = watchlist::git_row("config");
         let config = join(dir, b"config");
         if has(b"config")
+            && !self.rules.is_exempt(&config)
             && let Some(row) = row
             && let Some(verdict) = self.judge_git_config(&config, row)
         {
@@ -221,7 +222,8 @@ impl Judge<'_> {
             (watchlist::git_row("hooks/"), open_beneath(self.top, &hooks, OFlags::RDONLY | OFlags::DIRECTORY))
         {
             walk::walk(fd.as_fd(), &hooks, &mut |met| {
-                if met.kind != FileType::Directory && !met.name().ends_with(b".sample") {
+                let is_open = met.name().ends_with(b".sample") || self.rules.is_exempt(met.path);
+                if met.kind != FileType::Directory && !is_open {
                     out.push(Verdict { rule: "bare repository".into(), ..Verdict::of_row(met.path, row) });
                 }
                 Descend::No

@@ -17,7 +17,8 @@ use rustix::mount::{
 use crate::client::Start;
 use crate::ids::Mapping;
 use crate::layout;
-use crate::plan::{Place, Plan, Spot};
+use crate::plan::{Place, Plan};
+use crate::spots::Spot;
 use crate::sys::{self, Depth, attr};
 use crate::tier::Extent;
 

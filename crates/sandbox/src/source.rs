@@ -125,13 +125,32 @@ pub struct Loaded {
 /// The current directory is gone while the given path is relative to it.
 pub fn locate(given: Option<&Path>, host: &dyn Host) -> Result<PathBuf, SourceError> {
     if let Some(path) = given {
-        return std::path::absolute(path).map_err(|source| SourceError::Read { path: path.to_owned(), source });
+        return from_here(path).map_err(|source| SourceError::Read { path: path.to_owned(), source });
     }
     // Any answer but "not there" counts as there: an unreadable policy must not give way to a weaker one.
     match is_absent(Path::new(SYSTEM)) {
         true => Ok(user_file(host)),
         false => Ok(SYSTEM.into()),
     }
+}
+
+/// Makes a path absolute. The kernel names the current directory without symlinks, so that each `..` in front is its
+/// parent; taken as words, it would lead through directories of the agent's.
+fn from_here(path: &Path) -> io::Result<PathBuf> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let mut here = std::env::current_dir()?;
+    let mut rest = path;
+    while let Some(Component::ParentDir | Component::CurDir) = rest.components().next() {
+        if rest.starts_with("..") {
+            here.pop();
+        }
+        let mut components = rest.components();
+        components.next();
+        rest = components.as_path();
+    }
+    Ok(here.join(rest))
 }
 
 /// Names the file of the calling user, whether it exists or not.

@@ -129,7 +129,7 @@ const ROWS: &[Row] = &[
         calls: &[libc::SYS_socket, libc::SYS_socketpair],
         tests: &[Test::NotIn(0, FAMILIES)],
         errno: libc::EAFNOSUPPORT,
-        reason: "vsock reaches the hypervisor past every network namespace; other families are kernel surface (CVE-2017-6074, CVE-2021-22555)",
+        reason: "vsock reaches the hypervisor past every network namespace; other families are kernel surface (CVE-2017-6074)",
     },
     Row {
         calls: &[libc::SYS_socket],

@@ -15,7 +15,8 @@ Options:
   --policy FILE      The policy (default: /etc/mantlet/mantlet.toml, else ~/.config/mantlet/mantlet.toml)
   --workspace DIR    The workspace, or a directory in it (default without a policy: the current directory)
   --cwd DIR          Where the command starts
-  --env NAME=VALUE   Adds to the command's environment; may be repeated
+  --env NAME[=VALUE] Adds to the command's environment; may be repeated. Without a value, the caller's own, which no
+                     other user can then read on a command line
   --timeout TIME     Ends the call after this time (500ms, 90s, 10m), if the policy's limit is not shorter
   --report FILE      Writes the report of what was enforced, as JSON
   --with PROGRAM     Mounts this program read-only at /run/mantlet/NAME; may be repeated
