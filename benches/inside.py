@@ -5,6 +5,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
+from startup import bwrap
 from world import Arm, Row, World
 
 GIT = "i=0; while [ $i -lt {n} ]; do git status --porcelain >/dev/null || exit 1; i=$((i+1)); done"
@@ -28,7 +29,7 @@ def repository(space: Path) -> None:
         path.write_text(text(source, 20))
     git = ["git", "-C", str(space), "-c", "user.name=b", "-c", "user.email=b@localhost"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
-        subprocess.run([*git, *words], check=True)
+        subprocess.run([*git, *words], check=True, env={"HOME": str(space), "PATH": "/usr/bin:/bin"})
 
 
 def searched(space: Path) -> None:
@@ -57,18 +58,23 @@ def seconds(log: Path) -> float:
     return statistics.median(sum(map(float, line.split())) for line in log.read_text().splitlines())
 
 
+def percent(value: float, base: float) -> str:
+    return f"{(value / base - 1) * 100:+.1f}%"
+
+
 def rows(world: World, rounds: int) -> list[Row]:
     """The jail's arm and the bare one in turn, in random order, and the ratio of their medians, by the clock.
 
-    The ratio of the CPU time of the work alone is shown beside it: it bears a machine that is not quite quiet.
+    Beside it: the CPU time of the work alone, which bears a machine that is not quite quiet; and the same work in bwrap
+    with our mounts, which has neither Landlock nor seccomp.
 
     git status runs once untimed before each arm: as root the jail sees other ids, and git reads every file again where
     its index remembers the other ones.
     """
     git_warm = "git status >/dev/null"
     works = [
-        ("git status, 150 times", repository, GIT.format(n=150), git_warm),
-        ("rg over 4,000 files, 30 times", searched, RG.format(n=30), ""),
+        ("git status, 500 times", repository, GIT.format(n=500), git_warm),
+        ("rg over 4,000 files, 50 times", searched, RG.format(n=50), ""),
         ("gcc -O2 of 13 files", sources, GCC, ""),
     ]
     out = []
@@ -78,19 +84,22 @@ def rows(world: World, rounds: int) -> list[Row]:
         shell = ["/bin/sh", "-c"]
         # Kept for the untimed start as well, which the median forgives.
         counted = {arm: ["/usr/bin/time", "-f", "%U %S", "-a", "-o", f".cpu-{arm}", *shell, line]
-                   for arm in ("outside", "inside")}
+                   for arm in ("outside", "bwrap", "inside")}
+        beside = bwrap(world, space)
         arms = {
             "outside": Arm(counted["outside"], str(space), [*shell, warm] if warm else []),
+            "bwrap": Arm([*beside, *counted["bwrap"]], str(space), [*beside, *shell, warm] if warm else []),
             "inside": Arm(world.run(*counted["inside"]), str(space), world.run(*shell, warm) if warm else []),
         }
         times = world.interleave(arms, rounds)
         cpu = {arm: seconds(space / f".cpu-{arm}") for arm in arms}
-        bare, jailed = (statistics.median(times[arm]) for arm in ("outside", "inside"))
+        bare, beside_ms, jailed = (statistics.median(times[arm]) for arm in arms)
         # The quarters of the paired differences say how far the figure can be trusted.
         pairs = [(i / o - 1) * 100 for o, i in zip(times["outside"], times["inside"])]
         low, _, high = statistics.quantiles(pairs, n=4, method="inclusive")
         detail = (f" ({bare / 1000:.2f} s outside; by pairs {low:.1f} to {high:.1f}; "
-                  f"CPU {(cpu['inside'] / cpu['outside'] - 1) * 100:+.1f}%)")
+                  f"CPU {percent(cpu['inside'], cpu['outside'])}; "
+                  f"in bwrap {percent(beside_ms, bare)}, CPU {percent(cpu['bwrap'], cpu['outside'])})")
         out.append(Row.at_most(f"overhead, {name}", (jailed / bare - 1) * 100, 3, "%", detail))
     return out
 

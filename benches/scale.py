@@ -3,6 +3,7 @@ import os
 import shutil
 import statistics
 
+import memory
 from world import Arm, Row, World, spread
 
 COMMAND = ["/usr/bin/true"]
@@ -55,7 +56,8 @@ def walked(world: World, rounds: int) -> list[Row]:
     for name, label in (("", "100,000 files add, by rg's cost"), (", deny", "the same with a deny rule")):
         added = medians[f"full{name}"] - medians[f"empty{name}"]
         out.append(Row.at_most(label, added / rg, 1, "", f" ({added:.1f} ms)"))
-    return out
+    policy = world.policy("full-deny", full, rule)
+    return out + memory.rows(world, full, " there", "--policy", policy)[:1]
 
 
 def rows(world: World, rounds: int) -> list[Row]:
