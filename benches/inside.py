@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from startup import bwrap
-from world import Arm, Row, World
+from world import Arm, Row, World, cpu_seconds
 
 GIT = "i=0; while [ $i -lt {n} ]; do git status --porcelain >/dev/null || exit 1; i=$((i+1)); done"
 RG = "i=0; while [ $i -lt {n} ]; do rg -uu --count-matches 'lorem +ip[sz]um' . >/dev/null || exit 1; i=$((i+1)); done"
@@ -46,16 +46,12 @@ def sources(space: Path) -> None:
     headers = "".join(f"#include <{h}.h>\n" for h in ("stdio", "stdlib", "string", "math", "time", "unistd", "errno"))
     for number in range(12):
         body = "".join(
-            f"int f{number}_{i}(const char *s, int n) {{ int t = {i}; for (int k = 0; k < n; k++) {{ t = t * 31 + s[k]; "
-            f"if (t % {i + 3} == 0) t ^= n; }} return t + (int)strlen(s); }}\n" for i in range(40))
+            f"int f{number}_{i}(const char *s, int n) {{ int t = {i}; for (int k = 0; k < n; k++) "
+            f"{{ t = t * 31 + s[k]; if (t % {i + 3} == 0) t ^= n; }} return t + (int)strlen(s); }}\n"
+            for i in range(40))
         (space / f"part{number}.c").write_text(headers + body)
     main = 'int f0_0(const char *, int);\nint main(void) { return f0_0("a", 1) == 0; }\n'
     (space / "main.c").write_text(headers + main)
-
-
-def seconds(log: Path) -> float:
-    """The median of user and system time together."""
-    return statistics.median(sum(map(float, line.split())) for line in log.read_text().splitlines())
 
 
 def percent(value: float, base: float) -> str:
@@ -82,17 +78,15 @@ def rows(world: World, rounds: int) -> list[Row]:
         space = world.workspace(make.__name__)
         make(space)
         shell = ["/bin/sh", "-c"]
-        # Kept for the untimed start as well, which the median forgives.
-        counted = {arm: ["/usr/bin/time", "-f", "%U %S", "-a", "-o", f".cpu-{arm}", *shell, line]
-                   for arm in ("outside", "bwrap", "inside")}
         beside = bwrap(world, space)
-        arms = {
-            "outside": Arm(counted["outside"], str(space), [*shell, warm] if warm else []),
-            "bwrap": Arm([*beside, *counted["bwrap"]], str(space), [*beside, *shell, warm] if warm else []),
-            "inside": Arm(world.run(*counted["inside"]), str(space), world.run(*shell, warm) if warm else []),
-        }
+        before = {"outside": [], "bwrap": beside, "inside": world.run()}
+        logs = {arm: space / f".cpu-{arm}" for arm in before}
+        # Counted for the untimed round as well, which the median forgives.
+        count = {arm: ["/usr/bin/time", "-f", "%U %S", "-a", "-o", str(logs[arm]), *shell, line] for arm in before}
+        arms = {arm: Arm([*words, *count[arm]], str(space), [*words, *shell, warm] if warm else [], logs[arm])
+                for arm, words in before.items()}
         times = world.interleave(arms, rounds)
-        cpu = {arm: seconds(space / f".cpu-{arm}") for arm in arms}
+        cpu = {arm: statistics.median(cpu_seconds(logs[arm])) for arm in arms}
         bare, beside_ms, jailed = (statistics.median(times[arm]) for arm in arms)
         # The quarters of the paired differences say how far the figure can be trusted.
         pairs = [(i / o - 1) * 100 for o, i in zip(times["outside"], times["inside"])]

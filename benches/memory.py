@@ -72,5 +72,6 @@ def rows(world: World, space: Path, label: str, *options: str) -> list[Row]:
                 peak[name] = max(peak.get(name, 0), value)
         peak[f"{program} and what it became"] = waited_for(world, words, space)
         detail = ", ".join(f"{n} {v / 1024:.1f}" for n, v in sorted(peak.items(), key=lambda i: -i[1]))
-        out.append(Row.at_most(f"peak RSS, {program} exec{label}", max(peak.values()) / 1024, 6, " MiB", f" ({detail})"))
+        most = max(peak.values()) / 1024
+        out.append(Row.at_most(f"peak RSS, {program} exec{label}", most, 6, " MiB", f" ({detail})"))
     return out

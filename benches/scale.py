@@ -10,7 +10,7 @@ COMMAND = ["/usr/bin/true"]
 
 
 def denied(world: World, rounds: int) -> list[Row]:
-    """500 directories with an .env and two other files each: with the rule, without, and with one that matches nothing."""
+    """500 directories with an .env and two more files: with the rule, without, and with one that matches nothing."""
     space = world.workspace("denied")
     for number in range(500):
         place = space / f"d{number % 20}/e{number}"

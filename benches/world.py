@@ -31,10 +31,11 @@ class Row:
 
 @dataclass
 class Arm:
-    """A command that is timed, where it starts, and what is run untimed before it."""
+    """A command that is timed, where it starts, what is run untimed before it, and where time(1) adds its CPU time."""
     words: list[str]
     cwd: str
     before: list[str] = field(default_factory=list)
+    log: Path | None = None
 
 
 class World:
@@ -42,7 +43,8 @@ class World:
 
     def __init__(self, binaries: Path, peers: Path | None, gap: float) -> None:
         self.binaries, self.peers, self.gap = binaries, peers, gap
-        self.runs = self.busy = 0
+        self.runs = self.busy = self.disturbed = 0
+        self.is_disturbed = False
         self.temporary = tempfile.TemporaryDirectory(dir="/var/tmp", prefix="mantlet-bench-")
         self.top = Path(self.temporary.name)
         self.home = self.top / "home"
@@ -80,9 +82,22 @@ class World:
         if arm.before:
             self.prepare(arm.before, arm.cwd)
         self.settle()
+        busy = busy_seconds()
         clock = ["hyperfine", "-N", "--runs", "1", "--style", "none", "--export-json", str(self.result)]
         self.prepare([*clock, "--", shlex.join(arm.words)], arm.cwd)
-        return json.loads(self.result.read_text())["results"][0]["times"][0] * 1000
+        took = json.loads(self.result.read_text())["results"][0]["times"][0]
+        own = cpu_seconds(arm.log)[-1] if arm.log else 0
+        self.is_disturbed = arm.log is not None and busy_seconds() - busy - own > 0.05 + 0.1 * took
+        return took * 1000
+
+    def undisturbed(self, arm: Arm) -> float:
+        """One run; a long one (with a log) again, twice at most, if others had more than a tenth of a CPU meanwhile."""
+        for _ in range(3):
+            value = self.once(arm)
+            if not self.is_disturbed:
+                return value
+        self.disturbed += 1
+        return value
 
     def settle(self) -> None:
         """A pause in which what the last arm left (namespaces, freed memory) is cleaned up and others' work ends.
@@ -106,10 +121,21 @@ class World:
         times: dict[str, list[float]] = {name: [] for name in arms}
         for number in range(rounds + 1):
             for name in random.sample(list(arms), len(arms)):
-                value = self.once(arms[name])
+                value = self.undisturbed(arms[name])
                 if number:
                     times[name].append(value)
         return times
+
+
+def busy_seconds() -> float:
+    """What all CPUs have worked since the start of the machine: user, nice, system, interrupts, steal."""
+    words = Path("/proc/stat").read_text().split(maxsplit=9)
+    return sum(int(words[i]) for i in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(log: Path) -> list[float]:
+    """User and system time together, of every run."""
+    return [sum(map(float, line.split())) for line in log.read_text().splitlines()]
 
 
 def spread(values: list[float]) -> str:
