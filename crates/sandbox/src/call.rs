@@ -19,6 +19,7 @@ use crate::plan::{self, Owner, Refusal};
 use crate::report::{Outcome, Report};
 use crate::request::Request;
 use crate::source;
+use crate::streams;
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -94,9 +95,13 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
     let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top, advisor)?;
-    let (streams, stdio) = client::streams().map_err(Refusal::new)?;
+    let (streams, stdio) = streams::streams().map_err(Refusal::new)?;
     plan.terminal = streams.start()?;
     give_pipes(&stdio, plan.ids);
+    if !(plan.pins.is_empty() && plan.protected.is_empty() && plan.denied.is_empty()) {
+        plan.board = Some(sys::board()?);
+    }
+    let gate = plan.board.filter(|_| !plan.denied.is_empty());
     let (ours, theirs) = wire::pair()?;
     let limit = plan.limits.output;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -110,7 +115,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
             drop(theirs);
             drop(stdio);
             drop(plan);
-            client::carry(&ours, streams, limit).map_err(|e| Refusal::new(e.to_string()))
+            client::carry(&ours, streams, limit, gate).map_err(|e| Refusal::new(e.to_string()))
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,21 +62,22 @@ impl Cgroups {
         &self.paths
     }
 
-    /// Makes the groups and moves the jail's init into them before anything of the caller's runs.
-    pub(crate) fn enter(&self, pid: i32, tier: Tier) -> Extent {
+    /// Makes the groups, for the jail's init to be in before anything of the caller's runs: moved there (version 2), or
+    /// to go there itself through the descriptors in the answer (version 1, see [`join`]).
+    pub(crate) fn enter(&self, pid: i32, tier: Tier) -> (Extent, Vec<OwnedFd>) {
         if self.paths.is_empty() {
-            return stands_in(&self.why_not, tier);
+            return (stands_in(&self.why_not, tier), Vec::new());
         }
         match self.try_enter(pid) {
-            Ok(()) => Extent::Full("control group"),
+            Ok(doors) => (Extent::Full("control group"), doors),
             Err(e) => {
                 Cgroups::remove(&self.paths);
-                stands_in(&format!("the control group could not be used ({e})"), tier)
+                (stands_in(&format!("the control group could not be used ({e})"), tier), Vec::new())
             }
         }
     }
 
-    fn try_enter(&self, pid: i32) -> io::Result<()> {
+    fn try_enter(&self, pid: i32) -> io::Result<Vec<OwnedFd>> {
         for path in &self.paths {
             fs::create_dir(path)?;
         }
@@ -86,7 +88,14 @@ impl Cgroups {
                 other => other?,
             }
         }
-        self.paths.iter().try_for_each(|path| fs::write(path.join("cgroup.procs"), pid.to_string()))
+        let mut doors = Vec::new();
+        for path in &self.paths {
+            match fs::OpenOptions::new().write(true).open(path.join("tasks")) {
+                Ok(door) => doors.push(door.into()),
+                Err(_) => fs::write(path.join("cgroup.procs"), pid.to_string())?,
+            }
+        }
+        Ok(doors)
     }
 
     /// Removes groups. Their processes are dead, but the kernel may take a moment to let go of them.
@@ -101,6 +110,12 @@ impl Cgroups {
             }
         }
     }
+}
+
+/// Goes into a group of version 1. A process that moves itself, thread by thread, and is one thread, takes no lock; to
+/// move another one waits for every processor's grace period, ten milliseconds on an idle machine.
+pub(crate) fn join(door: OwnedFd) -> io::Result<()> {
+    io::Write::write_all(&mut fs::File::from(door), b"0")
 }
 
 /// What is left without a control group.

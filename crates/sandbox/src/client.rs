@@ -1,19 +1,17 @@
 //! The thin client of a monitor: carries bytes, signals and the terminal between the caller and the jail.
-//!
-//! The jail never holds a descriptor of the caller's own: files could be reopened, changed in mode or typed into.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
+use rustix::pipe::SpliceFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
-use crate::init::Stdio;
+use crate::covers::Gate;
 use crate::report::Outcome;
-use crate::sys;
+use crate::streams::{Input, Streams};
+use crate::sys::{self, Board};
 use crate::wire::{self, Message, Output, Tag};
 
 /// The signals that are passed on.
@@ -30,182 +28,6 @@ const FORWARDED: [i32; 10] = [
     libc::SIGPIPE,
 ];
 
-/// What the jail prints, on its way to the caller.
-struct Relay {
-    from: OwnedFd,
-    to: RawFd,
-    can_splice: bool,
-}
-
-/// The caller's input, on its way into the jail. Never waits: a command may print before it reads on, and only
-/// this process takes what it prints.
-struct Input {
-    from: OwnedFd,
-    /// Non-blocking, and owned: the monitor's fork drops it, or the jail would never see the end.
-    to: OwnedFd,
-    pending: Vec<u8>,
-}
-
-impl Input {
-    fn interest(&self) -> PollFd<'_> {
-        if self.pending.is_empty() {
-            PollFd::new(&self.from, PollFlags::IN)
-        } else {
-            PollFd::new(&self.to, PollFlags::OUT)
-        }
-    }
-
-    /// Moves what can be moved now; false at the end of either side.
-    fn go_on(&mut self) -> bool {
-        if self.pending.is_empty() {
-            let mut buffer = [0; 65536];
-            match rustix::io::read(&self.from, &mut buffer) {
-                Ok(0) => return false,
-                Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
-                Err(Errno::INTR | Errno::AGAIN) => return true,
-                Err(_) => return false,
-            }
-        }
-        match rustix::io::write(&self.to, &self.pending) {
-            Ok(count) => {
-                self.pending.drain(..count);
-                true
-            }
-            Err(Errno::INTR | Errno::AGAIN) => true,
-            Err(_) => false,
-        }
-    }
-}
-
-/// The caller's standard descriptors, and the jail's ends of them.
-pub(crate) struct Streams {
-    relays: Vec<Relay>,
-    input: Option<Input>,
-    /// The caller's terminal, if any of the three is one.
-    terminal: Option<RawFd>,
-    input_is_terminal: bool,
-    /// Whether the caller's terminal goes on making its line ends. It must where others write to it too: only output
-    /// is a terminal, or the jail's output goes through a pipe to a program beside it. The inner one then makes none.
-    is_cooked_outside: bool,
-}
-
-/// Makes the jail's standard descriptors for the caller's.
-///
-/// # Errors
-/// When a descriptor is of a kind that must not be passed on: a directory, an `O_PATH` or a block device.
-pub(crate) fn streams() -> Result<(Streams, [Stdio; 3]), String> {
-    let mut streams =
-        Streams { relays: Vec::new(), input: None, terminal: None, input_is_terminal: false, is_cooked_outside: false };
-    let input = input(&mut streams)?;
-    let normal = output(1, &mut streams)?;
-    // One pipe for both when the caller has joined them: two would lose the order.
-    let error = match (&normal, same_file(1, 2)) {
-        (Stdio::Pipe(fd), true) => Stdio::Pipe(fd.try_clone().map_err(|e| e.to_string())?),
-        _ => output(2, &mut streams)?,
-    };
-    streams.is_cooked_outside = !(streams.input_is_terminal && streams.relays.is_empty());
-    Ok((streams, [input, normal, error]))
-}
-
-fn same_file(a: RawFd, b: RawFd) -> bool {
-    let (Some(a), Some(b)) = (borrowed(a), borrowed(b)) else { return false };
-    match (rustix::fs::fstat(a), rustix::fs::fstat(b)) {
-        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
-        _ => false,
-    }
-}
-
-/// A standard descriptor, if it is open.
-fn borrowed(fd: RawFd) -> Option<BorrowedFd<'static>> {
-    sys::is_open(fd).then(|| sys::standard(fd))
-}
-
-fn kind_of(fd: BorrowedFd<'_>, number: RawFd) -> Result<FileType, String> {
-    let flags = rustix::fs::fcntl_getfl(fd).map_err(|e| e.to_string())?;
-    let stat = rustix::fs::fstat(fd).map_err(|e| e.to_string())?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    if flags.contains(OFlags::PATH) || matches!(kind, FileType::Directory | FileType::BlockDevice) {
-        return Err(format!("standard descriptor {number} is a directory or a device: it would reach out of the jail"));
-    }
-    Ok(kind)
-}
-
-fn input(streams: &mut Streams) -> Result<Stdio, String> {
-    let Some(fd) = borrowed(0) else { return Ok(Stdio::Closed) };
-    let kind = kind_of(fd, 0)?;
-    if rustix::termios::isatty(fd) {
-        streams.terminal = Some(0);
-        streams.input_is_terminal = true;
-        return Ok(Stdio::Terminal);
-    }
-    if is_null(fd) {
-        return Ok(Stdio::Null);
-    }
-    if kind == FileType::Fifo && is_anonymous_pipe(fd) {
-        return Ok(Stdio::Pipe(fd.try_clone_to_owned().map_err(|e| e.to_string())?));
-    }
-    let (inner, outer) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
-    let from = fd.try_clone_to_owned().map_err(|e| e.to_string())?;
-    rustix::fs::fcntl_setfl(&outer, OFlags::NONBLOCK).map_err(|e| e.to_string())?;
-    streams.input = Some(Input { from, to: outer, pending: Vec::new() });
-    Ok(Stdio::Pipe(inner))
-}
-
-/// Programs tell "no input" from input that has yet to come: `rg PATTERN` searches what a pipe brings, not the tree.
-fn is_null(fd: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|s| {
-        FileType::from_raw_mode(s.st_mode) == FileType::CharacterDevice && s.st_rdev == rustix::fs::makedev(1, 3)
-    })
-}
-
-/// A pipe has no name that could be opened again with more rights; a FIFO has.
-fn is_anonymous_pipe(fd: BorrowedFd<'_>) -> bool {
-    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new());
-    link.is_ok_and(|l| l.to_bytes().starts_with(b"pipe:"))
-}
-
-fn output(number: RawFd, streams: &mut Streams) -> Result<Stdio, String> {
-    let Some(fd) = borrowed(number) else { return Ok(Stdio::Closed) };
-    kind_of(fd, number)?;
-    if rustix::termios::isatty(fd) {
-        streams.terminal.get_or_insert(number);
-        return Ok(Stdio::Terminal);
-    }
-    let (outer, inner) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
-    streams.relays.push(Relay { from: outer, to: number, can_splice: true });
-    Ok(Stdio::Pipe(inner))
-}
-
-/// How the jail's terminal starts. Init sets it: a command that has begun may have changed it already.
-#[derive(Debug)]
-pub(crate) struct Start {
-    modes: Termios,
-    size: Winsize,
-}
-
-impl Start {
-    pub(crate) fn apply(&self, master: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        rustix::termios::tcsetattr(master, OptionalActions::Now, &self.modes)?;
-        rustix::termios::tcsetwinsize(master, self.size)
-    }
-}
-
-impl Streams {
-    fn needs_terminal(&self) -> bool {
-        self.terminal.is_some()
-    }
-
-    /// A terminal like the caller's, if the jail needs one.
-    pub(crate) fn start(&self) -> io::Result<Option<Start>> {
-        let Some(fd) = self.terminal.map(sys::standard) else { return Ok(None) };
-        let mut modes = rustix::termios::tcgetattr(fd)?;
-        if self.is_cooked_outside {
-            modes.output_modes.remove(rustix::termios::OutputModes::OPOST);
-        }
-        Ok(Some(Start { modes, size: rustix::termios::tcgetwinsize(fd)? }))
-    }
-}
-
 /// The client while its call runs.
 struct Client<'a> {
     monitor: &'a OwnedFd,
@@ -219,10 +41,20 @@ struct Client<'a> {
     output_told: bool,
     /// Why output of the command was lost.
     lost: Option<String>,
+    /// Shared with the keeper when something is denied: output waits for it then.
+    board: Option<&'static Board>,
+    gate: Option<Gate>,
 }
 
 /// Carries everything until the monitor says that the call is over.
-pub(crate) fn carry(monitor: &OwnedFd, streams: Streams, limit: u64) -> io::Result<Outcome> {
+///
+/// With a board, output is held back until the keeper of the covers has judged what was opened before it.
+pub(crate) fn carry(
+    monitor: &OwnedFd,
+    streams: Streams,
+    limit: u64,
+    board: Option<&'static Board>,
+) -> io::Result<Outcome> {
     // What the caller has us ignore is not for the command either. SIGPIPE is ignored by Rust's runtime.
     let forwarded = FORWARDED.into_iter().filter(|s| *s == libc::SIGPIPE || !sys::is_ignored(*s));
     let signals = sys::signal_fd(&forwarded.collect::<Vec<_>>())?;
@@ -237,6 +69,8 @@ pub(crate) fn carry(monitor: &OwnedFd, streams: Streams, limit: u64) -> io::Resu
         limit_told: false,
         output_told: false,
         lost: None,
+        board,
+        gate: None,
     };
     let outcome = client.run();
     client.restore();
@@ -248,7 +82,9 @@ impl Client<'_> {
         loop {
             self.tell_output();
             let mut fds = vec![PollFd::new(self.monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-            fds.extend(self.streams.relays.iter().map(|r| PollFd::new(&r.from, PollFlags::IN)));
+            // Nothing runs before there is a way to ask: until then only the end of a stream is of interest.
+            let output = if self.board.is_some() && self.gate.is_none() { PollFlags::empty() } else { PollFlags::IN };
+            fds.extend(self.streams.relays.iter().map(|r| PollFd::new(&r.from, output)));
             let relays = self.streams.relays.len();
             if let Some(master) = &self.master {
                 fds.push(PollFd::new(master, PollFlags::IN));
@@ -298,6 +134,15 @@ impl Client<'_> {
                 self.resize();
                 Ok(None)
             }
+            Tag::Gate => {
+                let mut fds = fds.into_iter();
+                match (fds.next(), fds.next(), self.board) {
+                    (Some(uses), Some(ask), Some(board)) => self.gate = Some(Gate { uses, ask, board }),
+                    // There are no covers in this tier, which its report says.
+                    _ => self.board = None,
+                }
+                Ok(None)
+            }
             Tag::Done => Ok(Some(serde_json::from_slice(&payload)?)),
             Tag::DoneLarge => {
                 let file = fds.into_iter().next().ok_or_else(|| io::Error::other("the outcome is missing"))?;
@@ -335,14 +180,20 @@ impl Client<'_> {
 
     /// Moves what is there of one relay; ends it at the end of either side.
     fn relay(&mut self, i: usize) {
+        let most = self.streams.relays.get(i).map(|relay| self.passes(relay.from.as_fd()));
         let Some(relay) = self.streams.relays.get_mut(i) else { return };
+        let most = match most {
+            Some(Passes::UpTo(most)) => most,
+            Some(Passes::Nothing) | None => return,
+            Some(Passes::Never) => return drop(self.streams.relays.remove(i)),
+        };
         let to = sys::standard(relay.to);
         let moved = if relay.can_splice {
-            match rustix::pipe::splice(&relay.from, None, to, None, 1 << 20, SpliceFlags::MOVE) {
+            match rustix::pipe::splice(&relay.from, None, to, None, most, SpliceFlags::MOVE) {
                 // An appended file or a terminal cannot be spliced into.
                 Err(Errno::INVAL) => {
                     relay.can_splice = false;
-                    copy(relay.from.as_fd(), to)
+                    copy(relay.from.as_fd(), to, most)
                 }
                 // The caller made its end non-blocking.
                 Err(Errno::AGAIN) => return wait_writable(to),
@@ -350,7 +201,7 @@ impl Client<'_> {
                 other => other,
             }
         } else {
-            copy(relay.from.as_fd(), to)
+            copy(relay.from.as_fd(), to, most)
         };
         match moved {
             // A reader that has had enough is no failure; the command hears of it by SIGPIPE.
@@ -361,6 +212,24 @@ impl Client<'_> {
                 drop(self.streams.relays.remove(i));
             }
             Ok(count) => self.count(count),
+        }
+    }
+
+    /// How much of a stream may be passed on now.
+    fn passes(&self, from: BorrowedFd<'_>) -> Passes {
+        match (self.board, &self.gate) {
+            (None, _) => Passes::UpTo(MOST),
+            // Nothing ran: this is the end of the stream.
+            (Some(_), None) => Passes::Never,
+            (Some(_), Some(gate)) => {
+                // First what is there, then the question: what comes after it waits for the next.
+                match rustix::io::ioctl_fionread(from).unwrap_or(0) {
+                    0 if is_at_end(from) => Passes::UpTo(1),
+                    0 => Passes::Nothing,
+                    _ if !gate.is_clear() => Passes::Never,
+                    bytes => Passes::UpTo(usize::try_from(bytes).unwrap_or(MOST).min(MOST)),
+                }
+            }
         }
     }
 
@@ -376,7 +245,12 @@ impl Client<'_> {
     fn show_terminal(&mut self) {
         let (Some(master), Some(terminal)) = (&self.master, self.streams.terminal) else { return };
         let to = if self.streams.input_is_terminal && rustix::termios::isatty(sys::standard(1)) { 1 } else { terminal };
-        match copy(master.as_fd(), sys::standard(to)) {
+        let most = match self.passes(master.as_fd()) {
+            Passes::UpTo(most) => most,
+            Passes::Nothing => return,
+            Passes::Never => return self.master = None,
+        };
+        match copy(master.as_fd(), sys::standard(to), most) {
             Ok(0) | Err(_) => self.master = None,
             Ok(count) => self.count(count),
         }
@@ -384,7 +258,7 @@ impl Client<'_> {
 
     fn feed_terminal(&mut self) {
         let Some(master) = &self.master else { return };
-        if !matches!(copy(sys::standard(0), master.as_fd()), Ok(1..)) {
+        if !matches!(copy(sys::standard(0), master.as_fd(), MOST), Ok(1..)) {
             self.streams.input_is_terminal = false;
         }
     }
@@ -431,11 +305,32 @@ fn wait_writable(fd: BorrowedFd<'_>) {
     poll(&mut fds, None).ok();
 }
 
+/// The most that is moved at once.
+const MOST: usize = 1 << 20;
+
+/// What of a stream may be passed on.
+enum Passes {
+    /// This many bytes.
+    UpTo(usize),
+    /// Nothing for the moment.
+    Nothing,
+    /// Nothing any more.
+    Never,
+}
+
+/// Whether the last writer of an empty stream is gone: nothing can come any more.
+fn is_at_end(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+}
+
 /// Reads once and writes all of it.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<usize> {
+fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> rustix::io::Result<usize> {
     let mut buffer = [0; 65536];
+    let most = most.min(buffer.len());
     let got = loop {
-        match rustix::io::read(from, &mut buffer) {
+        match rustix::io::read(from, &mut buffer[..most]) {
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => wait_readable(from),
             other => break other?,

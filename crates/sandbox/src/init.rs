@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 
+use crate::cgroup;
 use crate::ids::Mapping;
 use crate::landlock_rules::{self, Use};
 use crate::plan::Plan;
@@ -44,7 +45,7 @@ struct Ready {
     /// The terminal's slave.
     slave: Option<OwnedFd>,
     /// The journal's lock, open as long as this process lives: the call is not over before.
-    _lock: Vec<OwnedFd>,
+    _lock: Option<OwnedFd>,
 }
 
 /// Runs as pid 1. Never returns.
@@ -81,7 +82,9 @@ fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     sys::die_with_parent().at("set death signal", "init")?;
     confine(plan, entry.tier)?;
     rustix::process::chdir(plan.cwd.as_path()).at("enter", &plan.cwd)?;
-    let lock = wait_for(entry, Tag::Go).at("wait for", "the monitor")?;
+    let mut fds = wait_for(entry, Tag::Go).at("wait for", "the monitor")?.into_iter();
+    let lock = fds.next();
+    fds.try_for_each(cgroup::join).at("join", "the control group")?;
     Ok(Ready { slave, _lock: lock })
 }
 

@@ -1,8 +1,4 @@
-//! While a jail runs: watches its workspace, puts mounts back that were renamed away from outside, and undoes
-//! names that may not appear.
-//!
-//! A mount on a name falls off when anyone outside renames something over it; the kernel tells nobody. The
-//! parents of every mounted thing are watched (inotify(7)) and the mount is made again inside.
+//! While a jail runs: watches its workspace, and undoes names that may not appear.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,16 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, inotify};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
-use crate::ids::Mapping;
-use crate::layout;
 use crate::plan::Plan;
 use crate::quarantine::Quarantine;
 use crate::report::Finding;
 use crate::review::{Judge, Verdict};
 use crate::spots::Spot;
-use crate::sys::{self, Depth, Fork, Wait, attr};
 use crate::walk::{self, Descend};
 
 /// Directories watched live. The others are looked at when the call ends.
@@ -40,7 +32,6 @@ pub(crate) struct Live {
     dirs: HashMap<i32, Vec<u8>>,
     unwatched: usize,
     quarantine: Quarantine,
-    namespaces: Option<Namespaces>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) notes: Vec<String>,
 }
@@ -53,17 +44,13 @@ impl Live {
             dirs: HashMap::new(),
             unwatched: 0,
             quarantine: Quarantine::new(state, &plan.call),
-            namespaces: None,
             findings: Vec::new(),
             notes: Vec::new(),
         };
         if live.inotify.is_none() {
             live.notes.push("inotify is exhausted: new names are undone at the end of the call only".into());
         }
-        // Parents of what is mounted first, then the rest from the top down.
-        let needed: Vec<Vec<u8>> =
-            plan.protected.iter().chain(&plan.denied).filter_map(|s| parent_inside(plan, &s.path)).collect();
-        for dir in needed.iter().map(Vec::as_slice).chain(plan.scan.dirs.iter().map(|d| &**d)) {
+        for dir in &plan.scan.dirs {
             live.add(plan, dir);
         }
         if live.unwatched > 0 {
@@ -71,11 +58,6 @@ impl Live {
                 .push(format!("{} directories are reviewed at the end of the call, not while it runs", live.unwatched));
         }
         live
-    }
-
-    /// Hands over the jail's namespaces once it stands.
-    pub(crate) fn attach(&mut self, namespaces: Option<Namespaces>) {
-        self.namespaces = namespaces;
     }
 
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -123,9 +105,8 @@ impl Live {
         }
         happened.dedup();
         for (path, appeared) in happened {
-            if touches_mount(plan, &path) {
-                self.mount_again(plan, &path);
-            } else if appeared {
+            // A covered name is the keeper's: only somebody outside can have put it there.
+            if appeared && !touches_mount(plan, &path) {
                 self.appeared(plan, &path);
             }
         }
@@ -196,30 +177,6 @@ impl Live {
             raw: verdict.path,
         });
     }
-
-    /// Makes the mounts at and below a path again, from a helper inside the jail's mount namespace.
-    fn mount_again(&mut self, plan: &Plan, path: &[u8]) {
-        let Some(namespaces) = &self.namespaces else { return };
-        let full = plan.workspace.join(std::ffi::OsStr::from_bytes(path));
-        let outcome = match sys::clone(0) {
-            Ok(Fork::Child) => {
-                let done = enter_and_mount(namespaces, plan, &full);
-                sys::exit_now(i32::from(done.is_err()))
-            }
-            Ok(Fork::Parent(pid)) => sys::reap(pid, Wait::Block).map(|r| r.is_some_and(|r| r.code == 0)),
-            Err(e) => Err(e),
-        };
-        let shown = mantlet_ledger::escape(path);
-        let note = match outcome {
-            Ok(true) => {
-                format!("{shown} was replaced from outside; its mount was made again, with a window of milliseconds")
-            }
-            _ => format!("{shown} was replaced from outside and its mount could not be made again"),
-        };
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
-    }
 }
 
 /// The judge of a plan's workspace.
@@ -235,47 +192,8 @@ pub(crate) fn judge_of(plan: &Plan) -> Judge<'_> {
     }
 }
 
-fn parent_inside(plan: &Plan, path: &Path) -> Option<Vec<u8>> {
-    Some(path.parent()?.strip_prefix(&plan.workspace).ok()?.as_os_str().as_bytes().to_vec())
-}
-
 /// Whether a mounted thing is at, or below, this path.
 fn touches_mount(plan: &Plan, path: &[u8]) -> bool {
     let full = plan.workspace.join(std::ffi::OsStr::from_bytes(path));
     plan.protected.iter().chain(&plan.denied).any(|s| s.path.starts_with(&full)) || plan.pins.contains(&full)
-}
-
-/// In a forked helper: enters the jail's namespaces and mounts what belongs at or below `path`.
-fn enter_and_mount(namespaces: &Namespaces, plan: &Plan, path: &Path) -> std::io::Result<()> {
-    if let (Mapping::Caller, Some(user)) = (plan.ids.mapping, &namespaces.user) {
-        sys::setns(user.as_fd(), libc::CLONE_NEWUSER)?;
-    }
-    sys::setns(namespaces.mount.as_fd(), libc::CLONE_NEWNS)?;
-    for pin in plan.pins.iter().filter(|p| p.starts_with(path)) {
-        over(pin, pin, 0)?;
-    }
-    for spot in plan.protected.iter().filter(|s| s.path.starts_with(path)) {
-        over(&spot.path, &spot.path, attr::RDONLY)?;
-    }
-    for spot in plan.denied.iter().filter(|s| s.path.starts_with(path)) {
-        let is_dir = std::fs::symlink_metadata(&spot.path).is_ok_and(|m| m.is_dir());
-        over(Path::new(if is_dir { layout::DENIED_DIR } else { layout::DENIED_FILE }), &spot.path, attr::RDONLY)?;
-    }
-    Ok(())
-}
-
-/// Mounts a clone of `source` over `target`, where that exists.
-fn over(source: &Path, target: &Path, set: u64) -> std::io::Result<()> {
-    const RECURSIVE: OpenTreeFlags = OpenTreeFlags::from_bits_retain(libc::AT_RECURSIVE as u32);
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let tree = match rustix::mount::open_tree(rustix::fs::CWD, source, flags | RECURSIVE) {
-        Err(rustix::io::Errno::NOENT) => return Ok(()),
-        other => other?,
-    };
-    sys::mount_setattr(tree.as_fd(), set, Depth::Tree, None)?;
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    match rustix::mount::move_mount(&tree, "", rustix::fs::CWD, target, flags) {
-        Err(rustix::io::Errno::NOENT) => Ok(()),
-        other => Ok(other?),
-    }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cgroup::Cgroups;
+use crate::covers::{self, Keeping};
 use crate::disk::Disk;
 use crate::fallback;
 use crate::idmap;
@@ -177,6 +178,9 @@ impl Call<'_> {
             is_built: false,
             failure: None,
             output: None,
+            doors: Vec::new(),
+            keeping: ManuallyDrop::new(Keeping::default()),
+            broken: None,
         };
         let ending = jail.supervise(self, stdio);
         self.output = self.output.take().or(jail.output);
@@ -210,7 +214,20 @@ impl Call<'_> {
         if wire::is_gone(self.client.socket.as_fd()) {
             return Ok(Some(Ending::client_gone()));
         }
-        jail.facts.cgroup = Some(begun.cgroups.enter(jail.pid, jail.tier));
+        let (extent, doors) = begun.cgroups.enter(jail.pid, jail.tier);
+        jail.facts.cgroup = Some(extent);
+        jail.doors = doors;
+        if jail.tier == Tier::Landlock {
+            covers::open_gate(self.client.socket.as_fd());
+        } else {
+            match Keeping::start(plan, self.client.socket.as_fd()) {
+                Ok((keeping, note)) => {
+                    *jail.keeping = keeping;
+                    jail.facts.notes.extend(note);
+                }
+                Err(why) => return Ok(Some(Ending::refused(why))),
+            }
+        }
         Ok(None)
     }
 
@@ -267,6 +284,12 @@ struct Jail<'a> {
     failure: Option<Vec<u8>>,
     /// What the client said of the output, once that is at its end.
     output: Option<Output>,
+    /// Into the control groups, for init.
+    doors: Vec<OwnedFd>,
+    /// Never dropped, as `live` in `supervise`.
+    keeping: ManuallyDrop<Keeping>,
+    /// Why the jail may not go on.
+    broken: Option<String>,
 }
 
 impl Jail<'_> {
@@ -287,11 +310,13 @@ impl Jail<'_> {
         let mut live = ManuallyDrop::new(Live::start(self.plan, &call.state.top));
         // Everything is watched: init need not wait for us once it has built the jail. One that failed is heard below.
         let lock = call.begun.as_ref().map(|b| b.entry.lock());
-        drop(wire::send(self.init.as_fd(), Tag::Go, &[], lock.as_slice()));
+        let fds: Vec<_> = lock.into_iter().chain(self.doors.iter().map(AsFd::as_fd)).collect();
+        drop(wire::send(self.init.as_fd(), Tag::Go, &[], &fds));
+        self.doors.clear();
         let ended = sys::pidfd(self.pid).map_err(|e| e.to_string());
         let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live));
         let code = self.kill();
-        self.hear_last_words(&mut live, stdio);
+        self.hear_last_words(stdio);
         if !self.is_built {
             return Err(self.why_not_built());
         }
@@ -304,6 +329,10 @@ impl Jail<'_> {
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
         ending.started = self.started;
+        ending.facts.notes.extend(self.keeping.note());
+        if let Some((cover, since)) = self.keeping.breach() {
+            ending.got_past(cover, since, self.plan, &mut live);
+        }
         ending.review(self.plan, &mut live, call.clock, call.state);
         Ok(ending)
     }
@@ -325,6 +354,9 @@ impl Jail<'_> {
             if let Some(breach) = passed {
                 return Some(Ending::breach(breach, self.plan));
             }
+            if let Some(why) = self.broken.take() {
+                return Some(Ending::broken(why));
+            }
             let due = self.sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
             let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
             let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
@@ -333,13 +365,18 @@ impl Jail<'_> {
             fds.extend(init_at.map(|_| PollFd::new(&self.init, PollFlags::IN)));
             let live_at = fds.len();
             fds.extend(live.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let keeper_at = fds.len();
+            fds.extend(self.keeping.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             let answered = poll(&mut fds, Some(&timeout)).is_ok();
             let is_ready = |i: usize| answered && fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
             let (has_ended, client, workspace) = (is_ready(0), is_ready(1), is_ready(live_at));
             let init = init_at.is_some_and(is_ready);
+            if is_ready(keeper_at) {
+                self.broken = Some("the keeper of the covers was killed; so was everything else".into());
+            }
             drop(fds);
             if init {
-                init_speaks = self.hear_init(live, stdio);
+                init_speaks = self.hear_init(stdio);
             }
             if workspace {
                 live.react(self.plan);
@@ -354,10 +391,10 @@ impl Jail<'_> {
     }
 
     /// Reads one message of init. Answers whether more may come.
-    fn hear_init(&mut self, live: &mut Live, stdio: &mut Option<[Stdio; 3]>) -> bool {
+    fn hear_init(&mut self, stdio: &mut Option<[Stdio; 3]>) -> bool {
         let Ok(Some(message)) = wire::receive(self.init.as_fd()) else { return false };
         match message.tag {
-            Tag::Built => self.stands(message, live, stdio),
+            Tag::Built => self.stands(message, stdio),
             Tag::Failed => self.failure = Some(message.payload),
             Tag::Refused => {
                 self.failure = Some(message.payload);
@@ -368,12 +405,12 @@ impl Jail<'_> {
         true
     }
 
-    fn hear_last_words(&mut self, live: &mut Live, stdio: &mut Option<[Stdio; 3]>) {
-        while self.hear_init(live, stdio) {}
+    fn hear_last_words(&mut self, stdio: &mut Option<[Stdio; 3]>) {
+        while self.hear_init(stdio) {}
     }
 
     /// The jail stands: takes over init's views of it.
-    fn stands(&mut self, message: Message, live: &mut Live, stdio: &mut Option<[Stdio; 3]>) {
+    fn stands(&mut self, message: Message, stdio: &mut Option<[Stdio; 3]>) {
         self.is_built = true;
         // The inner ends of the output pipes belong to the jail alone from here on.
         *stdio = None;
@@ -389,7 +426,9 @@ impl Jail<'_> {
         }
         let (proc, tmpfs) = (take(init::HAS_PROC), take(init::HAS_TMPFS));
         let (mount, user) = (take(init::HAS_MOUNT_NS), take(init::HAS_USER_NS));
-        live.attach(mount.map(|mount| Namespaces { mount, user }));
+        if let Err(e) = self.keeping.attach(mount.map(|mount| Namespaces { mount, user }), self.pid) {
+            self.broken = Some(format!("the keeper of the covers could not be started: {e}"));
+        }
         self.sampler = ManuallyDrop::new(proc.map(|proc| Sampler::new(&self.plan.limits, proc, tmpfs)));
         self.facts.has_sampler = self.sampler.is_some();
     }

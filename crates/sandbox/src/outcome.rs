@@ -8,6 +8,7 @@ use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
 use crate::advice::{Advice, Opening};
+use crate::covers::{Cover, Kind};
 use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
@@ -81,6 +82,32 @@ impl Ending {
 
     pub(crate) fn client_gone() -> Ending {
         Ending { reason: Some("the caller went away; everything was killed".into()), ..Ending::exited(KILLED) }
+    }
+
+    /// Mantlet's own failure in the midst of a call.
+    pub(crate) fn broken(why: String) -> Ending {
+        Ending { reason: Some(why), ..Ending::exited(REFUSED) }
+    }
+
+    /// The jail opened what is denied, or wrote what is protected, in the moment after it was replaced from outside and
+    /// before its cover was back. It was killed and its output withheld; what it wrote since may be a copy.
+    pub(crate) fn got_past(&mut self, cover: &Cover, since: (i64, i64), plan: &Plan, live: &mut Live) {
+        let path = mantlet_ledger::escape(cover.path.as_os_str().as_bytes());
+        let what = if cover.kind == Kind::Denied {
+            "was opened by the command before it was covered again: its output since then is withheld"
+        } else {
+            "was written by the command before it was covered again"
+        };
+        self.code = KILLED;
+        self.reason = Some(format!("killed: {path} was replaced from outside and {what}"));
+        let judge = live::judge_of(plan);
+        let verdicts = match cover.kind {
+            Kind::Denied => review::changed_since(&judge, since),
+            Kind::Protected | Kind::Pin => review::written_past(&judge, &cover.path),
+        };
+        for verdict in verdicts {
+            live.undo(plan, Some(verdict), false);
+        }
     }
 
     pub(crate) fn breach(breach: Breach, plan: &Plan) -> Ending {

@@ -57,8 +57,10 @@ pub(crate) struct Plan {
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
     pub(crate) wants_report: bool,
+    /// Shared with the keeper of the covers, where there are covers.
+    pub(crate) board: Option<&'static crate::sys::Board>,
     /// The terminal to make, if the caller has one.
-    pub(crate) terminal: Option<crate::client::Start>,
+    pub(crate) terminal: Option<crate::streams::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
     pub(crate) advisor: Advisor,
@@ -164,6 +166,7 @@ pub(crate) fn compile(
         path,
         argv,
         wants_report: request.report.is_some(),
+        board: None,
         terminal: None,
         rules,
         scan,

@@ -347,6 +347,28 @@ pub(crate) fn review(
     out
 }
 
+/// Every file of the workspace that changed since a moment, covers aside: each may be a copy of what was denied.
+pub(crate) fn changed_since(judge: &Judge<'_>, moment: (i64, i64)) -> Vec<Verdict> {
+    let mut out = Vec::new();
+    walk::walk(judge.top.as_fd(), b"", &mut |met| {
+        let is_new =
+            statx(met.dir, met.name(), AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| Since::Time(moment).is_after(&s));
+        if met.kind != FileType::Directory && is_new && !judge.is_mounted(met.path) {
+            let reason = "written while a denied file could be opened: it may be a copy";
+            out.push(Verdict::new(met.path, "copy of a denied file", "nobody by itself", reason));
+        }
+        Descend::Yes
+    });
+    out
+}
+
+/// A protected file that the jail wrote to before its cover was back: nothing outside may take it for the owner's.
+pub(crate) fn written_past(judge: &Judge<'_>, path: &Path) -> Vec<Verdict> {
+    let inside = path.strip_prefix(judge.workspace).map(|p| p.as_os_str().as_bytes());
+    let reason = "replaced from outside and written by the command before it was protected again";
+    inside.iter().map(|p| Verdict::new(p, "written past its cover", "whatever obeys it", reason)).collect()
+}
+
 /// Looks at every name of a changed directory; below a directory that was not there before everything is new.
 fn review_dir(judge: &Judge<'_>, dir: &[u8], seen: Option<&HashSet<&[u8]>>, since: Since, out: &mut Reviewed) {
     let fd = match open_beneath(judge.top, dir, OFlags::RDONLY | OFlags::DIRECTORY) {

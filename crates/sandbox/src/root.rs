@@ -14,11 +14,10 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use crate::client::Start;
 use crate::ids::Mapping;
 use crate::layout;
 use crate::plan::{Place, Plan};
-use crate::spots::Spot;
+use crate::streams::Start;
 use crate::sys::{self, Depth, attr};
 use crate::tier::Extent;
 
@@ -30,6 +29,8 @@ pub(crate) struct BuildError {
     pub(crate) path: PathBuf,
     pub(crate) source: io::Error,
 }
+
+mod cover;
 
 type Result<T> = std::result::Result<T, BuildError>;
 
@@ -255,12 +256,6 @@ impl Root {
         rustix::mount::move_mount(tree, "", at, "", flags)
     }
 
-    /// Clones the mount at a path of the plan.
-    fn clone_at(&self, path: &Path) -> Result<OwnedFd> {
-        let at = self.open(path, OFlags::PATH | OFlags::NOFOLLOW).at("open", path)?;
-        rustix::mount::open_tree(&at, "", CLONE | OpenTreeFlags::AT_EMPTY_PATH).at("clone the mount of", path)
-    }
-
     /// Clones the mount at a path of the layout.
     fn clone_of_layout(&self, path: &Path) -> Result<OwnedFd> {
         rustix::mount::open_tree(&self.fd, Self::relative(path), CLONE).at("clone the mount of", path)
@@ -430,42 +425,6 @@ impl Root {
                 Err(rustix::io::Errno::NOENT) => {}
                 covered => covered.at("cover", path)?,
             }
-        }
-        Ok(())
-    }
-
-    /// Pins every ancestor of a protected thing by mounting it on itself, then mounts the thing read-only.
-    ///
-    /// A pinned directory is a mount point and cannot be renamed away (EBUSY), which would undo the protection.
-    fn protect(&self, plan: &Plan) -> Result<()> {
-        for pin in &plan.pins {
-            let tree = self.clone_at(pin)?;
-            self.attach(tree, pin)?;
-        }
-        for spot in &plan.protected {
-            let tree = self.clone_at(&spot.path)?;
-            sys::mount_setattr(tree.as_fd(), attr::RDONLY, Depth::Tree, None).at("make read-only", &spot.path)?;
-            self.attach(tree, &spot.path)?;
-        }
-        Ok(())
-    }
-
-    /// Covers every denied thing with something of mode 000 on a read-only mount.
-    fn deny(&self, plan: &Plan) -> Result<()> {
-        if plan.denied.is_empty() {
-            return Ok(());
-        }
-        let cover = |path: &str| -> Result<OwnedFd> {
-            let tree = self.clone_at(Path::new(path))?;
-            sys::mount_setattr(tree.as_fd(), attr::RDONLY, Depth::One, None).at("make read-only", path)?;
-            Ok(tree)
-        };
-        let (file, dir) = (cover(layout::DENIED_FILE)?, cover(layout::DENIED_DIR)?);
-        self.attach(file, Path::new(layout::DENIED_FILE))?;
-        self.attach(dir, Path::new(layout::DENIED_DIR))?;
-        for Spot { path, is_dir, .. } in &plan.denied {
-            let tree = self.clone_at(Path::new(if *is_dir { layout::DENIED_DIR } else { layout::DENIED_FILE }))?;
-            self.attach(tree, path)?;
         }
         Ok(())
     }

@@ -15,7 +15,6 @@ use crate::scan::Hit;
 #[derive(Debug)]
 pub(crate) struct Spot {
     pub(crate) path: PathBuf,
-    pub(crate) is_dir: bool,
     pub(crate) rule: String,
 }
 
@@ -38,7 +37,7 @@ pub(crate) fn too_many(denied: &[Hit]) -> Refusal {
 
 fn spot(workspace: &Path, hit: &Hit) -> Spot {
     let path = workspace.join(std::ffi::OsStr::from_bytes(&hit.path));
-    Spot { path, is_dir: hit.is_dir, rule: hit.rule.clone() }
+    Spot { path, rule: hit.rule.clone() }
 }
 
 /// Refuses to deny what the jail shows of its own: nothing is mounted over that.
@@ -60,7 +59,6 @@ fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: 
     for rule in rules {
         let Some(path) = rule.path().filter(|p| !p.starts_with(workspace)) else { continue };
         let Ok(real) = std::fs::canonicalize(path) else { continue };
-        let is_dir = real.is_dir();
         let opened = places.iter().filter(|p| p.target != *workspace).map(|p| (p.source.clone(), p.target.clone()));
         // What is a symlink among these stays one inside, and leads to another of them.
         let system = layout::system().filter(|s| !s.is_symlink()).map(|s| (s.clone(), s));
@@ -68,7 +66,7 @@ fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: 
             let Ok(rest) = real.strip_prefix(&source) else { continue };
             let path = if rest.as_os_str().is_empty() { target } else { target.join(rest) };
             if spots.iter().all(|spot| spot.path != path) {
-                spots.push(Spot { path, is_dir, rule: rule.pattern().to_owned() });
+                spots.push(Spot { path, rule: rule.pattern().to_owned() });
             }
         }
     }

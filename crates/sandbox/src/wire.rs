@@ -14,7 +14,7 @@ use rustix::net::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
-    /// monitor to init: start the command; the journal's lock.
+    /// monitor to init: start the command; the journal's lock, and doors into control groups.
     Go = 1,
     /// monitor to init: the user namespace that maps root's files to the jail's uid.
     IdMap,
@@ -28,6 +28,8 @@ pub(crate) enum Tag {
     Refused,
     /// monitor to client: the terminal's master.
     Terminal,
+    /// monitor to client: how to ask whether output may be passed on.
+    Gate,
     /// client to monitor: the output limit is passed.
     OutputLimit,
     /// client to monitor: all output is relayed; how much it was, and whether any was lost.
@@ -38,7 +40,7 @@ pub(crate) enum Tag {
     DoneLarge,
 }
 
-const TAGS: [Tag; 11] = [
+const TAGS: [Tag; 12] = [
     Tag::Go,
     Tag::IdMap,
     Tag::Signal,
@@ -46,6 +48,7 @@ const TAGS: [Tag; 11] = [
     Tag::Failed,
     Tag::Refused,
     Tag::Terminal,
+    Tag::Gate,
     Tag::OutputLimit,
     Tag::OutputDone,
     Tag::Done,
@@ -102,7 +105,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+const TAG_BYTES: [u8; 13] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {

@@ -4,9 +4,11 @@
 #![allow(unsafe_code)]
 
 mod beside;
+mod board;
 mod children;
 
 pub(crate) use beside::{Network, vfork};
+pub(crate) use board::{Board, board};
 pub(crate) use children::*;
 
 use std::ffi::{CString, c_char, c_int, c_long};
@@ -331,6 +333,19 @@ pub(crate) fn loopback_up() -> io::Result<()> {
 pub(crate) fn set_host_name(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length are of one live string.
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
+}
+
+/// Whether anybody has a file open for writing: a read lease is refused then (fcntl(2), F_SETLEASE). What cannot be
+/// leased cannot be told of, and counts as no.
+pub(crate) fn has_writer(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_SETLEASE takes plain integers.
+    let taken = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
+    if taken == 0 {
+        // SAFETY: as above.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+        return false;
+    }
+    io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
 }
 
 /// Enters a namespace.

@@ -1,0 +1,223 @@
+//! The covers of a jail, watched: the mounts over what is denied or protected.
+//!
+//! The attack: a mount falls off its name when anyone outside renames something over it (an editor, a hot reload), and
+//! the kernel tells nobody. A jail that asks for the name at that moment gets the new file. The parents of all covers
+//! are watched (inotify(7)): one instance wakes the keeper, which puts covers back; another counts who opened what
+//! meanwhile, since such an event is queued before the open returns. Output waits until the keeper has looked.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+use crate::keeper;
+use crate::live::Namespaces;
+use crate::plan::Plan;
+use crate::sys::Board;
+use crate::wire::{self, Tag};
+
+/// What is mounted over a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The directory itself, so that it cannot be renamed from inside.
+    Pin,
+    /// The thing itself, read-only.
+    Protected,
+    /// Nothing that could be opened.
+    Denied,
+}
+
+/// One mount.
+#[derive(Debug)]
+pub(crate) struct Cover {
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+}
+
+/// Every mount of a plan, in the order in which they are made.
+pub(crate) fn of(plan: &Plan) -> Vec<Cover> {
+    let pins = plan.pins.iter().map(|path| Cover { path: path.clone(), kind: Kind::Pin });
+    let spots = |list: &'_ [crate::spots::Spot], kind| -> Vec<Cover> {
+        list.iter().map(|s| Cover { path: s.path.clone(), kind }).collect()
+    };
+    pins.chain(spots(&plan.protected, Kind::Protected)).chain(spots(&plan.denied, Kind::Denied)).collect()
+}
+
+/// One inotify instance, and the directories it watches.
+pub(crate) struct Watches {
+    pub(crate) fd: OwnedFd,
+    flags: WatchFlags,
+    dirs: HashMap<i32, PathBuf>,
+}
+
+impl Watches {
+    fn new(flags: WatchFlags) -> io::Result<Watches> {
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        Ok(Watches { fd, flags: flags | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW, dirs: HashMap::new() })
+    }
+
+    pub(crate) fn add(&mut self, dir: &Path) -> io::Result<()> {
+        let wd = inotify::add_watch(&self.fd, dir, self.flags)?;
+        self.dirs.insert(wd, dir.to_owned());
+        Ok(())
+    }
+
+    /// The path an event speaks of.
+    pub(crate) fn path(&self, wd: i32, name: &[u8]) -> Option<PathBuf> {
+        Some(self.dirs.get(&wd)?.join(OsStr::from_bytes(name)))
+    }
+}
+
+/// Everything the keeper needs, made before the command runs: what happens meanwhile waits in the queues.
+pub(crate) struct Watch {
+    pub(crate) covers: Vec<Cover>,
+    /// Names that came and went.
+    pub(crate) changes: Watches,
+    /// The same, and what was opened and written.
+    pub(crate) uses: Watches,
+    pub(crate) ask: OwnedFd,
+    pub(crate) board: &'static Board,
+}
+
+impl Watch {
+    /// Watches the parents of all covers; nothing when there are none.
+    fn start(plan: &Plan) -> io::Result<Option<Watch>> {
+        let (covers, Some(board)) = (of(plan), plan.board) else { return Ok(None) };
+        let changed = WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        let gone = WatchFlags::DELETE | WatchFlags::MOVED_FROM;
+        let written = WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE;
+        let opened = if plan.denied.is_empty() { WatchFlags::empty() } else { WatchFlags::OPEN };
+        let mut changes = Watches::new(changed | gone)?;
+        let mut uses = Watches::new(changed | written | opened)?;
+        let mut parents: Vec<&Path> = covers.iter().filter_map(|c| c.path.parent()).collect();
+        parents.sort_unstable();
+        parents.dedup();
+        for parent in parents {
+            changes.add(parent)?;
+            uses.add(parent)?;
+        }
+        let ask = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Some(Watch { covers, changes, uses, ask, board }))
+    }
+
+    /// The cover that the jail got past, and since when it could.
+    fn breach(&self) -> Option<(&Cover, (i64, i64))> {
+        let number = self.board.breach.load(SeqCst).checked_sub(1)?;
+        let [seconds, nanoseconds] = &self.board.since;
+        Some((self.covers.get(number as usize)?, (seconds.load(SeqCst), nanoseconds.load(SeqCst))))
+    }
+
+    /// What became of covers that were renamed away.
+    fn note(&self) -> Option<String> {
+        let (restored, lost) = (self.board.restored.load(SeqCst), self.board.lost.load(SeqCst));
+        match (restored, lost) {
+            (0, 0) => None,
+            (_, 0) => Some(format!("{restored} times a covered name was replaced from outside and covered again")),
+            _ => Some(format!("{lost} times a covered name was replaced from outside and could not be covered again")),
+        }
+    }
+}
+
+/// The monitor's side: the watch, and the keeper once the jail stands.
+#[derive(Default)]
+pub(crate) struct Keeping {
+    watch: Option<Watch>,
+    namespaces: Option<Namespaces>,
+    keeper: Option<OwnedFd>,
+}
+
+impl Keeping {
+    /// Watches the covers, and tells the client how to ask about them.
+    ///
+    /// # Errors
+    /// When nobody could tell that what is denied can be opened.
+    pub(crate) fn start(plan: &Plan, client: BorrowedFd<'_>) -> Result<(Keeping, Option<String>), String> {
+        match Watch::start(plan) {
+            Ok(watch) => {
+                if let Some(watch) = watch.as_ref().filter(|_| !plan.denied.is_empty()) {
+                    // A client that is gone is noticed by its socket.
+                    drop(wire::send(client, Tag::Gate, &[], &[watch.uses.fd.as_fd(), watch.ask.as_fd()]));
+                }
+                Ok((Keeping { watch, ..Keeping::default() }, None))
+            }
+            Err(e) if plan.denied.is_empty() => {
+                let note =
+                    format!("what is protected could not be watched ({e}): replaced from outside, it stays open");
+                Ok((Keeping::default(), Some(note)))
+            }
+            Err(e) => Err(format!(
+                "what is denied could not be watched: {e}\nhint: raise fs.inotify.max_user_instances or max_user_watches (sysctl)"
+            )),
+        }
+    }
+
+    /// Starts the keeper.
+    pub(crate) fn attach(&mut self, namespaces: Option<Namespaces>, init: i32) -> io::Result<()> {
+        self.namespaces = namespaces;
+        if let (Some(watch), Some(namespaces)) = (&mut self.watch, &self.namespaces) {
+            self.keeper = Some(keeper::start(watch, namespaces, init)?);
+        }
+        Ok(())
+    }
+
+    /// Readable when the keeper has ended.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.keeper.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The cover that the jail got past, and since when it could.
+    pub(crate) fn breach(&self) -> Option<(&Cover, (i64, i64))> {
+        self.watch.as_ref().and_then(Watch::breach)
+    }
+
+    /// What became of covers that were renamed away.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.watch.as_ref().and_then(Watch::note)
+    }
+}
+
+/// Tells the client that nothing is covered in this tier, so that there is nobody to ask.
+pub(crate) fn open_gate(client: BorrowedFd<'_>) {
+    // A client that is gone is noticed by its socket.
+    drop(wire::send(client, Tag::Gate, &[], &[]));
+}
+
+/// How long an answer of the keeper is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The client's side: whether what the jail has printed may be passed on.
+pub(crate) struct Gate {
+    pub(crate) uses: OwnedFd,
+    pub(crate) ask: OwnedFd,
+    pub(crate) board: &'static Board,
+}
+
+impl Gate {
+    /// Answers after everything that was opened until now has been judged. No answer is a no.
+    pub(crate) fn is_clear(&self) -> bool {
+        // In this order: the keeper is busy before it takes events.
+        let is_quiet = rustix::io::ioctl_fionread(&self.uses).is_ok_and(|bytes| bytes == 0);
+        if is_quiet && self.board.busy.load(SeqCst) == 0 {
+            return self.board.breach.load(SeqCst) == 0;
+        }
+        let ticket = self.board.asked.fetch_add(1, SeqCst).wrapping_add(1);
+        if rustix::io::write(&self.ask, &1_u64.to_ne_bytes()).is_err() {
+            return false;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while (self.board.answered.load(SeqCst).wrapping_sub(ticket) as i32) < 0 {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        self.board.breach.load(SeqCst) == 0
+    }
+}

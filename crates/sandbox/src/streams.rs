@@ -1,0 +1,191 @@
+//! The caller's standard descriptors, and what the jail gets in their place.
+//!
+//! The jail never holds a descriptor of the caller's own: files could be reopened, changed in mode or typed into.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::{OptionalActions, Termios, Winsize};
+
+use crate::init::Stdio;
+use crate::sys;
+
+/// What the jail prints, on its way to the caller.
+pub(crate) struct Relay {
+    pub(crate) from: OwnedFd,
+    pub(crate) to: RawFd,
+    pub(crate) can_splice: bool,
+}
+
+/// The caller's input, on its way into the jail. Never waits: a command may print before it reads on, and only
+/// this process takes what it prints.
+pub(crate) struct Input {
+    from: OwnedFd,
+    /// Non-blocking, and owned: the monitor's fork drops it, or the jail would never see the end.
+    to: OwnedFd,
+    pending: Vec<u8>,
+}
+
+impl Input {
+    pub(crate) fn interest(&self) -> PollFd<'_> {
+        if self.pending.is_empty() {
+            PollFd::new(&self.from, PollFlags::IN)
+        } else {
+            PollFd::new(&self.to, PollFlags::OUT)
+        }
+    }
+
+    /// Moves what can be moved now; false at the end of either side.
+    pub(crate) fn go_on(&mut self) -> bool {
+        if self.pending.is_empty() {
+            let mut buffer = [0; 65536];
+            match rustix::io::read(&self.from, &mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
+                Err(Errno::INTR | Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+        match rustix::io::write(&self.to, &self.pending) {
+            Ok(count) => {
+                self.pending.drain(..count);
+                true
+            }
+            Err(Errno::INTR | Errno::AGAIN) => true,
+            Err(_) => false,
+        }
+    }
+}
+
+/// The caller's standard descriptors, and the jail's ends of them.
+pub(crate) struct Streams {
+    pub(crate) relays: Vec<Relay>,
+    pub(crate) input: Option<Input>,
+    /// The caller's terminal, if any of the three is one.
+    pub(crate) terminal: Option<RawFd>,
+    pub(crate) input_is_terminal: bool,
+    /// Whether the caller's terminal goes on making its line ends. It must where others write to it too: only output
+    /// is a terminal, or the jail's output goes through a pipe to a program beside it. The inner one then makes none.
+    pub(crate) is_cooked_outside: bool,
+}
+
+/// Makes the jail's standard descriptors for the caller's.
+///
+/// # Errors
+/// When a descriptor is of a kind that must not be passed on: a directory, an `O_PATH` or a block device.
+pub(crate) fn streams() -> Result<(Streams, [Stdio; 3]), String> {
+    let mut streams =
+        Streams { relays: Vec::new(), input: None, terminal: None, input_is_terminal: false, is_cooked_outside: false };
+    let input = input(&mut streams)?;
+    let normal = output(1, &mut streams)?;
+    // One pipe for both when the caller has joined them: two would lose the order.
+    let error = match (&normal, same_file(1, 2)) {
+        (Stdio::Pipe(fd), true) => Stdio::Pipe(fd.try_clone().map_err(|e| e.to_string())?),
+        _ => output(2, &mut streams)?,
+    };
+    streams.is_cooked_outside = !(streams.input_is_terminal && streams.relays.is_empty());
+    Ok((streams, [input, normal, error]))
+}
+
+fn same_file(a: RawFd, b: RawFd) -> bool {
+    let (Some(a), Some(b)) = (borrowed(a), borrowed(b)) else { return false };
+    match (rustix::fs::fstat(a), rustix::fs::fstat(b)) {
+        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+        _ => false,
+    }
+}
+
+/// A standard descriptor, if it is open.
+fn borrowed(fd: RawFd) -> Option<BorrowedFd<'static>> {
+    sys::is_open(fd).then(|| sys::standard(fd))
+}
+
+fn kind_of(fd: BorrowedFd<'_>, number: RawFd) -> Result<FileType, String> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(|e| e.to_string())?;
+    let stat = rustix::fs::fstat(fd).map_err(|e| e.to_string())?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if flags.contains(OFlags::PATH) || matches!(kind, FileType::Directory | FileType::BlockDevice) {
+        return Err(format!("standard descriptor {number} is a directory or a device: it would reach out of the jail"));
+    }
+    Ok(kind)
+}
+
+fn input(streams: &mut Streams) -> Result<Stdio, String> {
+    let Some(fd) = borrowed(0) else { return Ok(Stdio::Closed) };
+    let kind = kind_of(fd, 0)?;
+    if rustix::termios::isatty(fd) {
+        streams.terminal = Some(0);
+        streams.input_is_terminal = true;
+        return Ok(Stdio::Terminal);
+    }
+    if is_null(fd) {
+        return Ok(Stdio::Null);
+    }
+    if kind == FileType::Fifo && is_anonymous_pipe(fd) {
+        return Ok(Stdio::Pipe(fd.try_clone_to_owned().map_err(|e| e.to_string())?));
+    }
+    let (inner, outer) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
+    let from = fd.try_clone_to_owned().map_err(|e| e.to_string())?;
+    rustix::fs::fcntl_setfl(&outer, OFlags::NONBLOCK).map_err(|e| e.to_string())?;
+    streams.input = Some(Input { from, to: outer, pending: Vec::new() });
+    Ok(Stdio::Pipe(inner))
+}
+
+/// Programs tell "no input" from input that has yet to come: `rg PATTERN` searches what a pipe brings, not the tree.
+fn is_null(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|s| {
+        FileType::from_raw_mode(s.st_mode) == FileType::CharacterDevice && s.st_rdev == rustix::fs::makedev(1, 3)
+    })
+}
+
+/// A pipe has no name that could be opened again with more rights; a FIFO has.
+fn is_anonymous_pipe(fd: BorrowedFd<'_>) -> bool {
+    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new());
+    link.is_ok_and(|l| l.to_bytes().starts_with(b"pipe:"))
+}
+
+fn output(number: RawFd, streams: &mut Streams) -> Result<Stdio, String> {
+    let Some(fd) = borrowed(number) else { return Ok(Stdio::Closed) };
+    kind_of(fd, number)?;
+    if rustix::termios::isatty(fd) {
+        streams.terminal.get_or_insert(number);
+        return Ok(Stdio::Terminal);
+    }
+    let (outer, inner) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
+    streams.relays.push(Relay { from: outer, to: number, can_splice: true });
+    Ok(Stdio::Pipe(inner))
+}
+
+/// How the jail's terminal starts. Init sets it: a command that has begun may have changed it already.
+#[derive(Debug)]
+pub(crate) struct Start {
+    modes: Termios,
+    size: Winsize,
+}
+
+impl Start {
+    pub(crate) fn apply(&self, master: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        rustix::termios::tcsetattr(master, OptionalActions::Now, &self.modes)?;
+        rustix::termios::tcsetwinsize(master, self.size)
+    }
+}
+
+impl Streams {
+    pub(crate) fn needs_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// A terminal like the caller's, if the jail needs one.
+    pub(crate) fn start(&self) -> io::Result<Option<Start>> {
+        let Some(fd) = self.terminal.map(sys::standard) else { return Ok(None) };
+        let mut modes = rustix::termios::tcgetattr(fd)?;
+        if self.is_cooked_outside {
+            modes.output_modes.remove(rustix::termios::OutputModes::OPOST);
+        }
+        Ok(Some(Start { modes, size: rustix::termios::tcgetwinsize(fd)? }))
+    }
+}
