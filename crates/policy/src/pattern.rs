@@ -2,6 +2,7 @@
 //!
 //! The attack here is a rule that holds nothing: one that no path can match, or that names a file by another name.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::place;
@@ -32,7 +33,7 @@ pub(crate) fn pattern(text: &str, base: &Path, host: &dyn Host) -> Result<Vec<He
 
 fn literal(text: &str, base: &Path, host: &dyn Host) -> Result<Vec<Held>, String> {
     let path = place::literal(text, Some(base), host.home())?;
-    let real = resolved(&path, host);
+    let real = resolved(&path, host)?;
     if base.starts_with(&path) || base.starts_with(&real) {
         return Err("this is the workspace itself, or contains it".into());
     }
@@ -63,7 +64,7 @@ fn glob(text: &str, first: usize, base: &Path, host: &dyn Host) -> Result<Vec<He
     };
     let (directory, rest) = (&text[..slash], &text[slash + 1..]);
     let directory = place::literal(if directory.is_empty() { "/" } else { directory }, Some(base), host.home())?;
-    let real = resolved(&directory, host);
+    let real = resolved(&directory, host)?;
     let mut held = Vec::new();
     for directory in names(directory, real, base) {
         let Ok(inside) = directory.strip_prefix(base) else { continue };
@@ -91,14 +92,23 @@ fn names(written: PathBuf, real: PathBuf, base: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Resolves as much of a path as exists.
-fn resolved(path: &Path, host: &dyn Host) -> PathBuf {
-    let found = path.ancestors().find_map(|above| Some((above, host.canonical(above).ok()?)));
-    match found {
-        Some((above, real)) if above == path => real,
-        Some((above, real)) => path.strip_prefix(above).map_or_else(|_| path.to_owned(), |rest| real.join(rest)),
-        None => path.to_owned(),
+/// Resolves as much of a path as exists. What the owner may not search cannot be shown to the owner's jail; any other
+/// failure would leave a rule without its second name.
+fn resolved(path: &Path, host: &dyn Host) -> Result<PathBuf, String> {
+    for above in path.ancestors() {
+        match host.canonical(above) {
+            Ok(real) if above == path => return Ok(real),
+            Ok(real) => return Ok(path.strip_prefix(above).map_or_else(|_| path.to_owned(), |rest| real.join(rest))),
+            Err(error) if is_no_path(&error) => {}
+            Err(error) => return Err(format!("it cannot be resolved: {error}")),
+        }
     }
+    Ok(path.to_owned())
+}
+
+fn is_no_path(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// A path as a glob that matches nothing else.

@@ -19,11 +19,16 @@ pub(crate) struct Spot {
 }
 
 /// What the walk met and what literal rules name elsewhere, outer ones before inner ones.
-pub(crate) fn spots(rules: &[PathRule], workspace: &Path, places: &[Place], hits: &[Hit]) -> Vec<Spot> {
+pub(crate) fn spots(
+    rules: &[PathRule],
+    workspace: &Path,
+    places: &[Place],
+    hits: &[Hit],
+) -> Result<Vec<Spot>, Refusal> {
     let mut spots: Vec<Spot> = hits.iter().map(|h| spot(workspace, h)).collect();
     spots.sort_by(|a, b| a.path.cmp(&b.path));
-    outside_spots(rules, workspace, places, &mut spots);
-    spots
+    outside_spots(rules, workspace, places, &mut spots)?;
+    Ok(spots)
 }
 
 /// Beyond this many, masks cost more than the policy is worth: deny directories instead.
@@ -55,10 +60,16 @@ pub(crate) fn makes_itself(rules: &[PathRule], workspace: &Path) -> Result<(), R
 
 /// Literal rules that speak of things outside the workspace which the plan makes visible, under each name they have
 /// inside: a place opened through a symlink shows the same file elsewhere.
-fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: &mut Vec<Spot>) {
+fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: &mut Vec<Spot>) -> Result<(), Refusal> {
     for rule in rules {
         let Some(path) = rule.path().filter(|p| !p.starts_with(workspace)) else { continue };
-        let Ok(real) = std::fs::canonicalize(path) else { continue };
+        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+        let real = match std::fs::canonicalize(path) {
+            Ok(real) => real,
+            // What is not there, or closed to the owner, is not in the owner's jail.
+            Err(e) if matches!(e.kind(), NotFound | NotADirectory | PermissionDenied) => continue,
+            Err(e) => return Err(Refusal::new(format!("{path:?}, which a rule names, cannot be resolved: {e}"))),
+        };
         let opened = places.iter().filter(|p| p.target != *workspace).map(|p| (p.source.clone(), p.target.clone()));
         // What is a symlink among these stays one inside, and leads to another of them.
         let system = layout::system().filter(|s| !s.is_symlink()).map(|s| (s.clone(), s));
@@ -70,4 +81,5 @@ fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: 
             }
         }
     }
+    Ok(())
 }
