@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use crate::ids::Ids;
-use crate::sys::{self, Fork, Wait};
+use crate::sys::{self, Fork};
 
 /// Makes the namespace: uid 0 on disk is the jail's uid, everybody else stays who they are.
 pub(crate) fn user_namespace(ids: Ids) -> io::Result<OwnedFd> {
@@ -23,8 +23,7 @@ pub(crate) fn user_namespace(ids: Ids) -> io::Result<OwnedFd> {
         Fork::Parent(pid) => {
             let opened = write_and_open(pid, ids);
             drop(held);
-            drop(sys::kill(pid, libc::SIGKILL));
-            sys::reap(pid, Wait::Block)?;
+            // Not waited for: init waits for the map. It ends by itself, and is reaped when this process has ended.
             opened
         }
     }
