@@ -50,6 +50,13 @@ pub(crate) fn of(plan: &Plan) -> Vec<Cover> {
     pins.chain(spots(&plan.protected, Kind::Protected)).chain(spots(&plan.denied, Kind::Denied)).collect()
 }
 
+/// Where a path of the jail lies outside: a place may be shown under another name than its own.
+fn outside(plan: &Plan, path: &Path) -> PathBuf {
+    let places = plan.places.iter().filter_map(|p| Some((&p.source, path.strip_prefix(&p.target).ok()?)));
+    let nearest = places.min_by_key(|(_, rest)| rest.as_os_str().len());
+    nearest.map_or_else(|| path.to_owned(), |(source, rest)| source.join(rest))
+}
+
 /// One inotify instance, and the directories it watches.
 pub(crate) struct Watches {
     pub(crate) fd: OwnedFd,
@@ -63,8 +70,9 @@ impl Watches {
         Ok(Watches { fd, flags: flags | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW, dirs: HashMap::new() })
     }
 
-    pub(crate) fn add(&mut self, dir: &Path) -> io::Result<()> {
-        let wd = inotify::add_watch(&self.fd, dir, self.flags)?;
+    /// Watches a directory that is found at `at`; its events speak of `dir`.
+    pub(crate) fn add(&mut self, at: &Path, dir: &Path) -> io::Result<()> {
+        let wd = inotify::add_watch(&self.fd, at, self.flags)?;
         self.dirs.insert(wd, dir.to_owned());
         Ok(())
     }
@@ -100,8 +108,9 @@ impl Watch {
         parents.sort_unstable();
         parents.dedup();
         for parent in parents {
-            changes.add(parent)?;
-            uses.add(parent)?;
+            let at = outside(plan, parent);
+            changes.add(&at, parent)?;
+            uses.add(&at, parent)?;
         }
         let ask = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Some(Watch { covers, changes, uses, ask, board }))

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, ReadFlags};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -32,6 +32,9 @@ pub(crate) fn start(watch: &mut Watch, namespaces: &Namespaces, init: i32) -> io
         Fork::Parent(pid) => sys::pidfd(pid),
     }
 }
+
+/// What was opened is looked at this often even when nothing happens: a full queue would count against the command.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
 /// How often a cover is tried that is replaced again and again.
 const MOST_TRIES: u32 = 1000;
@@ -87,10 +90,11 @@ impl Keeper<'_> {
         }
         self.judge();
         self.watch.board.busy.store(0, SeqCst);
+        let has_denied = self.watch.covers.iter().any(|c| c.kind == Kind::Denied);
         loop {
             let mut fds =
                 [PollFd::new(&self.watch.changes.fd, PollFlags::IN), PollFd::new(&self.watch.ask, PollFlags::IN)];
-            match poll(&mut fds, None) {
+            match poll(&mut fds, has_denied.then_some(&LOOK)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -148,7 +152,7 @@ impl Keeper<'_> {
     /// A directory that was replaced is another one: its names must be heard of, too.
     fn watch_again(&mut self, dir: &Path) {
         // Without a watch the covers below it count as lost.
-        if self.watch.changes.add(dir).is_err() || self.watch.uses.add(dir).is_err() {
+        if self.watch.changes.add(dir, dir).is_err() || self.watch.uses.add(dir, dir).is_err() {
             self.watch.board.lost.fetch_add(1, SeqCst);
         }
     }

@@ -22,6 +22,9 @@ impl World {
         for dir in ["home", "ws", "state"] {
             fs::create_dir_all(top.join(dir)).expect("mkdir");
         }
+        // Something protected, so that there is a keeper to be killed and left, too.
+        fs::write(top.join("ws/AGENTS.md"), "agents").expect("write");
+        std::thread::sleep(Duration::from_millis(20));
         World { top }
     }
 
