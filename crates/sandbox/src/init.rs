@@ -49,12 +49,12 @@ struct Ready {
 }
 
 /// Runs as pid 1. Never returns.
-pub(crate) fn run(entry: Entry<'_>) -> ! {
+pub(crate) fn run(mut entry: Entry<'_>) -> ! {
     sys::set_process_name(c"mantlet-init");
     let (tag, failed) = match build(&entry) {
         // Nothing of the caller's has run.
         Err(e) => (Tag::Refused, e),
-        Ok(ready) => match supervise(&entry, ready) {
+        Ok(ready) => match supervise(&mut entry, ready) {
             // The monitor reads the code from the exit status; the kernel kills the rest of the jail.
             Ok(code) => sys::exit_now(code),
             Err(e) => (Tag::Failed, e),
@@ -230,7 +230,7 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
 }
 
 /// Starts the command and reaps until it ends. Answers its exit code.
-fn supervise(entry: &Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
+fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
     let mut failed = None;
     let child = sys::vfork(|| {
@@ -239,6 +239,8 @@ fn supervise(entry: &Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
     });
     let child = child.at("fork", "the command")?;
     drop(ready.slave);
+    // The command's output is at its end when the command's own processes have let go of it.
+    entry.stdio = [Stdio::Closed, Stdio::Closed, Stdio::Closed];
     loop {
         let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&entry.monitor, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -257,11 +259,24 @@ fn supervise(entry: &Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
         while let Ok(Some(reaped)) = sys::reap(-1, Wait::Poll) {
             if reaped.pid == child {
                 return match failed {
-                    None => Ok(reaped.code),
+                    None => {
+                        tell_end(entry, reaped.code);
+                        Ok(reaped.code)
+                    }
                     Some(errno) => Err(io::Error::from_raw_os_error(errno)).at("exec", plan_program(entry.plan)),
                 };
             }
         }
+    }
+}
+
+/// Tells the monitor early that all is over, where it is: the end of this process takes the kernel longer than the
+/// review. Every process of a pid namespace descends from its init, so that without a child there is none.
+fn tell_end(entry: &Entry<'_>, code: i32) {
+    let is_alone = sys::reap(-1, Wait::Poll).is_err_and(|e| e.raw_os_error() == Some(libc::ECHILD));
+    if entry.tier == Tier::Full && is_alone {
+        // Not heard, the end of this process is.
+        drop(wire::send(entry.monitor.as_fd(), Tag::Ended, &code.to_le_bytes(), &[]));
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
-    let mut call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None };
+    let mut call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None, leaving: None };
     let outcome = call.run(&mut plan, stdio, began);
     tell(&client.socket, &outcome);
     // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
@@ -96,6 +96,8 @@ struct Call<'a> {
     clock: Clock,
     /// What the client said of the output, once that is at its end: it says so once, in whichever attempt.
     output: Option<Output>,
+    /// An init that has nothing left to do but to end.
+    leaving: Option<i32>,
 }
 
 impl Call<'_> {
@@ -177,6 +179,7 @@ impl Call<'_> {
             sampler: ManuallyDrop::new(None),
             is_built: false,
             failure: None,
+            ended: None,
             output: None,
             doors: Vec::new(),
             keeping: ManuallyDrop::new(Keeping::default()),
@@ -189,6 +192,10 @@ impl Call<'_> {
 
     /// Cleans up after the call. An entry that cannot be removed is finished by the next call.
     fn strike_out(&mut self) {
+        if let Some(init) = self.leaving.take() {
+            drop(sys::kill(init, libc::SIGKILL));
+            drop(sys::reap(init, Wait::Block));
+        }
         if let Some(begun) = self.begun.take() {
             begun.cgroups.remove_own();
             drop(begun.entry.finish());
@@ -282,6 +289,8 @@ struct Jail<'a> {
     is_built: bool,
     /// What init said when it failed.
     failure: Option<Vec<u8>>,
+    /// The command's exit code, once all is over but init's own end.
+    ended: Option<i32>,
     /// What the client said of the output, once that is at its end.
     output: Option<Output>,
     /// Into the control groups, for init.
@@ -315,8 +324,18 @@ impl Jail<'_> {
         self.doors.clear();
         let ended = sys::pidfd(self.pid).map_err(|e| e.to_string());
         let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live));
-        let code = self.kill();
-        self.hear_last_words(stdio);
+        let code = match self.ended {
+            // Init has nothing left to say, and is waited for when the client has its answer.
+            Some(code) => {
+                call.leaving = Some(self.pid);
+                code
+            }
+            None => {
+                let code = self.kill();
+                self.hear_last_words(stdio);
+                code
+            }
+        };
         if !self.is_built {
             return Err(self.why_not_built());
         }
@@ -381,7 +400,7 @@ impl Jail<'_> {
             if workspace {
                 live.react(self.plan);
             }
-            if has_ended {
+            if has_ended || self.ended.is_some() {
                 return None;
             }
             if client && let Some(ending) = self.hear_client() {
@@ -396,6 +415,7 @@ impl Jail<'_> {
         match message.tag {
             Tag::Built => self.stands(message, stdio),
             Tag::Failed => self.failure = Some(message.payload),
+            Tag::Ended => self.ended = message.payload.try_into().ok().map(i32::from_le_bytes),
             Tag::Refused => {
                 self.failure = Some(message.payload);
                 self.is_built = false;

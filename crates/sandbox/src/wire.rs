@@ -26,6 +26,8 @@ pub(crate) enum Tag {
     Failed,
     /// init to monitor: the jail could not be built, or not be closed; nothing has run.
     Refused,
+    /// init to monitor: the command has ended, with this code, and nothing else runs.
+    Ended,
     /// monitor to client: the terminal's master.
     Terminal,
     /// monitor to client: how to ask whether output may be passed on.
@@ -40,13 +42,14 @@ pub(crate) enum Tag {
     DoneLarge,
 }
 
-const TAGS: [Tag; 12] = [
+const TAGS: [Tag; 13] = [
     Tag::Go,
     Tag::IdMap,
     Tag::Signal,
     Tag::Built,
     Tag::Failed,
     Tag::Refused,
+    Tag::Ended,
     Tag::Terminal,
     Tag::Gate,
     Tag::OutputLimit,
@@ -105,7 +108,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 13] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+const TAG_BYTES: [u8; 14] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
