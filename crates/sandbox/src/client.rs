@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
-use crate::covers::Gate;
+use crate::covers::{Gate, Word};
 use crate::report::Outcome;
 use crate::streams::{Input, Streams};
 use crate::sys::{self, Board};
@@ -136,8 +136,8 @@ impl Client<'_> {
             }
             Tag::Gate => {
                 let mut fds = fds.into_iter();
-                match (fds.next(), fds.next(), self.board) {
-                    (Some(uses), Some(ask), Some(board)) => self.gate = Some(Gate { uses, ask, board }),
+                match (fds.next(), self.board) {
+                    (Some(ask), Some(board)) => self.gate = Some(Gate { ask, board }),
                     // There are no covers in this tier, which its report says.
                     _ => self.board = None,
                 }
@@ -185,7 +185,10 @@ impl Client<'_> {
         let most = match most {
             Some(Passes::UpTo(most)) => most,
             Some(Passes::Nothing) | None => return,
-            Some(Passes::Never) => return drop(self.streams.relays.remove(i)),
+            Some(never) => {
+                self.note_silence(&never);
+                return drop(self.streams.relays.remove(i));
+            }
         };
         let to = sys::standard(relay.to);
         let moved = if relay.can_splice {
@@ -222,14 +225,27 @@ impl Client<'_> {
             // Nothing ran: this is the end of the stream.
             (Some(_), None) => Passes::Never,
             (Some(_), Some(gate)) => {
+                // An end seen after the count could hide what came in between.
+                let is_at_end = is_at_end(from);
                 // First what is there, then the question: what comes after it waits for the next.
-                match rustix::io::ioctl_fionread(from).unwrap_or(0) {
-                    0 if is_at_end(from) => Passes::UpTo(1),
-                    0 => Passes::Nothing,
-                    _ if !gate.is_clear() => Passes::Never,
-                    bytes => Passes::UpTo(usize::try_from(bytes).unwrap_or(MOST).min(MOST)),
+                let bytes = rustix::io::ioctl_fionread(from).unwrap_or(0);
+                if bytes == 0 {
+                    return if is_at_end { Passes::UpTo(1) } else { Passes::Nothing };
+                }
+                match gate.ask() {
+                    Word::Clear => Passes::UpTo(usize::try_from(bytes).unwrap_or(MOST).min(MOST)),
+                    // The monitor says why.
+                    Word::Breach => Passes::Never,
+                    Word::Silence => Passes::Unanswered,
                 }
             }
+        }
+    }
+
+    /// Output that nobody cleared is lost, and said to be.
+    fn note_silence(&mut self, passes: &Passes) {
+        if matches!(passes, Passes::Unanswered) {
+            self.lost.get_or_insert("output was withheld: the keeper of the covers does not answer".into());
         }
     }
 
@@ -248,7 +264,10 @@ impl Client<'_> {
         let most = match self.passes(master.as_fd()) {
             Passes::UpTo(most) => most,
             Passes::Nothing => return,
-            Passes::Never => return self.master = None,
+            never => {
+                self.note_silence(&never);
+                return self.master = None;
+            }
         };
         match copy(master.as_fd(), sys::standard(to), most) {
             Ok(0) | Err(_) => self.master = None,
@@ -316,6 +335,8 @@ enum Passes {
     Nothing,
     /// Nothing any more.
     Never,
+    /// Nothing any more, and it is not known why.
+    Unanswered,
 }
 
 /// Whether the last writer of an empty stream is gone: nothing can come any more.

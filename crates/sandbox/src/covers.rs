@@ -1,9 +1,9 @@
 //! The covers of a jail, watched: the mounts over what is denied or protected.
 //!
 //! The attack: a mount falls off its name when anyone outside renames something over it (an editor, a hot reload), and
-//! the kernel tells nobody. A jail that asks for the name at that moment gets the new file. The parents of all covers
-//! are watched (inotify(7)): one instance wakes the keeper, which puts covers back; another counts who opened what
-//! meanwhile, since such an event is queued before the open returns. Output waits until the keeper has looked.
+//! the kernel tells nobody. A jail that asks for the name at that moment gets the new file: it can open it, link it or
+//! move it away. The parents of all covers are watched (inotify(7)); a keeper puts covers back. What was denied and could
+//! be reached ends the call, and no output passes before the keeper has looked; what was protected is reviewed.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -60,19 +60,21 @@ fn outside(plan: &Plan, path: &Path) -> PathBuf {
 /// One inotify instance, and the directories it watches.
 pub(crate) struct Watches {
     pub(crate) fd: OwnedFd,
-    flags: WatchFlags,
     dirs: HashMap<i32, PathBuf>,
 }
 
 impl Watches {
-    fn new(flags: WatchFlags) -> io::Result<Watches> {
+    fn new() -> io::Result<Watches> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Watches { fd, flags: flags | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW, dirs: HashMap::new() })
+        Ok(Watches { fd, dirs: HashMap::new() })
     }
 
     /// Watches a directory that is found at `at`; its events speak of `dir`.
     pub(crate) fn add(&mut self, at: &Path, dir: &Path) -> io::Result<()> {
-        let wd = inotify::add_watch(&self.fd, at, self.flags)?;
+        let came = WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        let went = WatchFlags::DELETE | WatchFlags::MOVED_FROM;
+        let flags = came | went | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+        let wd = inotify::add_watch(&self.fd, at, flags)?;
         self.dirs.insert(wd, dir.to_owned());
         Ok(())
     }
@@ -83,13 +85,11 @@ impl Watches {
     }
 }
 
-/// Everything the keeper needs, made before the command runs: what happens meanwhile waits in the queues.
+/// Everything the keeper needs, made before the command runs: what happens meanwhile waits in the queue.
 pub(crate) struct Watch {
     pub(crate) covers: Vec<Cover>,
     /// Names that came and went.
     pub(crate) changes: Watches,
-    /// The same, and what was opened and written.
-    pub(crate) uses: Watches,
     pub(crate) ask: OwnedFd,
     pub(crate) board: &'static Board,
 }
@@ -98,39 +98,26 @@ impl Watch {
     /// Watches the parents of all covers; nothing when there are none.
     fn start(plan: &Plan) -> io::Result<Option<Watch>> {
         let (covers, Some(board)) = (of(plan), plan.board) else { return Ok(None) };
-        let changed = WatchFlags::CREATE | WatchFlags::MOVED_TO;
-        let gone = WatchFlags::DELETE | WatchFlags::MOVED_FROM;
-        let written = WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE;
-        let opened = if plan.denied.is_empty() { WatchFlags::empty() } else { WatchFlags::OPEN };
-        let mut changes = Watches::new(changed | gone)?;
-        let mut uses = Watches::new(changed | written | opened)?;
-        let mut parents: Vec<&Path> = covers.iter().filter_map(|c| c.path.parent()).collect();
+        let mut changes = Watches::new()?;
+        // All directories from the workspace down to a cover: any of them may be replaced.
+        let above = |c: &'_ Cover| -> Vec<PathBuf> {
+            let inside = c.path.ancestors().skip(1).take_while(|p| p.starts_with(&plan.workspace));
+            inside.chain(c.path.parent()).map(Path::to_owned).collect()
+        };
+        let mut parents: Vec<PathBuf> = covers.iter().flat_map(above).collect();
         parents.sort_unstable();
         parents.dedup();
         for parent in parents {
-            let at = outside(plan, parent);
-            changes.add(&at, parent)?;
-            uses.add(&at, parent)?;
+            changes.add(&outside(plan, &parent), &parent)?;
         }
         let ask = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Some(Watch { covers, changes, uses, ask, board }))
+        Ok(Some(Watch { covers, changes, ask, board }))
     }
 
-    /// The cover that the jail got past, and since when it could.
     fn breach(&self) -> Option<(&Cover, (i64, i64))> {
         let number = self.board.breach.load(SeqCst).checked_sub(1)?;
         let [seconds, nanoseconds] = &self.board.since;
         Some((self.covers.get(number as usize)?, (seconds.load(SeqCst), nanoseconds.load(SeqCst))))
-    }
-
-    /// What became of covers that were renamed away.
-    fn note(&self) -> Option<String> {
-        let (restored, lost) = (self.board.restored.load(SeqCst), self.board.lost.load(SeqCst));
-        match (restored, lost) {
-            (0, 0) => None,
-            (_, 0) => Some(format!("{restored} times a covered name was replaced from outside and covered again")),
-            _ => Some(format!("{lost} times a covered name was replaced from outside and could not be covered again")),
-        }
     }
 }
 
@@ -152,7 +139,7 @@ impl Keeping {
             Ok(watch) => {
                 if let Some(watch) = watch.as_ref().filter(|_| !plan.denied.is_empty()) {
                     // A client that is gone is noticed by its socket.
-                    drop(wire::send(client, Tag::Gate, &[], &[watch.uses.fd.as_fd(), watch.ask.as_fd()]));
+                    drop(wire::send(client, Tag::Gate, &[], &[watch.ask.as_fd()]));
                 }
                 Ok((Keeping { watch, ..Keeping::default() }, None))
             }
@@ -181,14 +168,20 @@ impl Keeping {
         self.keeper.as_ref().map(AsFd::as_fd)
     }
 
-    /// The cover that the jail got past, and since when it could.
+    /// What was denied and could be opened for a moment, and since when.
     pub(crate) fn breach(&self) -> Option<(&Cover, (i64, i64))> {
         self.watch.as_ref().and_then(Watch::breach)
     }
 
-    /// What became of covers that were renamed away.
-    pub(crate) fn note(&self) -> Option<String> {
-        self.watch.as_ref().and_then(Watch::note)
+    /// The protected things that may not be what they were, once the jail is dead: somebody replaced them, or nobody
+    /// can tell.
+    pub(crate) fn replaced(&self) -> Vec<PathBuf> {
+        let Some(watch) = &self.watch else { return Vec::new() };
+        let has_looked = self.keeper.is_some() && asked(watch.ask.as_fd(), watch.board);
+        let is_unsure = !has_looked || watch.board.was_off(usize::MAX).load(SeqCst);
+        let is_replaced = |i: &usize| is_unsure || watch.board.was_off(*i).load(SeqCst);
+        let covers = watch.covers.iter().enumerate().filter(|(i, c)| c.kind == Kind::Protected && is_replaced(i));
+        covers.map(|(_, cover)| cover.path.clone()).collect()
     }
 }
 
@@ -201,32 +194,46 @@ pub(crate) fn open_gate(client: BorrowedFd<'_>) {
 /// How long an answer of the keeper is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Asks the keeper to look, and waits until it has. No answer is a no.
+fn asked(ask: BorrowedFd<'_>, board: &Board) -> bool {
+    let ticket = board.asked.fetch_add(1, SeqCst).wrapping_add(1);
+    if rustix::io::write(ask, &1_u64.to_ne_bytes()).is_err() {
+        return false;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while (board.answered.load(SeqCst).wrapping_sub(ticket) as i32) < 0 {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(20));
+    }
+    true
+}
+
 /// The client's side: whether what the jail has printed may be passed on.
 pub(crate) struct Gate {
-    pub(crate) uses: OwnedFd,
     pub(crate) ask: OwnedFd,
     pub(crate) board: &'static Board,
 }
 
+/// What the keeper says of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// Everything denied has been covered until now.
+    Clear,
+    /// Something denied could be opened.
+    Breach,
+    /// It does not answer.
+    Silence,
+}
+
 impl Gate {
-    /// Answers after everything that was opened until now has been judged. No answer is a no.
-    pub(crate) fn is_clear(&self) -> bool {
-        // In this order: the keeper is busy before it takes events.
-        let is_quiet = rustix::io::ioctl_fionread(&self.uses).is_ok_and(|bytes| bytes == 0);
-        if is_quiet && self.board.busy.load(SeqCst) == 0 {
-            return self.board.breach.load(SeqCst) == 0;
+    /// Asks whether everything denied has been covered until now.
+    pub(crate) fn ask(&self) -> Word {
+        match asked(self.ask.as_fd(), self.board) {
+            false => Word::Silence,
+            true if self.board.breach.load(SeqCst) == 0 => Word::Clear,
+            true => Word::Breach,
         }
-        let ticket = self.board.asked.fetch_add(1, SeqCst).wrapping_add(1);
-        if rustix::io::write(&self.ask, &1_u64.to_ne_bytes()).is_err() {
-            return false;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while (self.board.answered.load(SeqCst).wrapping_sub(ticket) as i32) < 0 {
-            if Instant::now() > deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_micros(20));
-        }
-        self.board.breach.load(SeqCst) == 0
     }
 }

@@ -232,6 +232,10 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
 /// Starts the command and reaps until it ends. Answers its exit code.
 fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
+    // Its word to start may have outlived it: nobody would watch the command.
+    if wire::is_gone(entry.monitor.as_fd()) {
+        return Err(io::Error::other("the monitor is gone")).at("start", "the command");
+    }
     let mut failed = None;
     let child = sys::vfork(|| {
         failed = Some(start(entry, ready.slave.as_ref()));

@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -114,6 +115,11 @@ impl State {
         let mut out = Vec::new();
         for item in std::fs::read_dir(self.top.join("journal"))? {
             let path = item?.path();
+            // Being written by a call that has not started, and locked in a moment; a left one is cleared away later.
+            let is_half = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+            if is_half && std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.ctime() + HALF_LIFE > coarse_now().0) {
+                continue;
+            }
             let deadline = Instant::now() + PATIENCE;
             loop {
                 let opened = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
@@ -161,6 +167,9 @@ fn end_of_jail((pid, start): (i32, u64), deadline: Instant) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// How long a half-written entry is left alone, in seconds.
+const HALF_LIFE: i64 = 10;
 
 /// How long an ending call is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);

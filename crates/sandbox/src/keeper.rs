@@ -1,24 +1,27 @@
-//! The keeper: a process in the jail's mount namespace that puts covers back, and judges what happened until then.
+//! The keeper: a process in the jail's mount namespace that puts covers back, and says which were off.
 //!
 //! It holds the monitor's rights over the jail's mounts and nothing else of it, and dies with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, ReadFlags};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
-use crate::covers::{Cover, Kind, Watch, Watches};
+use crate::covers::{Cover, Kind, Watch};
 use crate::layout;
 use crate::live::Namespaces;
 use crate::sys::{self, Depth, Fork, attr};
+
+/// How often a cover is tried that is replaced again and again.
+const MOST_TRIES: u32 = 1000;
 
 /// Starts the keeper of a jail. Answers its descriptor, which becomes readable when it ends.
 pub(crate) fn start(watch: &mut Watch, namespaces: &Namespaces, init: i32) -> io::Result<OwnedFd> {
@@ -33,27 +36,11 @@ pub(crate) fn start(watch: &mut Watch, namespaces: &Namespaces, init: i32) -> io
     }
 }
 
-/// What was opened is looked at this often even when nothing happens: a full queue would count against the command.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
-
-/// How often a cover is tried that is replaced again and again.
-const MOST_TRIES: u32 = 1000;
-
-/// A covered name that was replaced, until its cover is back.
-#[derive(Default)]
-struct Exposed {
-    /// Opens that are the maker's own: creating a file opens it once.
-    allowed: u32,
-    opened: u32,
-    written: u32,
-    was_created: bool,
-}
-
 struct Keeper<'a> {
     watch: &'a mut Watch,
     init: i32,
-    numbers: HashMap<PathBuf, usize>,
-    exposed: HashMap<usize, Exposed>,
+    /// Every covered path and every directory above one: what else comes and goes does not matter.
+    names: HashSet<PathBuf>,
 }
 
 impl Keeper<'_> {
@@ -64,8 +51,7 @@ impl Keeper<'_> {
         monitor: rustix::process::Pid,
     ) -> io::Result<Keeper<'a>> {
         // Nothing of the client's or of init's: each must see the monitor's end.
-        let mut keep = vec![watch.changes.fd.as_raw_fd(), watch.uses.fd.as_raw_fd(), watch.ask.as_raw_fd()];
-        keep.push(namespaces.mount.as_raw_fd());
+        let mut keep = vec![watch.changes.fd.as_raw_fd(), watch.ask.as_raw_fd(), namespaces.mount.as_raw_fd()];
         keep.extend(namespaces.user.as_ref().map(AsRawFd::as_raw_fd));
         sys::close_all_but(&keep)?;
         if let Some(user) = &namespaces.user {
@@ -77,153 +63,129 @@ impl Keeper<'_> {
         if rustix::process::getppid() != Some(monitor) {
             return Err(io::Error::other("the monitor is gone"));
         }
-        let files = watch.covers.iter().enumerate().filter(|(_, c)| c.kind != Kind::Pin);
-        let numbers = files.map(|(i, c)| (c.path.clone(), i)).collect();
-        Ok(Keeper { watch, init, numbers, exposed: HashMap::new() })
+        let names = watch.covers.iter().flat_map(|c| c.path.ancestors()).map(Path::to_owned).collect();
+        Ok(Keeper { watch, init, names })
     }
 
     fn run(&mut self) -> io::Result<()> {
-        // What fell off before the watch began is heard of by nobody. Nothing ran then.
-        self.watch.board.busy.store(1, SeqCst);
-        for number in 0..self.watch.covers.len() {
-            self.restore_one(number);
-        }
-        self.judge();
-        self.watch.board.busy.store(0, SeqCst);
-        let has_denied = self.watch.covers.iter().any(|c| c.kind == Kind::Denied);
+        // What fell off before the watch began is heard of by nobody.
+        self.check(|_| true);
+        let mut answered = 0;
         loop {
             let mut fds =
                 [PollFd::new(&self.watch.changes.fd, PollFlags::IN), PollFd::new(&self.watch.ask, PollFlags::IN)];
-            match poll(&mut fds, has_denied.then_some(&LOOK)) {
+            match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
-            self.watch.board.busy.store(1, SeqCst);
             let asked = self.watch.board.asked.load(SeqCst);
             // An eventfd only wakes; the board counts.
             rustix::io::read(&self.watch.ask, &mut [0; 8]).ok();
-            self.restore();
-            self.judge();
-            self.watch.board.answered.store(asked, SeqCst);
-            self.watch.board.busy.store(0, SeqCst);
-        }
-    }
-
-    /// Puts back what fell off, at once.
-    fn restore(&mut self) {
-        for (path, _) in events(&self.watch.changes) {
-            let touched: Vec<usize> = (0..self.watch.covers.len())
-                .filter(|i| self.watch.covers.get(*i).is_some_and(|c| c.path.starts_with(&path)))
-                .collect();
-            for number in touched {
-                self.restore_one(number);
+            self.hear();
+            if asked != answered {
+                // A rename shows before the word of it is in the queue.
+                self.check(|cover| cover.kind == Kind::Denied);
+                self.watch.board.answered.store(asked, SeqCst);
+                answered = asked;
             }
         }
     }
 
-    fn restore_one(&mut self, number: usize) {
-        // As often as it is replaced meanwhile: a mount on a name that has just gone is refused (ENOENT).
-        for _ in 0..MOST_TRIES {
-            let Some(cover) = self.watch.covers.get(number) else { return };
-            let Some(stat) = uncovered(&cover.path) else { return };
-            self.exposed.entry(number).or_default();
-            let since = (stat.stx_ctime.tv_sec, i64::from(stat.stx_ctime.tv_nsec));
-            let is_dir = FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::Directory;
-            let reader = (cover.kind == Kind::Protected && !is_dir).then(|| open_reader(&cover.path)).flatten();
-            let put = put(cover, is_dir);
-            if put == Err(Errno::NOENT) {
-                continue;
-            }
-            let count = if put.is_ok() { &self.watch.board.restored } else { &self.watch.board.lost };
-            count.fetch_add(1, SeqCst);
-            let has_writer = reader.is_some_and(|fd| sys::has_writer(fd.as_fd()));
-            let (kind, path) = (cover.kind, cover.path.clone());
-            if kind == Kind::Pin {
-                self.watch_again(&path);
-            } else if is_dir && kind == Kind::Denied || has_writer {
-                // What was opened below a directory that came from elsewhere is not known.
-                self.breach(number, since);
-            }
+    /// Hears what came and went, and puts covers back.
+    fn hear(&mut self) {
+        let heard = self.events();
+        if heard.is_empty() {
             return;
         }
-        self.watch.board.lost.fetch_add(1, SeqCst);
-    }
-
-    /// A directory that was replaced is another one: its names must be heard of, too.
-    fn watch_again(&mut self, dir: &Path) {
-        // Without a watch the covers below it count as lost.
-        if self.watch.changes.add(dir, dir).is_err() || self.watch.uses.add(dir, dir).is_err() {
-            self.watch.board.lost.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// Judges what was opened and written while a cover was off.
-    fn judge(&mut self) {
-        let mut overflowed = false;
-        for (path, what) in events(&self.watch.uses) {
-            overflowed |= what.contains(ReadFlags::QUEUE_OVERFLOW);
-            let Some(number) = self.numbers.get(&path).copied() else { continue };
-            if what.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
-                let was_created = what.contains(ReadFlags::CREATE);
-                let exposed = self.exposed.entry(number).or_default();
-                exposed.allowed += u32::from(was_created);
-                exposed.was_created |= was_created;
-            } else if let Some(exposed) = self.exposed.get_mut(&number) {
-                exposed.opened += u32::from(what.contains(ReadFlags::OPEN));
-                exposed.written += u32::from(what.intersects(ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE));
-            } else if what.contains(ReadFlags::OPEN) && self.is_off(number) {
-                // Opened past a cover that is off, of which the word has not arrived yet.
-                self.exposed.insert(number, Exposed { opened: 1, ..Exposed::default() });
-            }
-        }
-        let exposed = std::mem::take(&mut self.exposed);
-        for (number, seen) in exposed {
+        let came = ReadFlags::CREATE | ReadFlags::MOVED_TO | ReadFlags::QUEUE_OVERFLOW;
+        for number in 0..self.watch.covers.len() {
             let Some(cover) = self.watch.covers.get(number) else { continue };
-            let is_past = match cover.kind {
-                Kind::Denied => overflowed || seen.opened > seen.allowed,
-                // Who makes a file writes to it himself; one that is moved into place is whole.
-                Kind::Protected => !seen.was_created && seen.written > 0,
-                Kind::Pin => false,
+            let (kind, path) = (cover.kind, cover.path.clone());
+            for (above, what) in path.ancestors().filter_map(|p| Some((p, *heard.get(p)?))) {
+                match kind {
+                    Kind::Pin => {}
+                    Kind::Protected => self.watch.board.was_off(number).store(true, SeqCst),
+                    // Linked, moved away or opened in a way that tells nobody: it is not asked what was done with it.
+                    Kind::Denied if above == path && what.intersects(came) => self.breach(number),
+                    // A directory that was made starts empty; one that was moved here may bring the name with it.
+                    Kind::Denied if what.intersects(came - ReadFlags::CREATE) => self.breach(number),
+                    Kind::Denied => {}
+                }
+            }
+        }
+        for dir in heard.iter().filter(|(_, what)| what.intersects(came)).map(|(dir, _)| dir) {
+            self.watch_again(dir);
+        }
+        self.check(|cover| cover.path.ancestors().any(|p| heard.contains_key(p)));
+    }
+
+    /// Takes all events that are there: which of our names came or went.
+    fn events(&self) -> HashMap<PathBuf, ReadFlags> {
+        let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
+        let mut heard: HashMap<PathBuf, ReadFlags> = HashMap::new();
+        let mut reader = inotify::Reader::new(&self.watch.changes.fd, &mut buffer);
+        while let Ok(event) = reader.next() {
+            let path = if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                Some(PathBuf::from("/"))
+            } else {
+                event.file_name().and_then(|name| self.watch.changes.path(event.wd(), name.to_bytes()))
             };
-            if is_past {
-                self.breach(number, changed(&cover.path));
-            } else if self.is_off(number) {
-                self.exposed.insert(number, seen);
+            if let Some(path) = path.filter(|path| self.names.contains(path)) {
+                *heard.entry(path).or_insert(ReadFlags::empty()) |= event.events();
+            }
+        }
+        heard
+    }
+
+    /// A directory above a cover that was replaced is another one: its names must be heard of, too.
+    fn watch_again(&mut self, dir: &Path) {
+        let is_dir = rustix::fs::lstat(dir).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
+        if is_dir && self.watch.changes.add(dir, dir).is_err() {
+            // Whatever is replaced below it is not heard of: nothing of it can be sworn to.
+            self.watch.board.was_off(usize::MAX).store(true, SeqCst);
+        }
+    }
+
+    /// Puts back every chosen cover that is off.
+    fn check(&mut self, is_chosen: impl Fn(&Cover) -> bool) {
+        for number in 0..self.watch.covers.len() {
+            if self.watch.covers.get(number).is_some_and(&is_chosen) {
+                self.restore(number);
             }
         }
     }
 
-    fn is_off(&self, number: usize) -> bool {
-        self.watch.covers.get(number).is_some_and(|cover| uncovered(&cover.path).is_some())
+    fn restore(&self, number: usize) {
+        let Some(cover) = self.watch.covers.get(number) else { return };
+        // As often as it is replaced meanwhile: a mount on a name that has just gone is refused (ENOENT).
+        for _ in 0..MOST_TRIES {
+            let Some(stat) = uncovered(&cover.path) else { return };
+            let put = put(cover, FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::Directory);
+            self.watch.board.was_off(number).store(true, SeqCst);
+            if cover.kind == Kind::Denied {
+                self.breach(number);
+            }
+            match put {
+                Ok(()) => return,
+                Err(Errno::NOENT) => {}
+                // A symlink leads to what the jail sees anyhow. What else cannot be covered has been told.
+                Err(_) => return,
+            }
+        }
     }
 
-    /// The jail got past a cover: nothing of it goes on.
-    fn breach(&mut self, number: usize, since: (i64, i64)) {
+    /// Something denied could be reached: nothing of the jail goes on.
+    fn breach(&self, number: usize) {
         let board = self.watch.board;
         if board.breach.load(SeqCst) == 0 {
-            board.since[0].store(since.0, SeqCst);
-            board.since[1].store(since.1, SeqCst);
+            let (seconds, nanoseconds) = self.watch.covers.get(number).map_or((0, 0), |c| since(&c.path));
+            board.since[0].store(seconds, SeqCst);
+            board.since[1].store(nanoseconds, SeqCst);
             board.breach.store(u32::try_from(number + 1).unwrap_or(1), SeqCst);
         }
         // The monitor reaps it, and reads the board.
         drop(sys::kill(self.init, libc::SIGKILL));
     }
-}
-
-/// Takes all events that are there: paths, and what happened to them.
-fn events(watches: &Watches) -> Vec<(PathBuf, ReadFlags)> {
-    let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
-    let mut out = Vec::new();
-    let mut reader = inotify::Reader::new(&watches.fd, &mut buffer);
-    while let Ok(event) = reader.next() {
-        if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-            out.push((PathBuf::new(), event.events()));
-        }
-        if let Some(path) = event.file_name().and_then(|name| watches.path(event.wd(), name.to_bytes())) {
-            out.push((path, event.events()));
-        }
-    }
-    out
 }
 
 /// What is at a covered name when it is not the cover.
@@ -233,19 +195,12 @@ fn uncovered(path: &Path) -> Option<Statx> {
     (!stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)).then_some(stat)
 }
 
-/// Since when what is outside under a covered name can have been there: its change time, seen past the cover.
-fn changed(path: &Path) -> (i64, i64) {
-    let seen = uncovered(path).map(|s| (s.stx_ctime.tv_sec, i64::from(s.stx_ctime.tv_nsec)));
-    seen.unwrap_or_else(|| {
-        let (seconds, nanoseconds) = crate::journal::coarse_now();
-        // The cover is back: this is at most as long ago as it took to get here.
-        (seconds - 1, nanoseconds)
-    })
-}
-
-fn open_reader(path: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()
+/// Since when something can have been at this name: a rename or a creation sets the change time. It may have been
+/// replaced more than once since this process slept, so that the last two seconds count in any case.
+fn since(path: &Path) -> (i64, i64) {
+    let (seconds, nanoseconds) = crate::journal::coarse_now();
+    let late = (seconds - 2, nanoseconds);
+    uncovered(path).map_or(late, |s| late.min((s.stx_ctime.tv_sec, i64::from(s.stx_ctime.tv_nsec))))
 }
 
 /// Mounts a cover over its name.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, inotify};
 
@@ -105,7 +105,7 @@ impl Live {
         }
         happened.dedup();
         for (path, appeared) in happened {
-            // A covered name is the keeper's: only somebody outside can have put it there.
+            // A covered name is the keeper's while the jail runs, and the review's afterwards.
             if appeared && !touches_mount(plan, &path) {
                 self.appeared(plan, &path);
             }
@@ -114,7 +114,7 @@ impl Live {
 
     /// Judges a name that has appeared; a directory is watched and looked through.
     fn appeared(&mut self, plan: &Plan, path: &[u8]) {
-        let judge = judge_of(plan);
+        let judge = judge_of(plan, &[]);
         let Ok(stat) =
             rustix::fs::statat(judge.top, Path::new(std::ffi::OsStr::from_bytes(path)), AtFlags::SYMLINK_NOFOLLOW)
         else {
@@ -179,8 +179,9 @@ impl Live {
     }
 }
 
-/// The judge of a plan's workspace.
-pub(crate) fn judge_of(plan: &Plan) -> Judge<'_> {
+/// The judge of a plan's workspace. What was replaced is judged as if nothing had been mounted there.
+pub(crate) fn judge_of<'p>(plan: &'p Plan, replaced: &[PathBuf]) -> Judge<'p> {
+    let held = plan.protected.iter().filter(|s| !replaced.contains(&s.path));
     let inside = |s: &Spot| Some(s.path.strip_prefix(&plan.workspace).ok()?.as_os_str().as_bytes().to_vec());
     Judge {
         workspace: &plan.workspace,
@@ -188,7 +189,7 @@ pub(crate) fn judge_of(plan: &Plan) -> Judge<'_> {
         rules: &plan.rules,
         named: &plan.scan.named,
         made: RefCell::default(),
-        mounted: plan.protected.iter().chain(&plan.denied).filter_map(inside).collect(),
+        mounted: held.chain(&plan.denied).filter_map(inside).collect(),
     }
 }
 

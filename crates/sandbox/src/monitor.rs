@@ -6,6 +6,7 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -348,7 +349,11 @@ impl Jail<'_> {
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
         ending.started = self.started;
-        ending.facts.notes.extend(self.keeping.note());
+        ending.facts.replaced = self.keeping.replaced();
+        ending.facts.notes.extend(ending.facts.replaced.iter().map(|path| {
+            let path = mantlet_ledger::escape(path.as_os_str().as_bytes());
+            format!("{path} may have been replaced while the command ran: it was protected again, and is reviewed")
+        }));
         if let Some((cover, since)) = self.keeping.breach() {
             ending.got_past(cover, since, self.plan, &mut live);
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
 use crate::advice::{Advice, Opening};
-use crate::covers::{Cover, Kind};
+use crate::covers::Cover;
 use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
@@ -36,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) proc_partial: Option<String>,
     pub(crate) cgroup: Option<Extent>,
     pub(crate) has_sampler: bool,
+    /// Protected things that somebody replaced, or of which nobody can tell.
+    pub(crate) replaced: Vec<PathBuf>,
     /// Why it is not the tier `full`.
     pub(crate) unavailable: Option<String>,
     pub(crate) notes: Vec<String>,
@@ -89,23 +92,17 @@ impl Ending {
         Ending { reason: Some(why), ..Ending::exited(REFUSED) }
     }
 
-    /// The jail opened what is denied, or wrote what is protected, in the moment after it was replaced from outside and
-    /// before its cover was back. It was killed and its output withheld; what it wrote since may be a copy.
+    /// What is denied was replaced from outside, and the jail could open it until its cover was back. It was killed and
+    /// its output withheld; what it wrote since then may be a copy.
     pub(crate) fn got_past(&mut self, cover: &Cover, since: (i64, i64), plan: &Plan, live: &mut Live) {
         let path = mantlet_ledger::escape(cover.path.as_os_str().as_bytes());
-        let what = if cover.kind == Kind::Denied {
-            "was opened by the command before it was covered again: its output since then is withheld"
-        } else {
-            "was written by the command before it was covered again"
-        };
         self.code = KILLED;
-        self.reason = Some(format!("killed: {path} was replaced from outside and {what}"));
-        let judge = live::judge_of(plan);
-        let verdicts = match cover.kind {
-            Kind::Denied => review::changed_since(&judge, since),
-            Kind::Protected | Kind::Pin => review::written_past(&judge, &cover.path),
-        };
-        for verdict in verdicts {
+        self.reason = Some(format!(
+            "killed: {path}, which is denied, was replaced from outside and could be opened for a moment; output since then \
+             is withheld\nhint: run it again"
+        ));
+        let judge = live::judge_of(plan, &[]);
+        for verdict in review::changed_since(&judge, since.max(self.started)) {
             live.undo(plan, Some(verdict), false);
         }
     }
@@ -153,7 +150,7 @@ impl Ending {
 
     /// Reviews the workspace. The jail is dead.
     pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock, state: &State) {
-        let judge = live::judge_of(plan);
+        let judge = live::judge_of(plan, &self.facts.replaced);
         let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
         let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
         if let Since::Time(started) = since
@@ -220,6 +217,12 @@ impl Ending {
         let mut protect = held(plan, self.tier, &plan.protected);
         let undone = held(plan, self.tier, &plan.reviewed).into_iter();
         protect.extend(undone.map(|h| Held { how: "undone", ..h }));
+        for (held, spot) in protect.iter_mut().zip(&plan.protected) {
+            // Put back and reviewed: what was there in between is not known.
+            if self.facts.replaced.contains(&spot.path) {
+                held.how = "undone";
+            }
+        }
         let report = Report {
             v: 1,
             call: plan.call.clone(),

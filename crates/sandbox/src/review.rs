@@ -347,26 +347,31 @@ pub(crate) fn review(
     out
 }
 
-/// Every file of the workspace that changed since a moment, covers aside: each may be a copy of what was denied.
+/// Everything in the workspace that changed since a moment, covers aside: each may hold a copy of what was denied, be
+/// it in a directory's name.
 pub(crate) fn changed_since(judge: &Judge<'_>, moment: (i64, i64)) -> Vec<Verdict> {
+    let since = Since::Time(moment);
     let mut out = Vec::new();
     walk::walk(judge.top.as_fd(), b"", &mut |met| {
-        let is_new =
-            statx(met.dir, met.name(), AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| Since::Time(moment).is_after(&s));
-        if met.kind != FileType::Directory && is_new && !judge.is_mounted(met.path) {
+        let Ok(stat) = rustix::fs::statx(
+            met.dir,
+            Path::new(std::ffi::OsStr::from_bytes(met.name())),
+            AtFlags::SYMLINK_NOFOLLOW,
+            StatxFlags::CTIME | StatxFlags::BTIME,
+        ) else {
+            return Descend::No;
+        };
+        let born = (stat.stx_btime.tv_sec, i64::from(stat.stx_btime.tv_nsec));
+        // A directory that only got a new name in it is that name's matter.
+        let is_new = if met.kind == FileType::Directory { born >= moment } else { since.is_after(&stat) };
+        if is_new && !judge.is_mounted(met.path) {
             let reason = "written while a denied file could be opened: it may be a copy";
             out.push(Verdict::new(met.path, "copy of a denied file", "nobody by itself", reason));
+            return Descend::No;
         }
         Descend::Yes
     });
     out
-}
-
-/// A protected file that the jail wrote to before its cover was back: nothing outside may take it for the owner's.
-pub(crate) fn written_past(judge: &Judge<'_>, path: &Path) -> Vec<Verdict> {
-    let inside = path.strip_prefix(judge.workspace).map(|p| p.as_os_str().as_bytes());
-    let reason = "replaced from outside and written by the command before it was protected again";
-    inside.iter().map(|p| Verdict::new(p, "written past its cover", "whatever obeys it", reason)).collect()
 }
 
 /// Looks at every name of a changed directory; below a directory that was not there before everything is new.

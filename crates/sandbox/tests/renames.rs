@@ -12,20 +12,30 @@ use common::{Who, World, both};
 
 const RENAMES: usize = 1000;
 
-/// Reads the denied file and appends to the protected one as fast as it can.
+/// Asks for the denied file in every way there is, and for the protected ones, as fast as it can.
 const GREEDY: &str = r"
 import os
+held = []
+def attempt(step):
+    try: step()
+    except OSError: pass
+def read(): os.write(1, open('.env', 'rb').read())
+def copy(): open('copy', 'ab').write(open('.env', 'rb').read())
+def take(): os.rename('.env', 'taken')
+def link(): os.link('.env', 'sub/got')
+def hold():
+    held[:] = held[-5:] + [os.open('.env', os.O_PATH)]
+def use():
+    for fd in held: os.write(1, open('/proc/self/fd/%d' % fd, 'rb').read())
+def other():
+    for name in ('taken', 'sub/got', 'secrets/key'): os.write(1, open(name, 'rb').read())
+def write(): open('AGENTS.md', 'ab').write(b'OWNED')
+def replace():
+    open('evil', 'w').write('OWNED')
+    os.rename('evil', 'AGENTS.md')
+steps = [read, copy, take, link, hold, use, other, write, replace]
 while True:
-    try:
-        text = open('.env', 'rb').read()
-        os.write(1, text)
-        open('copy', 'ab').write(text)
-    except OSError: pass
-    try:
-        with open('AGENTS.md', 'ab') as file: file.write(b'OWNED')
-    except OSError: pass
-    try: os.write(1, open('secrets/key', 'rb').read())
-    except OSError: pass
+    for step in steps: attempt(step)
 ";
 
 struct Outside<'w> {
@@ -48,7 +58,9 @@ impl Outside<'_> {
 
 fn world(who: Who) -> World {
     let world = World::new("renames", who);
-    for (name, text) in [(".env", "SECRET-0"), ("AGENTS.md", "agents"), ("secrets/key", "SECRET-0"), ("notes", "")] {
+    for (name, text) in
+        [(".env", "SECRET-0"), ("AGENTS.md", "agents"), ("secrets/key", "SECRET-0"), ("notes", ""), ("sub/x", "")]
+    {
         world.write(name, text);
     }
     world
@@ -72,10 +84,12 @@ fn besiege(world: &World, policy: &std::path::Path) -> Vec<Output> {
     for i in 0..RENAMES {
         if child.try_wait().unwrap().is_some() {
             ended.push(child.wait_with_output().unwrap());
-            // A protected file that was written to is taken away; the owner has another.
-            if !world.work().join("AGENTS.md").exists() {
-                outside.replace("AGENTS.md", "agents");
-                std::thread::sleep(Duration::from_millis(10));
+            // What the command got at was taken away; the owner has another. Denied is what is there at the start (G-15).
+            for name in [".env", "AGENTS.md"] {
+                if !world.work().join(name).exists() {
+                    outside.replace(name, "SECRET-again");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
             }
             child = start(world, policy, &["python3", "-c", GREEDY]);
         }
@@ -96,11 +110,14 @@ fn nothing_leaks_and_nothing_stays_written_while_covered_names_are_replaced() {
         for output in &ended {
             assert!(!says(output, "SECRET"), "{who:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
-        let past = ended.iter().filter(|output| says(output, "was replaced from outside")).count();
+        let past = ended.iter().filter(|output| says(output, "replaced from outside")).count();
         assert!(past > 0, "{who:?}: the moment was never met, so this test shows nothing");
         println!("{who:?}: {past} of {} calls met the moment and were killed", ended.len());
         assert!(!fs::read_to_string(world.work().join("AGENTS.md")).unwrap_or_default().contains("OWNED"), "{who:?}");
-        assert!(!fs::read_to_string(world.work().join("copy")).unwrap_or_default().contains("SECRET"), "{who:?}");
+        for name in ["copy", "taken", "sub/got"] {
+            let left = fs::read_to_string(world.work().join(name)).unwrap_or_default();
+            assert!(!left.contains("SECRET"), "{who:?}: {name}");
+        }
     }
 }
 
@@ -117,23 +134,43 @@ fn without_the_rules_the_same_command_gets_everything() {
     }
 }
 
-/// Enforcement that stops legitimate work is misconfigured: who does not ask for what is denied is not disturbed.
+/// Enforcement that stops legitimate work is misconfigured: what is protected may be replaced while a command runs. It
+/// is not known by whom, so that the review takes it for new.
 #[test]
-fn work_goes_on_while_covered_names_are_replaced() {
+fn work_goes_on_while_protected_names_are_replaced() {
     for who in both() {
         let world = world(who);
-        let policy = world.policy("deny = [\"**/.env\", \"secrets\"]");
-        let line = "for i in $(seq 40); do echo $i >> notes; cat notes AGENTS.md | wc -l > /dev/null; done; echo end";
+        let policy = world.policy("protect = [\"notes\"]");
+        let line = "for i in $(seq 40); do echo $i >> log; cat log AGENTS.md | wc -l > /dev/null; done; echo end";
         let child = start(&world, &policy, &["sh", "-c", line]);
         let mut outside = Outside { world: &world, count: 0 };
         for i in 0..30 {
-            outside.replace([".env", "AGENTS.md"][i % 2], "SECRET");
+            outside.replace("notes", &format!("{i}"));
             std::thread::sleep(Duration::from_millis(1));
         }
         let output = child.wait_with_output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"end\n"[..]), "{who:?}: {error}");
-        let child = start(&world, &policy, &["cat", ".env"]);
-        assert!(!says(&child.wait_with_output().unwrap(), "SECRET"), "{who:?}");
+        assert!(error.contains("review: notes"), "{who:?}: {error}");
+    }
+}
+
+/// What is denied may not: the next call is as good as the first.
+#[test]
+fn a_call_ends_when_what_is_denied_is_replaced_and_the_next_one_works() {
+    for who in both() {
+        let world = world(who);
+        let policy = world.policy("deny = [\"**/.env\"]");
+        let child = start(&world, &policy, &["sh", "-c", "echo begun > log; sleep 20; echo late"]);
+        while !world.work().join("log").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Outside { world: &world, count: 0 }.replace(".env", "SECRET");
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(137), 0), "{who:?}: {error}");
+        assert!(error.contains("hint: run it again"), "{who:?}: {error}");
+        let next = start(&world, &policy, &["sh", "-c", "cat .env; echo works"]).wait_with_output().unwrap();
+        assert_eq!(next.stdout, b"works\n", "{who:?}: {}", String::from_utf8_lossy(&next.stderr));
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers that client, monitor and keeper share: a page that forks inherit.
 
 use std::io;
-use std::sync::atomic::{AtomicI64, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32};
 
 /// What the keeper of the covers and those who ask it tell each other.
 #[repr(C)]
@@ -11,16 +11,19 @@ pub(crate) struct Board {
     pub(crate) asked: AtomicU32,
     /// The question it has answered last.
     pub(crate) answered: AtomicU32,
-    /// Not 0 while it has taken events and not judged them yet.
-    pub(crate) busy: AtomicU32,
-    /// How many covers it has put back.
-    pub(crate) restored: AtomicU32,
-    /// How many it could not put back.
-    pub(crate) lost: AtomicU32,
-    /// One more than the number of the cover that the jail got past.
+    /// One more than the number of the denied thing that could be opened for a moment.
     pub(crate) breach: AtomicU32,
-    /// Since when that was possible, in seconds and nanoseconds of the kernel's file times.
+    /// Since when, in seconds and nanoseconds of the kernel's file times.
     pub(crate) since: [AtomicI64; 2],
+    /// Which covers have been off. The last stands for all that have no place of their own.
+    pub(crate) was_off: [AtomicBool; 4096],
+}
+
+impl Board {
+    /// The place of a cover among those that have been off.
+    pub(crate) fn was_off(&self, number: usize) -> &AtomicBool {
+        &self.was_off[number.min(self.was_off.len() - 1)]
+    }
 }
 
 /// Makes a board. It lives as long as the process.

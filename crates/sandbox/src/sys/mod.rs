@@ -335,19 +335,6 @@ pub(crate) fn set_host_name(name: &str) -> io::Result<()> {
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Whether anybody has a file open for writing: a read lease is refused then (fcntl(2), F_SETLEASE). What cannot be
-/// leased cannot be told of, and counts as no.
-pub(crate) fn has_writer(fd: BorrowedFd<'_>) -> bool {
-    // SAFETY: F_SETLEASE takes plain integers.
-    let taken = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
-    if taken == 0 {
-        // SAFETY: as above.
-        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
-        return false;
-    }
-    io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
-}
-
 /// Enters a namespace.
 pub(crate) fn setns(fd: BorrowedFd<'_>, kind: c_int) -> io::Result<()> {
     // SAFETY: plain integers; the caller is a forked helper with nothing shared.
