@@ -178,6 +178,7 @@ impl Keeping {
     pub(crate) fn replaced(&self) -> Vec<PathBuf> {
         let Some(watch) = &self.watch else { return Vec::new() };
         let has_looked = self.keeper.is_some() && asked(watch.ask.as_fd(), watch.board);
+        watch.board.is_over.store(true, SeqCst);
         let is_unsure = !has_looked || watch.board.was_off(usize::MAX).load(SeqCst);
         let is_replaced = |i: &usize| is_unsure || watch.board.was_off(*i).load(SeqCst);
         let covers = watch.covers.iter().enumerate().filter(|(i, c)| c.kind == Kind::Protected && is_replaced(i));
@@ -228,9 +229,9 @@ pub(crate) enum Word {
 }
 
 impl Gate {
-    /// Asks whether everything denied has been covered until now.
+    /// Asks whether everything denied has been covered until now, or until the jail was dead.
     pub(crate) fn ask(&self) -> Word {
-        match asked(self.ask.as_fd(), self.board) {
+        match self.board.is_over.load(SeqCst) || asked(self.ask.as_fd(), self.board) {
             false => Word::Silence,
             true if self.board.breach.load(SeqCst) == 0 => Word::Clear,
             true => Word::Breach,

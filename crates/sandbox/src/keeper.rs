@@ -177,6 +177,9 @@ impl Keeper<'_> {
     /// Something denied could be reached: nothing of the jail goes on.
     fn breach(&self, number: usize) {
         let board = self.watch.board;
+        if board.is_over.load(SeqCst) {
+            return;
+        }
         if board.breach.load(SeqCst) == 0 {
             let (seconds, nanoseconds) = self.watch.covers.get(number).map_or((0, 0), |c| since(&c.path));
             board.since[0].store(seconds, SeqCst);

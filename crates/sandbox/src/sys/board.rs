@@ -13,6 +13,8 @@ pub(crate) struct Board {
     pub(crate) answered: AtomicU32,
     /// One more than the number of the denied thing that could be opened for a moment.
     pub(crate) breach: AtomicU32,
+    /// The jail is dead and has been looked at for the last time: what is replaced now is no matter of its.
+    pub(crate) is_over: AtomicBool,
     /// Since when, in seconds and nanoseconds of the kernel's file times.
     pub(crate) since: [AtomicI64; 2],
     /// Which covers have been off. The last stands for all that have no place of their own.
