@@ -25,7 +25,7 @@ const NAMES: &[&str] = &[APPARMOR, CLONE, MOST, "fs.inotify.max_user_instances",
 /// What a jail without namespaces lacks.
 const NAMESPACES: &[&str] = &["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user", "deny", "protect"];
 
-const PROFILE: &str = "install packaging/apparmor/mantlet-run as /etc/apparmor.d/mantlet-run and mantlet-run in /usr/local/bin, both as root; then: sudo apparmor_parser -r /etc/apparmor.d/mantlet-run";
+const PROFILE: &str = "install packaging/apparmor/mantlet-run as /etc/apparmor.d/mantlet-run, and mantlet and mantlet-run in /usr/local/bin, all as root; then: sudo apparmor_parser -r /etc/apparmor.d/mantlet-run";
 const FILTER: &str = "run the container with a seccomp profile that allows clone and unshare with namespace flags and the calls of mounting (docker or podman run --security-opt seccomp=FILE), or set tier = \"landlock\" in mantlet.toml";
 const READ_ONLY: &str = "give this process a writable /proc (docker run --security-opt systempaths=unconfined), or set tier = \"landlock\" in mantlet.toml";
 const MORE: &str = "sudo sysctl user.max_user_namespaces=15000; where it is that of a container's own namespace, let the container have more, or set tier = \"landlock\" in mantlet.toml";
