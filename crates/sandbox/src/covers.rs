@@ -184,6 +184,13 @@ impl Keeping {
         let covers = watch.covers.iter().enumerate().filter(|(i, c)| c.kind == Kind::Protected && is_replaced(i));
         covers.map(|(_, cover)| cover.path.clone()).collect()
     }
+
+    /// Lets the keeper go after its last look.
+    pub(crate) fn dismiss(&self) {
+        if let Some(keeper) = &self.keeper {
+            rustix::process::pidfd_send_signal(keeper, rustix::process::Signal::KILL).ok();
+        }
+    }
 }
 
 /// Tells the client that nothing is covered in this tier, so that there is nobody to ask.
@@ -203,6 +210,10 @@ fn asked(ask: BorrowedFd<'_>, board: &Board) -> bool {
     }
     let deadline = Instant::now() + PATIENCE;
     while (board.answered.load(SeqCst).wrapping_sub(ticket) as i32) < 0 {
+        // The keeper has had its last look, and may be gone.
+        if board.is_over.load(SeqCst) {
+            return true;
+        }
         if Instant::now() > deadline {
             return false;
         }
