@@ -127,6 +127,8 @@ pub(crate) struct Keeping {
     watch: Option<Watch>,
     namespaces: Option<Namespaces>,
     keeper: Option<OwnedFd>,
+    /// What is protected and could not be watched.
+    unwatched: Vec<PathBuf>,
 }
 
 impl Keeping {
@@ -146,7 +148,8 @@ impl Keeping {
             Err(e) if plan.denied.is_empty() => {
                 let note =
                     format!("what is protected could not be watched ({e}): replaced from outside, it stays open");
-                Ok((Keeping::default(), Some(note)))
+                let unwatched = plan.protected.iter().map(|s| s.path.clone()).collect();
+                Ok((Keeping { unwatched, ..Keeping::default() }, Some(note)))
             }
             Err(e) => Err(format!(
                 "what is denied could not be watched: {e}\nhint: raise fs.inotify.max_user_instances or max_user_watches (sysctl)"
@@ -176,7 +179,7 @@ impl Keeping {
     /// The protected things that may not be what they were, once the jail is dead: somebody replaced them, or nobody
     /// can tell.
     pub(crate) fn replaced(&self) -> Vec<PathBuf> {
-        let Some(watch) = &self.watch else { return Vec::new() };
+        let Some(watch) = &self.watch else { return self.unwatched.clone() };
         let has_looked = self.keeper.is_some() && asked(watch.ask.as_fd(), watch.board);
         watch.board.is_over.store(true, SeqCst);
         let is_unsure = !has_looked || watch.board.was_off(usize::MAX).load(SeqCst);

@@ -104,8 +104,8 @@ pub(crate) fn remove_private(state: &State, call: &str) {
 }
 
 /// Kills everything below this process, which is a child subreaper, so orphans come back to it.
-/// Answers how `init` ended.
-pub(crate) fn kill_tree(init: i32) -> i32 {
+/// Answers how `init` ended, and whether nothing is left.
+pub(crate) fn kill_tree(init: i32) -> (i32, bool) {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     // Let go by itself first, if it has: its status is the command's.
     let mut code = sys::reap(init, Wait::Poll).ok().flatten().map(|ended| ended.code);
@@ -127,7 +127,7 @@ pub(crate) fn kill_tree(init: i32) -> i32 {
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    code.unwrap_or(125)
+    (code.unwrap_or(125), descendants(own).is_empty())
 }
 
 fn descendants(root: i32) -> Vec<i32> {

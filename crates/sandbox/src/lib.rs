@@ -1,7 +1,8 @@
 //! A policy found, compiled to a jail, and the jail entered.
 //!
 //! [`exec`] runs one command. The order of a call: `call` makes the plan, `monitor` owns the jail, `init` builds it
-//! around itself (`root`, `landlock_rules`, `seccomp`), `client` carries bytes, `review` looks at what was left.
+//! around itself (`root`, `landlock_rules`, `seccomp`), `client` carries bytes, `keeper` keeps mounts up, `review` looks at
+//! what was left.
 
 mod advice;
 mod call;

@@ -480,9 +480,13 @@ impl Jail<'_> {
     }
 
     /// Kills everything in the jail and answers how init ended: the kernel takes a pid namespace down with its init.
-    fn kill(&self) -> i32 {
+    fn kill(&mut self) -> i32 {
         if self.tier == Tier::Landlock {
-            return fallback::kill_tree(self.pid);
+            let (code, is_clean) = fallback::kill_tree(self.pid);
+            if !is_clean {
+                self.facts.notes.push("some processes of the command could not be killed, and may go on".into());
+            }
+            return code;
         }
         drop(sys::kill(self.pid, libc::SIGKILL));
         sys::reap(self.pid, Wait::Block).ok().flatten().map_or(125, |ended| ended.code)

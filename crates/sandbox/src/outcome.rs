@@ -39,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) has_sampler: bool,
     /// Protected things that somebody replaced, or of which nobody can tell.
     pub(crate) replaced: Vec<PathBuf>,
+    /// What was denied and could be opened for a moment.
+    pub(crate) exposed: Option<PathBuf>,
     /// Why it is not the tier `full`.
     pub(crate) unavailable: Option<String>,
     pub(crate) notes: Vec<String>,
@@ -97,6 +99,7 @@ impl Ending {
     pub(crate) fn got_past(&mut self, cover: &Cover, since: (i64, i64), plan: &Plan, live: &mut Live) {
         let path = mantlet_ledger::escape(cover.path.as_os_str().as_bytes());
         self.code = KILLED;
+        self.facts.exposed = Some(cover.path.clone());
         self.reason = Some(format!(
             "killed: {path}, which is denied, was replaced from outside and could be opened for a moment; output since then \
              is withheld\nhint: run it again"
@@ -223,6 +226,11 @@ impl Ending {
                 held.how = "undone";
             }
         }
+        let mut deny = held(plan, self.tier, &plan.denied);
+        for (held, _) in deny.iter_mut().zip(&plan.denied).filter(|(_, s)| Some(&s.path) == self.facts.exposed.as_ref())
+        {
+            held.how = "undone";
+        }
         let report = Report {
             v: 1,
             call: plan.call.clone(),
@@ -230,7 +238,7 @@ impl Ending {
             policy: plan.policy_hash.clone(),
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
-            deny: held(plan, self.tier, &plan.denied),
+            deny,
             protect,
             mechanisms,
             findings: self.findings,
@@ -347,15 +355,31 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
         None => Extent::None("the jail never stood".into()),
     };
     out.insert("limits", limits);
+    covers_held(&mut out, tier, facts, plan);
+    out
+}
+
+/// How far the policy's own rules over the workspace were held.
+fn covers_held(out: &mut Mechanisms, tier: Tier, facts: &Facts, plan: &Plan) {
     let covered = |spots: &[crate::spots::Spot], what: &str| match tier {
         Tier::Full => Extent::Full(""),
         Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
         Tier::Landlock => Extent::None(format!("{what} inside a writable place needs mounts")),
     };
-    out.insert("deny", covered(&plan.denied, "denying"));
+    let deny = match &facts.exposed {
+        Some(_) => {
+            Extent::Partial("something denied was replaced from outside and could be opened for a moment".into())
+        }
+        None => covered(&plan.denied, "denying"),
+    };
+    out.insert("deny", deny);
     out.insert(
         "protect",
         match tier {
+            Tier::Full if !facts.replaced.is_empty() => Extent::Partial(
+                "what exists is prevented, but for what was replaced from outside; that and new names are undone"
+                    .into(),
+            ),
             Tier::Full => Extent::Partial("what exists is prevented; names that do not exist yet are undone".into()),
             Tier::Landlock if plan.protected.is_empty() => {
                 Extent::Partial("nothing to cover; names that do not exist yet are undone".into())
@@ -363,7 +387,6 @@ fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
             Tier::Landlock => covered(&plan.protected, "protecting"),
         },
     );
-    out
 }
 
 fn proc(tier: Tier, facts: &Facts) -> Extent {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::journal::{Record, State};
 use crate::quarantine::Quarantine;
@@ -24,13 +25,19 @@ pub(crate) struct Recovered {
 pub(crate) fn review(state: &State, record: &Record) -> Recovered {
     let workspace = record.workspace();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(top) = rustix::fs::openat(CWD, &workspace, flags, Mode::empty()) else {
+    let top = match rustix::fs::openat(CWD, &workspace, flags, Mode::empty()) {
+        Ok(top) => top,
         // The workspace is gone, and with it whatever was left there.
-        return Recovered::default();
+        Err(Errno::NOENT | Errno::NOTDIR) => return Recovered::default(),
+        Err(e) => {
+            let line =
+                format!("the killed call {} could not be reviewed: its workspace cannot be opened: {e}", record.call);
+            return Recovered { told: vec![line], is_stuck: true };
+        }
     };
     let Ok(rules) = Rules::of_record(&record.exempt, &record.protect, &workspace) else {
         let line = format!("the killed call {} could not be reviewed: its rules are damaged", record.call);
-        return Recovered { told: vec![line], is_stuck: false };
+        return Recovered { told: vec![line], is_stuck: true };
     };
     let judge = Judge {
         workspace: &workspace,

@@ -68,8 +68,19 @@ fn world(who: Who) -> World {
 
 fn start(world: &World, policy: &std::path::Path, words: &[&str]) -> Child {
     let mut command: Command = world.jail();
-    command.args(["--policy", policy.to_str().unwrap(), "--timeout", "60s", "--"]).args(words);
+    command.args(["--policy", policy.to_str().unwrap(), "--timeout", "60s", "--report"]).arg(report(world));
+    command.arg("--").args(words);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn report(world: &World) -> std::path::PathBuf {
+    world.top().join("state/report.json")
+}
+
+/// What the last report says of a mechanism.
+fn extent(world: &World, mechanism: &str) -> String {
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(report(world)).unwrap()).unwrap();
+    report["mechanisms"][mechanism].as_str().unwrap().to_owned()
 }
 
 fn says(output: &Output, text: &str) -> bool {
@@ -152,6 +163,7 @@ fn work_goes_on_while_protected_names_are_replaced() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"end\n"[..]), "{who:?}: {error}");
         assert!(error.contains("review: notes"), "{who:?}: {error}");
+        assert!(extent(&world, "protect").contains("but for what was replaced"), "{who:?}");
     }
 }
 
@@ -170,7 +182,9 @@ fn a_call_ends_when_what_is_denied_is_replaced_and_the_next_one_works() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(137), 0), "{who:?}: {error}");
         assert!(error.contains("hint: run it again"), "{who:?}: {error}");
+        assert!(extent(&world, "deny").starts_with("partial"), "{who:?}");
         let next = start(&world, &policy, &["sh", "-c", "cat .env; echo works"]).wait_with_output().unwrap();
         assert_eq!(next.stdout, b"works\n", "{who:?}: {}", String::from_utf8_lossy(&next.stderr));
+        assert_eq!(extent(&world, "deny"), "full", "{who:?}");
     }
 }
