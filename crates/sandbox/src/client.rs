@@ -82,10 +82,10 @@ impl Client<'_> {
         loop {
             self.tell_output();
             let mut fds = vec![PollFd::new(self.monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-            // Nothing runs before there is a way to ask: until then only the end of a stream is of interest.
-            let output = if self.board.is_some() && self.gate.is_none() { PollFlags::empty() } else { PollFlags::IN };
-            fds.extend(self.streams.relays.iter().map(|r| PollFd::new(&r.from, output)));
-            let relays = self.streams.relays.len();
+            // Nothing runs before there is a way to ask. The word of it may be under way when output is there already.
+            let is_waiting = self.board.is_some() && self.gate.is_none();
+            let relays = if is_waiting { 0 } else { self.streams.relays.len() };
+            fds.extend(self.streams.relays.iter().take(relays).map(|r| PollFd::new(&r.from, PollFlags::IN)));
             if let Some(master) = &self.master {
                 fds.push(PollFd::new(master, PollFlags::IN));
                 if self.streams.input_is_terminal {
@@ -222,8 +222,7 @@ impl Client<'_> {
     fn passes(&self, from: BorrowedFd<'_>) -> Passes {
         match (self.board, &self.gate) {
             (None, _) => Passes::UpTo(MOST),
-            // Nothing ran: this is the end of the stream.
-            (Some(_), None) => Passes::Never,
+            (Some(_), None) => Passes::Nothing,
             (Some(_), Some(gate)) => {
                 // An end seen after the count could hide what came in between.
                 let is_at_end = is_at_end(from);

@@ -6,7 +6,6 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -112,7 +111,10 @@ impl Call<'_> {
         if ending.tier != Some(Tier::Full) {
             fallback::remove_private(self.state, &plan.call);
         }
-        ending.take_output(self.wait_for_output());
+        // Nothing ran, nothing was printed: a client that waits for a terminal would never say so.
+        if ending.tier.is_some() {
+            ending.take_output(self.wait_for_output());
+        }
         match &mut self.begun {
             Some(begun) => ending.conclude(plan, Ok(&mut begun.ledger), began),
             None => match outcome::open_ledger(plan, self.state) {
@@ -351,11 +353,7 @@ impl Jail<'_> {
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
         ending.started = self.started;
-        ending.facts.replaced = self.keeping.replaced();
-        ending.facts.notes.extend(ending.facts.replaced.iter().map(|path| {
-            let path = mantlet_ledger::escape(path.as_os_str().as_bytes());
-            format!("{path} may have been replaced while the command ran: it was protected again, and is reviewed")
-        }));
+        ending.take_replaced(self.keeping.replaced());
         if let Some((cover, since)) = self.keeping.breach() {
             ending.got_past(cover, since, self.plan, &mut live);
         }

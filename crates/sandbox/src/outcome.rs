@@ -94,6 +94,15 @@ impl Ending {
         Ending { reason: Some(why), ..Ending::exited(REFUSED) }
     }
 
+    /// Adds which protected things may not be what they were.
+    pub(crate) fn take_replaced(&mut self, replaced: Vec<PathBuf>) {
+        self.facts.notes.extend(replaced.iter().map(|path| {
+            let path = mantlet_ledger::escape(path.as_os_str().as_bytes());
+            format!("{path} may have been replaced while the command ran: it was protected again, and is reviewed")
+        }));
+        self.facts.replaced = replaced;
+    }
+
     /// What is denied was replaced from outside, and the jail could open it until its cover was back. It was killed and
     /// its output withheld; what it wrote since then may be a copy.
     pub(crate) fn got_past(&mut self, cover: &Cover, since: (i64, i64), plan: &Plan, live: &mut Live) {

@@ -325,3 +325,23 @@ fn the_hangup_of_a_terminal_reaches_the_command() {
         assert!(world.work().join("hup").exists(), "{who:?}");
     }
 }
+
+/// Nothing ran, so that there never was a terminal to wait for.
+#[test]
+fn a_refusal_by_the_monitor_ends_at_a_terminal_too() {
+    use std::os::unix::fs::PermissionsExt;
+    for who in both() {
+        let world = World::new("refused", who);
+        let ledger = world.top().join("state/mantlet/ledger");
+        std::fs::create_dir_all(&ledger).unwrap();
+        for dir in [ledger.parent().unwrap(), &ledger] {
+            world.give(File::open(dir).unwrap());
+        }
+        std::fs::set_permissions(&ledger, PermissionsExt::from_mode(0o777)).unwrap();
+        let mut command = world.jail();
+        command.args(["--", "true"]);
+        let mut session = Session::start(&world, command, "");
+        session.expect("can be written by others");
+        assert_eq!(session.end().0, 125, "{who:?}");
+    }
+}
