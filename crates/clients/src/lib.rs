@@ -8,12 +8,14 @@ mod lookup;
 mod protected;
 mod secrets;
 mod state;
+mod tools;
 
 pub use gitconfig::{Finding, git_config_findings, gitfile_target};
 pub use lookup::{classify, classify_git, interesting};
 pub use protected::{Action, BARE_REPOSITORY, MEMORY, PROTECTED, Protected, Scope};
 pub use secrets::{SECRETS, Secret, SecretKind};
 pub use state::{STATE_SECRETS, StateSecret};
+pub use tools::{Act, Parameter, Reach, Shape, Spelling, Tool};
 
 /// A client's own directory of settings, sessions and credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

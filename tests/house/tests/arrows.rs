@@ -7,7 +7,7 @@ use mantlet_house::{arrows, metadata, reaches};
 /// Pure: no crate of ours below them.
 const GROUND: &[&str] = &["mantlet-policy", "mantlet-clients", "mantlet-ledger", "mantlet-dlp"];
 /// Each may use the ground floor and no other room.
-const ROOMS: &[&str] = &["mantlet-sandbox"];
+const ROOMS: &[&str] = &["mantlet-sandbox", "mantlet-guard", "mantlet-change"];
 /// The only ones that put rooms together.
 const TOP: &[&str] = &["mantlet-cli"];
 /// Attack or check what the others build; import none of it.

@@ -1,0 +1,2 @@
+//! Changes to the files of a client: planned, shown, backed up, applied, verified, and taken back byte for byte.
+#![forbid(unsafe_code)]
