@@ -95,7 +95,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
     let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top, advisor)?;
-    let (streams, stdio) = streams::streams().map_err(Refusal::new)?;
+    let (streams, stdio) = streams::streams(request.terminal).map_err(Refusal::new)?;
     plan.terminal = streams.start()?;
     give_pipes(&stdio, plan.ids);
     if !(plan.pins.is_empty() && plan.protected.is_empty() && plan.denied.is_empty()) {

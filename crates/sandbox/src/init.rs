@@ -16,6 +16,7 @@ use crate::cgroup;
 use crate::ids::Mapping;
 use crate::landlock_rules::{self, Use};
 use crate::plan::Plan;
+use crate::request::Kind;
 use crate::root::{self, At, BuildError, Built};
 use crate::sys::{self, Wait};
 use crate::tier::{Extent, Tier};
@@ -190,7 +191,10 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
 
 fn set_limits(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     let limits = &plan.limits;
-    let cpu = limits.cpu.as_secs().max(1);
+    let cpu = match plan.kind {
+        Kind::Command => limits.cpu.as_secs().max(1),
+        Kind::Service => libc::RLIM_INFINITY,
+    };
     let mut list = vec![
         (libc::RLIMIT_NOFILE, limits.open_files),
         (libc::RLIMIT_FSIZE, limits.file_size),

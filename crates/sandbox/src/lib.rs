@@ -5,6 +5,7 @@
 //! what was left.
 
 mod advice;
+mod budget;
 mod call;
 mod cgroup;
 mod client;
@@ -45,13 +46,14 @@ mod tracked;
 mod walk;
 mod wire;
 
+pub use budget::Budget;
 pub use call::exec;
 pub use host::RealHost;
 pub use ids::{Ids, Mapping};
 pub use layout::MARKER;
 pub use plan::Refusal;
 pub use report::{Finding, Held, Report};
-pub use request::{Command, Request, UsageError, exec_words, parse_exec};
+pub use request::{Command, Kind, Request, TerminalSize, UsageError, exec_words, parse_exec};
 pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_file};
 pub use sys::close_inherited;
 pub use syscalls::table as seccomp_table;

@@ -455,7 +455,7 @@ impl Jail<'_> {
         if let Err(e) = self.keeping.attach(mount.map(|mount| Namespaces { mount, user }), self.pid) {
             self.broken = Some(format!("the keeper of the covers could not be started: {e}"));
         }
-        self.sampler = ManuallyDrop::new(proc.map(|proc| Sampler::new(&self.plan.limits, proc, tmpfs)));
+        self.sampler = ManuallyDrop::new(proc.map(|proc| Sampler::new(&self.plan.limits, self.plan.kind, proc, tmpfs)));
         self.facts.has_sampler = self.sampler.is_some();
     }
 

@@ -9,6 +9,7 @@ use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
 use crate::advice::{Advice, Opening};
+use crate::budget::Budget;
 use crate::covers::Cover;
 use crate::ids::Mapping;
 use crate::journal::State;
@@ -245,6 +246,8 @@ impl Ending {
             call: plan.call.clone(),
             agent: plan.agent.clone(),
             policy: plan.policy_hash.clone(),
+            kind: plan.kind,
+            limits: Some(Budget::of(&plan.limits)),
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
             deny,

@@ -7,16 +7,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mantlet_policy::{Accept, Agent, Exec, Limits, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
+use crate::budget;
 use crate::ids::{Ids, Mapping};
 use crate::landlock_rules::Use;
 use crate::layout;
-use crate::request::{Command, Request};
+use crate::request::{Command, Kind, Request};
 use crate::review::Judge;
 use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) agent: String,
     pub(crate) policy_hash: String,
     pub(crate) review: Review,
+    pub(crate) kind: Kind,
     pub(crate) limits: Limits,
     pub(crate) least_tier: Tier,
     pub(crate) accepts_no_deny: bool,
@@ -135,8 +136,6 @@ pub(crate) fn compile(
     let cwd = cwd(request, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(&request.command)?;
     let (env, path) = environment(request, agent, owner, ids, &places)?;
-    let mut limits = agent.limits().clone();
-    limits.time = request.timeout.map_or(limits.time, |t| t.min(limits.time)).max(Duration::from_millis(1));
     let mut files = etc_files(owner, ids);
     files.push((PathBuf::from(layout::MARKER), format!("{}\n", agent.name()).into_bytes()));
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
@@ -145,7 +144,8 @@ pub(crate) fn compile(
         agent: agent.name().to_owned(),
         policy_hash: policy_hash.to_owned(),
         review: agent.files().review(),
-        limits,
+        kind: request.kind,
+        limits: budget::of(agent, request.kind, request.timeout),
         least_tier: match agent.tier() {
             mantlet_policy::Tier::Full => Tier::Full,
             mantlet_policy::Tier::Landlock => Tier::Landlock,

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// The command to run.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -14,9 +16,38 @@ pub enum Command {
     Shell(OsString),
 }
 
+impl Default for Command {
+    fn default() -> Command {
+        Command::Argv(Vec::new())
+    }
+}
+
+/// What kind of call it is: it decides which limits hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Runs and ends: bounded in time, CPU time and output.
+    #[default]
+    Command,
+    /// Runs until somebody ends it, such as an MCP server or a whole agent: bounded in what it holds at one time.
+    Service,
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
+
 /// One call of `exec`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// What kind of call it is.
+    pub kind: Kind,
+
     /// `--agent`.
     pub agent: Option<String>,
     /// `--client`.
@@ -35,6 +66,9 @@ pub struct Request {
     pub report: Option<PathBuf>,
     /// `--with`: programs mounted read-only below /run/mantlet.
     pub programs: Vec<PathBuf>,
+    /// `--terminal`: a terminal of this size for the command, though the caller has none. Its keys come from standard
+    /// input, and all that it shows goes to standard output.
+    pub terminal: Option<TerminalSize>,
     /// What to run.
     pub command: Command,
 }
@@ -76,18 +110,7 @@ pub fn exec_words(words: impl Iterator<Item = OsString>) -> Result<i32, UsageErr
 /// A [`UsageError`]: an unknown option, a missing value, no command.
 pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
     use lexopt::prelude::{Long, Short, Value};
-    let mut request = Request {
-        agent: None,
-        client: None,
-        policy: None,
-        workspace: None,
-        cwd: None,
-        env: Vec::new(),
-        timeout: None,
-        report: None,
-        programs: Vec::new(),
-        command: Command::Argv(Vec::new()),
-    };
+    let mut request = Request::default();
     let mut line: Option<OsString> = None;
     let mut argv = Vec::new();
     while let Some(arg) = parser.next()? {
@@ -100,6 +123,7 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
             Long("env") => request.env.extend(env_pair(parser.value()?, |name| std::env::var_os(name))?),
             Long("timeout") => request.timeout = Some(duration(&text(parser.value()?)?)?),
             Long("report") => request.report = Some(parser.value()?.into()),
+            Long("terminal") => request.terminal = Some(terminal(&text(parser.value()?)?)?),
             Long("with") => request.programs.push(parser.value()?.into()),
             Short('c') => line.get_or_insert_default().push(parser.value()?),
             Value(first) => {
@@ -140,6 +164,15 @@ fn env_pair(
     Ok(given.map(|given| (name.to_owned(), given)))
 }
 
+/// The size of a terminal, such as `24x80`: lines, then columns.
+fn terminal(text: &str) -> Result<TerminalSize, UsageError> {
+    let number = |text: &str| text.parse::<u16>().ok().filter(|n| (1..=4096).contains(n));
+    let size = text
+        .split_once('x')
+        .and_then(|(rows, columns)| Some(TerminalSize { rows: number(rows)?, columns: number(columns)? }));
+    size.ok_or_else(|| words(format!("--terminal takes ROWSxCOLUMNS such as 24x80, not {text:?}")))
+}
+
 /// A duration such as `90`, `90s`, `10m`, `2h`, `500ms`.
 fn duration(text: &str) -> Result<Duration, UsageError> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -161,6 +194,14 @@ mod tests {
 
     fn env(word: &str) -> Result<Option<(OsString, OsString)>, UsageError> {
         env_pair(word.into(), |name| (name == "KEY").then(|| "own".into()))
+    }
+
+    #[test]
+    fn a_terminal_has_rows_and_columns() {
+        assert_eq!(terminal("24x80").unwrap(), TerminalSize { rows: 24, columns: 80 });
+        for wrong in ["", "24", "x", "24x", "x80", "0x80", "24x0", "24x80x1", "-1x80", "65536x80", "24X80", " 24x80"] {
+            assert!(terminal(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

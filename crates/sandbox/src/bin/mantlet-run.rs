@@ -19,6 +19,8 @@ Options:
                      other user can then read on a command line
   --timeout TIME     Ends the call after this time (500ms, 90s, 10m), if the policy's limit is not shorter
   --report FILE      Writes the report of what was enforced, as JSON
+  --terminal RxC     Gives the command a terminal of this size (24x80) though the caller has none: keys come from
+                     standard input, what it shows goes to standard output
   --with PROGRAM     Mounts this program read-only at /run/mantlet/NAME; may be repeated
   -c LINE            A line for the shell; repeated ones are joined, so it may be of any length
   -h, --help         This help
