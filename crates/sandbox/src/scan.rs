@@ -102,6 +102,16 @@ impl Rules {
         })
     }
 
+    /// Whether any rule denies something in the workspace.
+    pub(crate) fn denies_something(&self) -> bool {
+        !self.deny.rules.is_empty()
+    }
+
+    /// The deny rule that a path falls under, itself or by a directory above it.
+    pub(crate) fn denying(&self, path: &[u8]) -> Option<&str> {
+        Self::falling(&self.deny, path)
+    }
+
     /// Whether the policy makes this path writable by name, itself or by an ancestor.
     pub(crate) fn is_exempt(&self, path: &[u8]) -> bool {
         self.exempt.contains(path)
@@ -129,8 +139,12 @@ impl Rules {
 
     /// The protect rule of the policy that a path falls under, itself or by a directory above it.
     pub(crate) fn protecting(&self, path: &[u8]) -> Option<&str> {
+        Self::falling(&self.protect, path)
+    }
+
+    fn falling<'g>(globs: &'g Globs, path: &[u8]) -> Option<&'g str> {
         let above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| &path[..i]);
-        above.chain([path]).find_map(|p| self.protect.find(p)).map(|(rule, _)| rule)
+        above.chain([path]).find_map(|p| globs.find(p)).map(|(rule, _)| rule)
     }
 }
 
