@@ -44,7 +44,6 @@ mod text;
 mod tier;
 mod tracked;
 mod walk;
-mod watchlist;
 mod wire;
 
 pub use call::exec;

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Failure;
-use crate::scan::Rules;
+use mantlet_policy::Rules;
 
 /// What is served.
 #[derive(Clone, Copy)]
@@ -135,9 +135,9 @@ impl<'p> Root<'p> {
 
     /// A jail that is kept serves names that came after it was made, over which no mount lies: the rules are asked too.
     pub(super) fn refuse_denied(&self, path: &Path) -> Result<(), Failure> {
-        match self.scope.rules.denying(path.as_os_str().as_bytes()) {
+        match path.ancestors().find_map(|p| self.scope.rules.denying(p.as_os_str().as_bytes())) {
             None => Ok(()),
-            Some(rule) => Err(Failure::new("DENIED", format!("{path:?} is denied by the rule {rule:?} of the policy"))),
+            Some((rule, _)) => Err(Failure::new("DENIED", format!("{path:?} is denied by the rule {rule:?} of the policy"))),
         }
     }
 
