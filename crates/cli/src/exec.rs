@@ -54,6 +54,15 @@ pub(crate) struct JailArgs {
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     jail: JailArgs,
+    /// What the client calls the conversation; kept in the ledger, decides nothing
+    #[arg(long, value_name = "KEY")]
+    session: Option<OsString>,
+    /// What the client calls the turn; kept in the ledger, decides nothing
+    #[arg(long, value_name = "ID")]
+    run: Option<OsString>,
+    /// No command: serves file operations of a client's file tools on standard input and output (read, write)
+    #[arg(long, value_name = "ACCESS")]
+    files: Option<OsString>,
     /// A line for the shell; repeated ones are joined, so it may be of any length
     #[arg(short = 'c', value_name = "LINE", allow_hyphen_values = true)]
     line: Vec<OsString>,

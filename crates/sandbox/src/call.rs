@@ -78,7 +78,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     // Without a file there is one agent, made for this call.
     let client = loaded.file.as_ref().and(request.client.as_deref());
     let agent = source::select(&loaded.policy, request.agent.as_deref(), client).map_err(source_refusal)?;
-    plan::may_run(agent)?;
+    plan::may_run(agent, &request.command)?;
     let request = within(request, agent.workspace(), &workspace)?;
     let uid = rustix::process::getuid().as_raw();
     let name = plan::account(uid).unwrap_or_else(|| "user".into());

@@ -163,6 +163,11 @@ impl Ending {
 
     /// Reviews the workspace. The jail is dead.
     pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock, state: &State) {
+        if plan.changes_nothing() {
+            // Not watched, not walked: what anybody else does meanwhile is no matter of this call.
+            self.findings.append(&mut live.findings);
+            return self.facts.notes.append(&mut live.notes);
+        }
         let judge = live::judge_of(plan, &self.facts.replaced);
         let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
         let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
@@ -283,6 +288,8 @@ impl Ending {
             kind: mantlet_ledger::Kind::Exec(mantlet_ledger::Exec {
                 call: plan.call.clone(),
                 command: command_text(plan),
+                session: plan.session.clone(),
+                run: plan.run.clone(),
                 tier: self.tier.map_or("refused", |t| if t == Tier::Full { "full" } else { "landlock" }).to_owned(),
                 mechanisms: mechanisms
                     .iter()
@@ -388,6 +395,7 @@ fn covers_held(out: &mut Mechanisms, tier: Tier, facts: &Facts, plan: &Plan) {
     out.insert(
         "protect",
         match tier {
+            _ if plan.changes_nothing() => Extent::Full("nothing can be changed"),
             Tier::Full if !facts.replaced.is_empty() => Extent::Partial(
                 "what exists is prevented, but for what was replaced from outside; that and new names are undone"
                     .into(),

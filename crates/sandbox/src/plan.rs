@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -16,10 +16,11 @@ use crate::budget;
 use crate::ids::{Ids, Mapping};
 use crate::landlock_rules::Use;
 use crate::layout;
-use crate::request::{Command, Kind, Request};
+use crate::request::{Access, Command, Kind, Request};
 use crate::review::Judge;
 use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
+use crate::text;
 use crate::tier::Tier;
 
 /// A place of the host that is bound into the jail.
@@ -57,7 +58,12 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<CString>,
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
+    /// File operations in place of a command.
+    pub(crate) files_access: Option<Access>,
     pub(crate) wants_report: bool,
+    /// What the client calls the conversation and the turn, ready for the ledger.
+    pub(crate) session: Option<String>,
+    pub(crate) run: Option<String>,
     /// Shared with the keeper of the covers, where there are covers.
     pub(crate) board: Option<&'static crate::sys::Board>,
     /// The terminal to make, if the caller has one.
@@ -97,9 +103,9 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
-/// Refuses an agent whose role runs no commands.
-pub(crate) fn may_run(agent: &Agent) -> Result<(), Refusal> {
-    if agent.exec() == Exec::Jailed {
+/// Refuses an agent whose role runs no commands. It has files all the same: as far as its policy opens them.
+pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
+    if agent.exec() == Exec::Jailed || matches!(command, Command::Files(..)) {
         return Ok(());
     }
     let what = format!("agent `{}` is a {}, which runs no commands", agent.name(), agent.role().word());
@@ -118,7 +124,9 @@ pub(crate) fn compile(
     state: &Path,
     advisor: Advisor,
 ) -> Result<Plan, Refusal> {
-    may_run(agent)?;
+    may_run(agent, &request.command)?;
+    let files_access = if let Command::Files(access, _) = &request.command { Some(*access) } else { None };
+    let changes_nothing = files_access == Some(Access::Read);
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
@@ -127,12 +135,9 @@ pub(crate) fn compile(
             .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
     })?;
     spots::makes_itself(agent.files().deny(), &workspace)?;
-    let mut scan = scan::scan(&workspace_fd, &rules);
-    let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
-    if scan.denied.len() > spots::MAX_DENIED {
-        return Err(spots::too_many(&scan.denied));
-    }
-    let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let (scan, reviewed) = look(&workspace, &workspace_fd, &rules, changes_nothing, state)?;
+    let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    places.iter_mut().for_each(|place| place.is_writable &= !changes_nothing);
     let cwd = cwd(request, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(&request.command)?;
     let (env, path) = environment(request, agent, owner, ids, &places)?;
@@ -143,7 +148,8 @@ pub(crate) fn compile(
         call: call_id(),
         agent: agent.name().to_owned(),
         policy_hash: policy_hash.to_owned(),
-        review: agent.files().review(),
+        // What this call cannot have made is not its to undo.
+        review: if changes_nothing { Review::Report } else { agent.files().review() },
         kind: request.kind,
         limits: budget::of(agent, request.kind, request.timeout),
         least_tier: match agent.tier() {
@@ -165,13 +171,40 @@ pub(crate) fn compile(
         env,
         path,
         argv,
+        files_access,
         wants_report: request.report.is_some(),
+        session: request.session.as_deref().map(text::label),
+        run: request.run.as_deref().map(text::label),
         board: None,
         terminal: None,
         rules,
         scan,
         advisor,
     })
+}
+
+/// Walks the workspace. Answers what is denied and protected there, and what earlier calls made.
+fn look(
+    workspace: &Path,
+    top: &OwnedFd,
+    rules: &Rules,
+    changes_nothing: bool,
+    state: &Path,
+) -> Result<(Scan, Vec<Hit>), Refusal> {
+    // Where nothing can be changed, nothing is protected by name: the walk is only for what is denied.
+    let mut scan = match changes_nothing {
+        true if !rules.denies_something() => Scan::default(),
+        _ => scan::scan(top, rules),
+    };
+    let mut reviewed = release(&mut scan, workspace, top, rules, state);
+    if changes_nothing {
+        scan.protected.clear();
+        reviewed.clear();
+    }
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
+    }
+    Ok((scan, reviewed))
 }
 
 /// Takes the repositories of earlier calls out of what is mounted.
@@ -256,6 +289,12 @@ const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
 fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
     let nul = |_| Refusal::new("an argument contains a NUL byte");
     match command {
+        // For the ledger only.
+        Command::Files(access, words) => {
+            let first = if *access == Access::Read { "files-read" } else { "files-write" };
+            let words = std::iter::once(OsStr::new(first)).chain(words.iter().map(OsString::as_os_str));
+            Ok((words.map(|w| CString::new(w.as_bytes()).map_err(nul)).collect::<Result<_, _>>()?, None))
+        }
         Command::Argv(words) => {
             let words = words.iter().map(|w| CString::new(w.as_bytes()).map_err(nul));
             Ok((words.collect::<Result<_, _>>()?, None))
@@ -371,6 +410,11 @@ fn call_id() -> String {
 }
 
 impl Plan {
+    /// Whether the call is such that nothing can be changed by it: there is nothing to watch and to review.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.files_access == Some(Access::Read)
+    }
+
     /// The tree of Landlock: the same places, with the same rights. Some may not exist.
     pub(crate) fn landlock_places(&self, tier: Tier) -> Vec<(PathBuf, Use)> {
         // What is a symlink on a merged system leads to a place that is named itself.

@@ -14,6 +14,17 @@ pub enum Command {
     Argv(Vec<OsString>),
     /// A line for the shell, of any length.
     Shell(OsString),
+    /// No command: file operations on standard input, and words that say in the ledger what they are for.
+    Files(Access, Vec<OsString>),
+}
+
+/// What file operations may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing in the jail can be changed.
+    Read,
+    /// The workspace as a command could change it.
+    Write,
 }
 
 impl Default for Command {
@@ -64,6 +75,10 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// `--report`.
     pub report: Option<PathBuf>,
+    /// `--session`: what the client calls the conversation, for the ledger only.
+    pub session: Option<OsString>,
+    /// `--run`: what the client calls the turn, for the ledger only.
+    pub run: Option<OsString>,
     /// `--with`: programs mounted read-only below /run/mantlet.
     pub programs: Vec<PathBuf>,
     /// `--terminal`: a terminal of this size for the command, though the caller has none. Its keys come from standard
@@ -113,6 +128,7 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
     let mut request = Request::default();
     let mut line: Option<OsString> = None;
     let mut argv = Vec::new();
+    let mut files = None;
     while let Some(arg) = parser.next()? {
         match arg {
             Long("agent") => request.agent = Some(text(parser.value()?)?),
@@ -124,7 +140,10 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
             Long("timeout") => request.timeout = Some(duration(&text(parser.value()?)?)?),
             Long("report") => request.report = Some(parser.value()?.into()),
             Long("terminal") => request.terminal = Some(terminal(&text(parser.value()?)?)?),
+            Long("session") => request.session = Some(parser.value()?),
+            Long("run") => request.run = Some(parser.value()?),
             Long("with") => request.programs.push(parser.value()?.into()),
+            Long("files") => files = Some(access(&parser.value()?)?),
             Short('c') => line.get_or_insert_default().push(parser.value()?),
             Value(first) => {
                 argv.push(first);
@@ -133,13 +152,25 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
             other => return Err(other.unexpected().into()),
         }
     }
-    request.command = match (line, argv.is_empty()) {
-        (Some(line), true) => Command::Shell(line),
-        (None, false) => Command::Argv(argv),
-        (Some(_), false) => return Err(words("give either -c 'LINE' or a command, not both")),
-        (None, true) => return Err(words("no command was given: end with -c 'LINE' or with -- COMMAND [ARGUMENT...]")),
+    request.command = match (line, argv.is_empty(), files) {
+        (None, _, Some(access)) => Command::Files(access, argv),
+        (Some(_), _, Some(_)) => return Err(words("give either -c 'LINE' or --files, not both")),
+        (Some(line), true, None) => Command::Shell(line),
+        (None, false, None) => Command::Argv(argv),
+        (Some(_), false, None) => return Err(words("give either -c 'LINE' or a command, not both")),
+        (None, true, None) => {
+            return Err(words("no command was given: end with -c 'LINE' or with -- COMMAND [ARGUMENT...]"));
+        }
     };
     Ok(request)
+}
+
+fn access(value: &OsStr) -> Result<Access, UsageError> {
+    match value.as_bytes() {
+        b"read" => Ok(Access::Read),
+        b"write" => Ok(Access::Write),
+        _ => Err(words(format!("--files takes `read` or `write`, not {value:?}"))),
+    }
 }
 
 fn text(value: OsString) -> Result<String, UsageError> {
