@@ -1,2 +1,5 @@
 //! Changes to the files of a client: planned, shown, backed up, applied, verified, and taken back byte for byte.
 #![forbid(unsafe_code)]
+
+mod json;
+mod json_edit;
