@@ -3,3 +3,7 @@
 
 mod json;
 mod json_edit;
+mod op;
+mod toml_text;
+
+pub use op::{EditError, Format, Op, Undo, apply, take_back};
