@@ -9,6 +9,7 @@ mod protected;
 mod secrets;
 mod state;
 mod tools;
+pub mod watchlist;
 
 pub use gitconfig::{Finding, git_config_findings, gitfile_target};
 pub use lookup::{classify, classify_git, interesting};

@@ -9,6 +9,7 @@ mod escape;
 mod place;
 mod reader;
 mod time;
+mod word;
 mod writer;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ pub use escape::{escape, escape_json, shorten};
 pub use place::{FILE_NAME, ledger_dir};
 pub use reader::{Line, ReadError, Reader};
 pub use time::rfc3339;
+pub use word::posix_word;
 pub use writer::{AppendError, OpenError, Writer};
 
 /// One line of the ledger. New kinds of entries add variants to [`Kind`]; the envelope stays.

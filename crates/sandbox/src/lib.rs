@@ -43,7 +43,6 @@ mod text;
 mod tier;
 mod tracked;
 mod walk;
-mod watchlist;
 mod wire;
 
 pub use call::exec;

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, Review};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
@@ -18,7 +18,7 @@ use crate::landlock_rules::Use;
 use crate::layout;
 use crate::request::{Command, Request};
 use crate::review::Judge;
-use crate::scan::{self, Hit, Rules, Scan};
+use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
 use crate::tier::Tier;
 
