@@ -268,7 +268,8 @@ impl<'t> Reader<'t> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
         let end = rest.find(|c: char| !is_part(c)).unwrap_or(rest.len());
         let word = &rest[..end];
-        let is_plain = matches!(word, "true" | "false" | "null") || serde_json::from_str::<serde_json::Number>(word).is_ok();
+        let is_plain =
+            matches!(word, "true" | "false" | "null") || serde_json::from_str::<serde_json::Number>(word).is_ok();
         if !is_plain && !(self.dialect == Dialect::Json5 && is_json5_number(word)) {
             return Err(self.mistake("this is no value"));
         }
@@ -327,7 +328,8 @@ mod tests {
                 assert_eq!(value(text, dialect).is_ok(), at >= from, "{text} {dialect:?}");
             }
         }
-        for text in ["{", "{\"a\"}", "[1 2]", "{,}", "[,]", "\"\n\"", "/* x", "01x", "{} {}", "/*/", "tru", "{\"a\":}"] {
+        for text in ["{", "{\"a\"}", "[1 2]", "{,}", "[,]", "\"\n\"", "/* x", "01x", "{} {}", "/*/", "tru", "{\"a\":}"]
+        {
             assert!(parse(text, Dialect::Json5).is_err(), "{text}");
         }
         assert!(parse(&"[".repeat(100_000), Dialect::Json).is_err());

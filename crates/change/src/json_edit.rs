@@ -157,7 +157,8 @@ impl Style {
             _ => "\n",
         };
         let lines = text.lines().filter(|line| line.starts_with([' ', '\t']) && line.trim().len() > 1);
-        let unit = lines.map(|line| &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]).min_by_key(|s| s.len());
+        let unit =
+            lines.map(|line| &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]).min_by_key(|s| s.len());
         Style { newline, unit: unit.unwrap_or("  ").to_owned() }
     }
 
@@ -171,7 +172,9 @@ impl Style {
     /// Whether a container's parts stand on lines of their own. An empty one follows the file.
     fn is_wide(&self, text: &str, node: &Node) -> bool {
         let inner = &text[node.span.clone()];
-        inner.contains('\n') || (inner.chars().filter(|c| !c.is_whitespace()).count() <= 2 && (text.trim().contains('\n') || inner.len() == text.trim().len()))
+        inner.contains('\n')
+            || (inner.chars().filter(|c| !c.is_whitespace()).count() <= 2
+                && (text.trim().contains('\n') || inner.len() == text.trim().len()))
     }
 
     fn insert(&self, text: &str, node: &Node, items: &[Item], name: Option<&String>, value: &Value) -> String {
@@ -180,7 +183,8 @@ impl Style {
         let base = self.indent_at(text, node.span.start);
         // Where the last part begins a line, ours begins one in the same column.
         let column = items.last().map(|item| (item.start, self.indent_at(text, item.start)));
-        let own = column.filter(|(start, indent)| is_line_start(text, *start, indent)).map(|(_, indent)| indent.to_owned());
+        let own =
+            column.filter(|(start, indent)| is_line_start(text, *start, indent)).map(|(_, indent)| indent.to_owned());
         let indent = own.unwrap_or_else(|| format!("{}{}", if items.is_empty() { base } else { closing }, self.unit));
         let key = name.map(|name| format!("{}: ", Value::from(name.as_str()))).unwrap_or_default();
         let body = format!("{key}{}", self.value(value, &indent, is_wide));

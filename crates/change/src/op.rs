@@ -141,15 +141,14 @@ fn apply_one(body: &str, format: Format, op: &Op) -> Result<(String, Option<Undo
             Ok((edited, Some(Undo { op: op.clone(), previous: now.map(|(_, raw)| raw), made })))
         }
         Op::Append { .. } => {
-            let is_there = now.as_ref().and_then(|(there, _)| there.as_array()).is_some_and(|list| list.contains(value));
+            let is_there =
+                now.as_ref().and_then(|(there, _)| there.as_array()).is_some_and(|list| list.contains(value));
             if is_there {
                 return Ok((body.to_owned(), None));
             }
             let made = missing(body, format, path)?;
             let edited = match (now, format.dialect()) {
-                (None, Some(dialect)) => {
-                    json_edit::set(body, dialect, path, &Value::Array(vec![value.clone()]))?
-                }
+                (None, Some(dialect)) => json_edit::set(body, dialect, path, &Value::Array(vec![value.clone()]))?,
                 (Some(_), Some(dialect)) => json_edit::append(body, dialect, path, value)?,
                 (_, None) => toml_text::append(body, path, value)?,
             };

@@ -99,7 +99,11 @@ fn toml_file(dice: &mut Dice) -> String {
     let ends = [dice.of(&["\n", "\n", "\r\n"]), dice.of(&["\n", "\r\n"])];
     let mut out = dice.of(&["", "", "\u{feff}"]).to_owned();
     let mut tables = vec![""];
-    tables.extend(["[env]", "[ mcp_servers . \"x y\" ]  # c", "[[profiles]]", "[[profiles]]", "[sandbox]"].iter().take(dice.roll(6)));
+    tables.extend(
+        ["[env]", "[ mcp_servers . \"x y\" ]  # c", "[[profiles]]", "[[profiles]]", "[sandbox]"]
+            .iter()
+            .take(dice.roll(6)),
+    );
     for table in tables {
         if !table.is_empty() {
             out += table;
@@ -110,9 +114,22 @@ fn toml_file(dice: &mut Dice) -> String {
                 out += dice.of(&["# comment [x] = \"y\"", "  ", ""]);
                 out += ends[dice.roll(2)];
             }
-            let value = dice.of(&["1_000", "'it'", "\"\"\"\na\\\n b\"\"\"", "[ 1,\n  2, # two\n]", "{ x = 1 }", "1979-05-27", "0x1f"]);
+            let value = dice.of(&[
+                "1_000",
+                "'it'",
+                "\"\"\"\na\\\n b\"\"\"",
+                "[ 1,\n  2, # two\n]",
+                "{ x = 1 }",
+                "1979-05-27",
+                "0x1f",
+            ]);
             let tail = dice.of(&["", "", " # why", "   "]);
-            out += &format!("{}{name}{}={} {value}{tail}", dice.of(&["", "  "]), dice.of(&["", " "]), dice.of(&["", "  "]));
+            out += &format!(
+                "{}{name}{}={} {value}{tail}",
+                dice.of(&["", "  "]),
+                dice.of(&["", " "]),
+                dice.of(&["", "  "])
+            );
             out += ends[dice.roll(2)];
         }
     }
@@ -189,7 +206,10 @@ fn edits_say_what_is_meant_keep_the_rest_and_are_idempotent() {
 fn somebody_elses_edit_in_between_stays() {
     let foreign = [
         Op::Set { path: path("theirs/key"), value: json!({"a": [1, "x"]}) },
-        Op::Append { path: path("hooks/PreToolUse"), value: json!({"matcher": "Bash", "hooks": [{"type": "command"}]}) },
+        Op::Append {
+            path: path("hooks/PreToolUse"),
+            value: json!({"matcher": "Bash", "hooks": [{"type": "command"}]}),
+        },
         Op::Set { path: path("sandbox/enabled"), value: json!(true) },
     ];
     for format in FORMATS {

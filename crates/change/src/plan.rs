@@ -178,11 +178,13 @@ mod tests {
 
     #[test]
     fn secrets_in_the_lines_around_are_not_shown() {
-        let diff = " {\n   \"apiKey\": \"abc-plain-value\",\n   token = 'x y'\n+  \"hooks\": {},\n   \"env\": \"\u{1b}[2J\"\n";
+        let diff =
+            " {\n   \"apiKey\": \"abc-plain-value\",\n   token = 'x y'\n+  \"hooks\": {},\n   \"env\": \"\u{1b}[2J\"\n";
         let text = shown(diff);
         assert!(!text.contains("abc-plain") && !text.contains("x y") && !text.contains('\u{1b}'), "{text}");
         assert!(text.contains("+  \"hooks\": {},"), "{text}");
-        let line = "+{\"hooks\":{\"x\":\"seen\"},\"botToken\":\"a\\\"b\",\"n\":\"seen\",\"tokens\":[\"c\"],\"auth\":\"open";
+        let line =
+            "+{\"hooks\":{\"x\":\"seen\"},\"botToken\":\"a\\\"b\",\"n\":\"seen\",\"tokens\":[\"c\"],\"auth\":\"open";
         let masked = "+{\"hooks\":{\"x\":\"seen\"},\"botToken\":\"[masked:named-secret]\",\"n\":\"seen\",\"tokens\":[\"[masked]\"],\"auth\":\"[masked:named-secret]\n";
         assert_eq!(shown(line), masked);
     }

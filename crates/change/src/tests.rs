@@ -157,7 +157,10 @@ fn another_plan_replaces_ours_and_the_way_back_stays() {
     newer.files[3] = FilePlan::edited(place.at("home/.other/absent.json"), Format::Json).set(&["a", "c"], 2, "why");
     let journal = place.journal();
     let record = journal.apply(journal.prepare(&newer).unwrap()).unwrap();
-    assert_eq!(fs::read_to_string(place.at("home/.other/absent.json")).unwrap(), "{\n  \"a\": {\n    \"c\": 2\n  }\n}\n");
+    assert_eq!(
+        fs::read_to_string(place.at("home/.other/absent.json")).unwrap(),
+        "{\n  \"a\": {\n    \"c\": 2\n  }\n}\n"
+    );
     assert!(!place.at("home/new/bin/wrapper").exists());
     // What does not work gives way to what did.
     assert_eq!(journal.roll_back(record).unwrap(), Notes::new());
@@ -263,15 +266,19 @@ fn child_uninstalls() {
 }
 
 fn no_leftovers(place: &Place) {
-    let left: Vec<_> = place.picture().into_iter().filter(|(path, ..)| path.to_string_lossy().contains("mantlet-new")).collect();
+    let left: Vec<_> =
+        place.picture().into_iter().filter(|(path, ..)| path.to_string_lossy().contains("mantlet-new")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
 fn kills_at_every_step_are_repaired() {
-    let (mut kills, mut at) = (0, 0);
+    let (mut kills, mut finished, mut at) = (0, 0, 0);
     let reference = prepared_world("kill-reference");
-    let (before, with) = (reference.picture(), { install(&reference); reference.picture() });
+    let (before, with) = (reference.picture(), {
+        install(&reference);
+        reference.picture()
+    });
     let same = |place: &Place, wanted: &[(PathBuf, u32, Option<String>)], at: usize| {
         let strip = |list: &[(PathBuf, u32, Option<String>)], top: &Path| -> Vec<_> {
             list.iter().map(|(p, m, t)| (p.strip_prefix(top).unwrap().to_owned(), *m, t.clone())).collect()
@@ -284,7 +291,10 @@ fn kills_at_every_step_are_repaired() {
         if died {
             place.journal().recover().unwrap();
             no_leftovers(&place);
-            same(&place, &before, at);
+            // The last step writes that it stands; what is killed behind that does stand.
+            let is_installed = place.journal().record("claude", Level::User).unwrap().is_some();
+            same(&place, if is_installed { &with } else { &before }, at);
+            finished += usize::from(is_installed);
             kills += 1;
         }
         install(&place);
@@ -299,5 +309,5 @@ fn kills_at_every_step_are_repaired() {
         assert_eq!(fs::read_dir(place.at("state/changes")).unwrap().count(), 0, "killed at {at}");
         at += 1;
     }
-    assert!(kills > 20, "only {kills} steps");
+    assert!(kills > 20 && finished < 3, "{kills} steps, {finished} of them too late");
 }

@@ -125,7 +125,9 @@ pub(crate) fn remove_element(text: &str, path: &[String], value: &Value) -> Resu
                 }
             }
             Some(Item::Value(toml_edit::Value::Array(list))) => {
-                if let Some(at) = list.iter().map(plain).collect::<Vec<_>>().iter().rposition(|element| element == value) {
+                if let Some(at) =
+                    list.iter().map(plain).collect::<Vec<_>>().iter().rposition(|element| element == value)
+                {
                     list.remove(at);
                 }
             }
@@ -302,9 +304,8 @@ fn plain(value: &toml_edit::Value) -> Value {
     match value {
         toml_edit::Value::String(text) => text.value().as_str().into(),
         toml_edit::Value::Integer(number) => (*number.value()).into(),
-        toml_edit::Value::Float(number) => {
-            serde_json::Number::from_f64(*number.value()).map_or_else(|| number.value().to_string().into(), Value::Number)
-        }
+        toml_edit::Value::Float(number) => serde_json::Number::from_f64(*number.value())
+            .map_or_else(|| number.value().to_string().into(), Value::Number),
         toml_edit::Value::Boolean(value) => (*value.value()).into(),
         toml_edit::Value::Datetime(time) => format!("\0{}", time.value()).into(),
         toml_edit::Value::Array(list) => Value::Array(list.iter().map(plain).collect()),
@@ -324,7 +325,11 @@ mod tests {
     #[test]
     fn keys_and_tables_are_put_in_and_taken_out() {
         let hook = json!({"matcher": "*", "hooks": [{"type": "command", "timeout": 10}]});
-        for before in ["", "# top\nmodel = \"x\" # m\n\n[features] # f\nweb = true\n", "a = 1\r\nb = 2\n[t]\r\nx = '''\n  y\r\n'''\r\n"] {
+        for before in [
+            "",
+            "# top\nmodel = \"x\" # m\n\n[features] # f\nweb = true\n",
+            "a = 1\r\nb = 2\n[t]\r\nx = '''\n  y\r\n'''\r\n",
+        ] {
             let edited = append(before, &path("hooks.PreToolUse"), &hook).unwrap();
             assert!(edited.starts_with(before) && edited.contains("[[hooks.PreToolUse.hooks]]"), "{edited}");
             let edited = set(&edited, &path("features.hooks"), &json!(true)).unwrap();
@@ -333,7 +338,10 @@ mod tests {
             let left = remove(&edited, &path("only")).unwrap();
             let left = remove(&left, &path("features.hooks")).unwrap();
             let left = remove_element(&left, &path("hooks.PreToolUse"), &hook).unwrap();
-            assert_eq!(get(&left, &path("hooks.PreToolUse")).unwrap().unwrap_or((json!([]), String::new())).0, json!([]));
+            assert_eq!(
+                get(&left, &path("hooks.PreToolUse")).unwrap().unwrap_or((json!([]), String::new())).0,
+                json!([])
+            );
         }
     }
 
