@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod gitconfig;
+mod gitnamed;
 mod lookup;
 mod protected;
 mod secrets;
@@ -12,6 +13,7 @@ mod tools;
 pub mod watchlist;
 
 pub use gitconfig::{Finding, git_config_findings, gitfile_target};
+pub use gitnamed::{beneath, git_named_paths};
 pub use lookup::{classify, classify_git, interesting};
 pub use protected::{Action, BARE_REPOSITORY, MEMORY, PROTECTED, Protected, Scope};
 pub use secrets::{SECRETS, Secret, SecretKind};
