@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, Review, Rules};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Opened, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
@@ -246,17 +246,14 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// The workspace, the policy's places and the caller's programs, outer places before inner ones.
 fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
-    let top = workspace.source.clone();
     let mut places = vec![workspace];
-    let files = agent.files();
-    for (rules, is_writable) in [(files.read(), false), (files.write(), true)] {
-        for rule in rules {
-            let Some(path) = rule.path().filter(|p| !p.starts_with(&top)) else { continue };
-            // A place that does not exist yet is simply absent inside, too.
-            let Ok(source) = std::fs::canonicalize(path) else { continue };
-            places.push(Place { source, target: path.to_owned(), is_writable, must_be: None });
-        }
-    }
+    let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
+    places.extend(opened.into_iter().map(|Opened { source, target, is_writable }| Place {
+        source,
+        target,
+        is_writable,
+        must_be: None,
+    }));
     for program in &request.programs {
         let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
         let Some(name) = program.file_name().filter(|_| source.is_file()) else {
