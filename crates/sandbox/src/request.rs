@@ -16,6 +16,13 @@ pub enum Command {
     Files(Access, Vec<OsString>),
 }
 
+impl Command {
+    /// What file operations may do that take the place of a command.
+    pub(crate) fn files(&self) -> Option<Access> {
+        if let Command::Files(access, _) = self { Some(*access) } else { None }
+    }
+}
+
 /// What file operations may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -136,7 +143,9 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
         (Some(line), true, None) => Command::Shell(line),
         (None, false, None) => Command::Argv(argv),
         (Some(_), false, None) => return Err(words("give either -c 'LINE' or a command, not both")),
-        (None, true, None) => return Err(words("no command was given: end with -c 'LINE' or with -- COMMAND [ARGUMENT...]")),
+        (None, true, None) => {
+            return Err(words("no command was given: end with -c 'LINE' or with -- COMMAND [ARGUMENT...]"));
+        }
     };
     Ok(request)
 }

@@ -182,11 +182,13 @@ impl<'d> Beside<'d> {
             }
             Err(Errno::EXIST) => Ok(false),
             // Not every file system can; a link does not replace either.
-            Err(Errno::INVAL | Errno::NOSYS) => match rustix::fs::linkat(self.dir, &own, self.dir, name, AtFlags::empty()) {
-                Ok(()) => Ok(true),
-                Err(Errno::EXIST) => Ok(false),
-                Err(e) => Err(e.into()),
-            },
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                match rustix::fs::linkat(self.dir, &own, self.dir, name, AtFlags::empty()) {
+                    Ok(()) => Ok(true),
+                    Err(Errno::EXIST) => Ok(false),
+                    Err(e) => Err(e.into()),
+                }
+            }
             Err(e) => Err(e.into()),
         }
     }

@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use mantlet_policy::Rules;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Failure;
-use mantlet_policy::Rules;
 
 /// What is served.
 #[derive(Clone, Copy)]
@@ -137,14 +137,15 @@ impl<'p> Root<'p> {
     pub(super) fn refuse_denied(&self, path: &Path) -> Result<(), Failure> {
         match path.ancestors().find_map(|p| self.scope.rules.denying(p.as_os_str().as_bytes())) {
             None => Ok(()),
-            Some((rule, _)) => Err(Failure::new("DENIED", format!("{path:?} is denied by the rule {rule:?} of the policy"))),
+            Some((rule, _)) => {
+                Err(Failure::new("DENIED", format!("{path:?} is denied by the rule {rule:?} of the policy")))
+            }
         }
     }
 
     /// Refuses to change what the client holds read-only: it, what is in it, or, with `Below`, what it is in.
     pub(super) fn refuse_readonly(&self, roots: &[PathBuf], path: &Path, reach: Reach) -> Result<(), Failure> {
-        let touches =
-            |root: &&PathBuf| path.starts_with(root) || (reach == Reach::Below && root.starts_with(path));
+        let touches = |root: &&PathBuf| path.starts_with(root) || (reach == Reach::Below && root.starts_with(path));
         for root in roots.iter().filter(touches) {
             if rustix::fs::statat(&self.fd, root, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
                 return Err(Failure::new("READONLY", format!("{root:?} is read-only for this client")));

@@ -35,7 +35,8 @@ fn told(stat: &Stat) -> Value {
         FileType::Symlink => "symlink",
         _ => "other",
     };
-    let milliseconds = stat.st_mtime.saturating_mul(1000).saturating_add((stat.st_mtime_nsec / 1_000_000).cast_signed());
+    let milliseconds =
+        stat.st_mtime.saturating_mul(1000).saturating_add((stat.st_mtime_nsec / 1_000_000).cast_signed());
     json!({ "type": kind, "size": stat.st_size, "mtimeMs": milliseconds, "mode": stat.st_mode & 0o7777 })
 }
 
@@ -90,12 +91,10 @@ pub(super) fn list(
         }
         let kind = match entry.file_type() {
             // Some file systems do not say.
-            FileType::Unknown => {
-                match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    Err(_) => continue,
-                }
-            }
+            FileType::Unknown => match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(_) => continue,
+            },
             kind => kind,
         };
         let (is_directory, is_file) = (kind == FileType::Directory, kind == FileType::RegularFile);
