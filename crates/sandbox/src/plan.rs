@@ -125,8 +125,7 @@ pub(crate) fn compile(
     advisor: Advisor,
 ) -> Result<Plan, Refusal> {
     may_run(agent, &request.command)?;
-    let files_access = if let Command::Files(access, _) = &request.command { Some(*access) } else { None };
-    let changes_nothing = files_access == Some(Access::Read);
+    let files_access = request.command.files();
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
@@ -135,9 +134,12 @@ pub(crate) fn compile(
             .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
     })?;
     spots::makes_itself(agent.files().deny(), &workspace)?;
-    let (scan, reviewed) = look(&workspace, &workspace_fd, &rules, changes_nothing, state)?;
-    let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
-    places.iter_mut().for_each(|place| place.is_writable &= !changes_nothing);
+    let mut scan = scan_for(&request.command, &workspace_fd, &rules);
+    let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
+    }
+    let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
     let cwd = cwd(request, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(&request.command)?;
     let (env, path) = environment(request, agent, owner, ids, &places)?;
@@ -149,7 +151,7 @@ pub(crate) fn compile(
         agent: agent.name().to_owned(),
         policy_hash: policy_hash.to_owned(),
         // What this call cannot have made is not its to undo.
-        review: if changes_nothing { Review::Report } else { agent.files().review() },
+        review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
         kind: request.kind,
         limits: budget::of(agent, request.kind, request.timeout),
         least_tier: match agent.tier() {
@@ -183,28 +185,13 @@ pub(crate) fn compile(
     })
 }
 
-/// Walks the workspace. Answers what is denied and protected there, and what earlier calls made.
-fn look(
-    workspace: &Path,
-    top: &OwnedFd,
-    rules: &Rules,
-    changes_nothing: bool,
-    state: &Path,
-) -> Result<(Scan, Vec<Hit>), Refusal> {
-    // Where nothing can be changed, nothing is protected by name: the walk is only for what is denied.
-    let mut scan = match changes_nothing {
-        true if !rules.denies_something() => Scan::default(),
+/// Walks the workspace. Where nothing can be changed, nothing is held by name: what is denied is all there is to find.
+fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
+    match command {
+        Command::Files(Access::Read, _) if !rules.denies_something() => Scan::default(),
+        Command::Files(Access::Read, _) => Scan { protected: Vec::new(), ..scan::scan(top, rules) },
         _ => scan::scan(top, rules),
-    };
-    let mut reviewed = release(&mut scan, workspace, top, rules, state);
-    if changes_nothing {
-        scan.protected.clear();
-        reviewed.clear();
     }
-    if scan.denied.len() > spots::MAX_DENIED {
-        return Err(spots::too_many(&scan.denied));
-    }
-    Ok((scan, reviewed))
 }
 
 /// Takes the repositories of earlier calls out of what is mounted.
@@ -261,6 +248,9 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
         };
         let target = Path::new("/run/mantlet").join(name);
         places.push(Place { source, target, is_writable: false, must_be: None });
+    }
+    if request.command.files() == Some(Access::Read) {
+        places.iter_mut().for_each(|place| place.is_writable = false);
     }
     places.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(places)

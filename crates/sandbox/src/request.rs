@@ -18,6 +18,13 @@ pub enum Command {
     Files(Access, Vec<OsString>),
 }
 
+impl Command {
+    /// What file operations may do that take the place of a command.
+    pub(crate) fn files(&self) -> Option<Access> {
+        if let Command::Files(access, _) = self { Some(*access) } else { None }
+    }
+}
+
 /// What file operations may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
