@@ -25,6 +25,7 @@ mod layout;
 mod limits;
 mod live;
 mod made;
+mod mechanisms;
 mod monitor;
 mod outcome;
 mod plan;
