@@ -7,7 +7,7 @@ use mantlet_house::{arrows, metadata, reaches};
 /// Pure: no crate of ours below them.
 const GROUND: &[&str] = &["mantlet-policy", "mantlet-clients", "mantlet-ledger", "mantlet-dlp"];
 /// Each may use the ground floor and no other room.
-const ROOMS: &[&str] = &["mantlet-sandbox", "mantlet-guard", "mantlet-change"];
+const ROOMS: &[&str] = &["mantlet-sandbox", "mantlet-guard", "mantlet-change", "mantlet-egress"];
 /// The only ones that put rooms together.
 const TOP: &[&str] = &["mantlet-cli"];
 /// Attack or check what the others build; import none of it.
@@ -39,12 +39,16 @@ fn every_floor_is_in_the_workspace() {
 const BANNED_BELOW_THE_TOP: &[&str] =
     &["tokio", "async-std", "smol", "futures", "hyper", "reqwest", "rustls", "openssl", "native-tls", "cc", "nix"];
 
+/// The way out serves many connections at once, and nothing else there does; it holds no policy file and no secret.
+const EXCEPTIONS: &[(&str, &str)] = &[("mantlet-egress", "tokio")];
+
 #[test]
 fn no_runtime_and_no_network_below_the_top_floor() {
     let metadata = metadata();
     for package in [GROUND, ROOMS, OUTSIDE].concat() {
         let reached = reaches(&metadata, package);
-        let wrong: Vec<_> = BANNED_BELOW_THE_TOP.iter().filter(|b| reached.contains(**b)).collect();
+        let is_named = |banned: &str| EXCEPTIONS.contains(&(package, banned));
+        let wrong: Vec<_> = BANNED_BELOW_THE_TOP.iter().filter(|b| reached.contains(**b) && !is_named(b)).collect();
         assert!(wrong.is_empty(), "{package} reaches {wrong:?}");
     }
 }
