@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Fault, Faults, escape};
 use crate::file::AgentFile;
 use crate::read::At;
-use crate::sections::{Dlp, DlpMode, NamedAction, Publish, Web};
+use crate::sections::{Dlp, DlpMode, NamedAction, Publish};
 use crate::types::{Accept, Agent, Env, Host, Origin, Role, Tier};
 use crate::validate::{argv, check_name, word};
 use crate::{names, place};
@@ -103,15 +103,7 @@ impl Place<'_> {
                 "write the name as the client shows it",
                 faults,
             ),
-            egress: self.list(
-                &section.egress,
-                "egress.allow",
-                "host",
-                names::endpoint,
-                "write `host:port`, such as `github.com:443`",
-                faults,
-            ),
-            web: self.web(section, faults),
+            egress: self.egress(&section.egress, faults),
             publish: self.publish(section, faults),
             dlp: self.dlp(section, faults),
             actions: self.actions(section, faults),
@@ -171,7 +163,7 @@ impl Place<'_> {
     }
 
     /// A list of names, each checked and made canonical, without repetitions.
-    fn list(
+    pub(crate) fn list(
         &mut self,
         list: &Option<Vec<At<String>>>,
         key: &str,
@@ -192,15 +184,6 @@ impl Place<'_> {
             }
         }
         found
-    }
-
-    fn web(&mut self, section: &AgentFile, faults: &mut Faults<'_>) -> Web {
-        self.note("egress.web".into(), section.web.as_ref().map(|text| text.at), faults);
-        let written = section
-            .web
-            .as_ref()
-            .and_then(|text| word(text, "web", &[("read", Web::Read), ("none", Web::None)], faults));
-        written.unwrap_or(self.role.preset().web)
     }
 
     fn publish(&mut self, section: &AgentFile, faults: &mut Faults<'_>) -> Publish {

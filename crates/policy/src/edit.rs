@@ -201,7 +201,7 @@ fn wanted(
         }
         Grant::Host(text) => {
             let endpoint = checked("host", text, names::endpoint(text))?;
-            let is_there = agent.egress().contains(&endpoint);
+            let is_there = agent.egress().allow().contains(&endpoint);
             ("egress", "allow", endpoint, is_there)
         }
         Grant::Tool(text) => {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::egress::Protocol;
 use crate::error::escape;
 use crate::place::show;
 use crate::roles::Preset;
@@ -192,14 +193,7 @@ impl Speaker<'_> {
 
     fn later(&mut self, agent: &Agent) {
         let preset = role(agent);
-        for endpoint in agent.egress() {
-            let rule = self.line(&format!("egress.allow.{endpoint}"), preset.clone());
-            self.say(Enforced::NotYet, rule, format!("It may reach {endpoint}."));
-        }
-        if agent.web() == Web::Read {
-            let rule = self.line("egress.web", preset.clone());
-            self.say(Enforced::NotYet, rule, "It may read any public web page: GET and HEAD, no body, no credential.");
-        }
+        self.way_out(agent);
         for port in &agent.publish().ports {
             let rule = self.line(&format!("publish.ports.{port}"), preset.clone());
             self.say(Enforced::NotYet, rule, format!("What listens inside on {port} can be reached from outside."));
@@ -220,6 +214,42 @@ impl Speaker<'_> {
                 run.join(" ")
             );
             self.say(Enforced::NotYet, origin(&action.origin), says);
+        }
+    }
+
+    fn way_out(&mut self, agent: &Agent) {
+        let (preset, egress) = (role(agent), agent.egress());
+        for (key, list) in [("allow", egress.allow()), ("wide", egress.wide())] {
+            for endpoint in list {
+                let rule = self.line(&format!("egress.{key}.{endpoint}"), preset.clone());
+                let port = endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(443);
+                let judged = judged(egress.protocol(port));
+                self.say(Enforced::NotYet, rule, format!("It may reach {endpoint}, {judged}."));
+            }
+        }
+        for local in egress.local() {
+            let says = format!("Under the name {} it may reach {}.", local.name, local.to);
+            self.say(Enforced::NotYet, origin(&local.origin), says);
+        }
+        for rule in egress.http() {
+            let says =
+                format!("Of {} it may ask only {} of {}.", rule.host, rule.methods.join(", "), rule.paths.join(", "));
+            self.say(Enforced::NotYet, origin(&rule.origin), says);
+        }
+        for budget in egress.budgets() {
+            let mut parts = Vec::new();
+            parts.extend(budget.upload.map(|bytes| format!("{} out", show_size(bytes))));
+            parts.extend(budget.download.map(|bytes| format!("{} in", show_size(bytes))));
+            parts.extend(budget.requests.map(|count| format!("{count} requests")));
+            parts.extend(budget.names.map(|count| format!("{count} different names")));
+            let host = budget.host.as_deref().unwrap_or("all hosts together");
+            let says = format!("In one run, {host}: at most {}.", parts.join(", "));
+            self.say(Enforced::NotYet, origin(&budget.origin), says);
+        }
+        if egress.web() == Web::Read {
+            let rule = self.line("egress.web", preset);
+            let says = "It may read any public web page: GET and HEAD, no body, no credential; over TLS only the name is judged.";
+            self.say(Enforced::NotYet, rule, says);
         }
     }
 
@@ -247,6 +277,14 @@ impl Speaker<'_> {
                 format!("You are told through `{}`.", escape(&alert.command.join(" "))),
             );
         }
+    }
+}
+
+fn judged(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tls => "encrypted, by the name that the connection asks for",
+        Protocol::Http => "each request by itself",
+        Protocol::Tcp => "unseen inside",
     }
 }
 
@@ -348,7 +386,7 @@ mod tests {
             "`**/.env` is absent for it, also when it appears later. (line 10)",
             "All processes of a call together have 2GiB of memory. (line 18)",
             "A call ends after 20m of processor time. (built in)",
-            "It may reach *.npmjs.org:443. (not enforced yet; line 14)",
+            "It may reach *.npmjs.org:443, encrypted, by the name that the connection asks for. (not enforced yet; line 14)",
             "What listens inside on 127.0.0.1:18789 can be reached from outside. (not enforced yet; line 16)",
             "A secret on its way out: redact. (not enforced yet; line 22)",
             "Files may pass from scout to main. (not enforced yet; line 27)",

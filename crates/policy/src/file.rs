@@ -23,7 +23,10 @@ pub(crate) const AGENT: &[&str] = &[
 ];
 pub(crate) const FILES: &[&str] = &["read", "write", "deny", "protect", "review"];
 pub(crate) const ENV: &[&str] = &["pass", "set"];
-pub(crate) const EGRESS: &[&str] = &["allow", "web"];
+pub(crate) const EGRESS: &[&str] = &["allow", "wide", "web", "ports", "local", "http", "budget"];
+pub(crate) const LOCAL: &[&str] = &["name", "to"];
+pub(crate) const HTTP: &[&str] = &["host", "methods", "paths"];
+pub(crate) const BUDGET: &[&str] = &["host", "upload", "download", "requests", "names"];
 pub(crate) const PUBLISH: &[&str] = &["ports", "exposed"];
 pub(crate) const LIMITS: &[&str] =
     &["memory", "processes", "time", "cpu", "open_files", "file_size", "disk", "disk_files", "tmpfs", "output"];
@@ -65,8 +68,7 @@ pub(crate) struct AgentFile {
     pub(crate) review: Text,
     pub(crate) pass: List,
     pub(crate) set: Vec<(At<String>, At<String>)>,
-    pub(crate) egress: List,
-    pub(crate) web: Text,
+    pub(crate) egress: EgressFile,
     pub(crate) publish: Option<At<(List, Text)>>,
     pub(crate) limits: LimitsFile,
     pub(crate) dlp_out: Text,
@@ -84,6 +86,46 @@ pub(crate) struct LimitsFile {
     pub(crate) times: Vec<(&'static str, At<String>)>,
     /// Keys written as a number.
     pub(crate) counts: Vec<(&'static str, At<u64>)>,
+}
+
+/// `[agent.X.egress]`.
+#[derive(Debug, Default)]
+pub(crate) struct EgressFile {
+    pub(crate) allow: List,
+    pub(crate) wide: List,
+    pub(crate) web: Text,
+    pub(crate) ports: Vec<(At<String>, At<String>)>,
+    pub(crate) local: Vec<LocalFile>,
+    pub(crate) http: Vec<HttpFile>,
+    pub(crate) budgets: Vec<BudgetFile>,
+}
+
+/// `[[agent.X.egress.local]]`.
+#[derive(Debug)]
+pub(crate) struct LocalFile {
+    pub(crate) at: usize,
+    pub(crate) name: Text,
+    pub(crate) to: Text,
+}
+
+/// `[[agent.X.egress.http]]`.
+#[derive(Debug)]
+pub(crate) struct HttpFile {
+    pub(crate) at: usize,
+    pub(crate) host: Text,
+    pub(crate) methods: List,
+    pub(crate) paths: List,
+}
+
+/// `[[agent.X.egress.budget]]`.
+#[derive(Debug)]
+pub(crate) struct BudgetFile {
+    pub(crate) at: usize,
+    pub(crate) host: Text,
+    pub(crate) upload: Text,
+    pub(crate) download: Text,
+    pub(crate) requests: Number,
+    pub(crate) names: Number,
 }
 
 /// `[credential.NAME]`.
@@ -160,8 +202,7 @@ impl AgentFile {
             agent.set = env.pairs("set", faults);
         }
         if let Some(egress) = section.section("egress", EGRESS, faults) {
-            agent.egress = egress.list("allow", faults);
-            agent.web = egress.text("web", faults);
+            agent.egress = EgressFile::read(&egress, faults);
         }
         if let Some(publish) = section.section("publish", PUBLISH, faults) {
             let value = (publish.list("ports", faults), publish.text("exposed", faults));
@@ -182,6 +223,42 @@ impl AgentFile {
             agent.actions.push((name, action.list("run", faults)));
         }
         agent
+    }
+}
+
+impl EgressFile {
+    fn read(section: &Section<'_, '_>, faults: &mut Faults<'_>) -> Self {
+        let mut egress = EgressFile {
+            allow: section.list("allow", faults),
+            wide: section.list("wide", faults),
+            web: section.text("web", faults),
+            ports: section.pairs("ports", faults),
+            ..EgressFile::default()
+        };
+        for local in section.tables("local", LOCAL, faults) {
+            local.require("name", "name it, such as `name = \"ollama.host\"`", faults);
+            local.require("to", "write the one address, such as `to = \"127.0.0.1:11434\"`", faults);
+            let (name, to) = (local.text("name", faults), local.text("to", faults));
+            egress.local.push(LocalFile { at: local.at, name, to });
+        }
+        for http in section.tables("http", HTTP, faults) {
+            http.require("host", "name the host, `host = \"example.org:80\"`", faults);
+            http.require("methods", "write for example `methods = [\"GET\"]`", faults);
+            http.require("paths", "write for example `paths = [\"/v1/*\"]`", faults);
+            let (host, methods) = (http.text("host", faults), http.list("methods", faults));
+            egress.http.push(HttpFile { at: http.at, host, methods, paths: http.list("paths", faults) });
+        }
+        for budget in section.tables("budget", BUDGET, faults) {
+            egress.budgets.push(BudgetFile {
+                at: budget.at,
+                host: budget.text("host", faults),
+                upload: budget.text("upload", faults),
+                download: budget.text("download", faults),
+                requests: budget.number("requests", faults),
+                names: budget.number("names", faults),
+            });
+        }
+        egress
     }
 }
 

@@ -6,15 +6,25 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::egress::{Budget, Egress, HttpRule};
 use crate::sections::Web;
 use crate::types::{Accept, Agent, Limits, PathRule, Policy};
 
-const FORMAT: &str = "mantlet-policy-1";
+const FORMAT: &str = "mantlet-policy-2";
 
 /// Feeds fields to SHA-256, each with its length, so that no two policies share an encoding.
 struct Encoder(Sha256);
 
 impl Encoder {
+    /// A part of a policy that is hashed by itself, to stand as one value.
+    fn part() -> Self {
+        Encoder(Sha256::new())
+    }
+
+    fn finish(self) -> Vec<u8> {
+        self.0.finalize().to_vec()
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
@@ -70,8 +80,7 @@ fn agent(encoder: &mut Encoder, agent: &Agent) {
     agent.env.set.iter().for_each(|(name, value)| encoder.field(name, value));
     limits(encoder, &agent.limits);
     encoder.set("tools", strings(&agent.tools));
-    encoder.set("egress", strings(&agent.egress));
-    encoder.field("web", if agent.web == Web::Read { "read" } else { "none" });
+    egress(encoder, &agent.egress);
     encoder.set("publish", strings(&agent.publish.ports));
     encoder.field("exposed", agent.publish.exposed.as_deref().unwrap_or(""));
     encoder.field("dlp.out", agent.dlp.outward.word());
@@ -80,6 +89,39 @@ fn agent(encoder: &mut Encoder, agent: &Agent) {
     actions.sort_unstable_by_key(|action| &action.name);
     encoder.field("actions", &actions.len().to_string());
     actions.iter().for_each(|action| encoder.ordered(&action.name, &action.run));
+}
+
+fn egress(encoder: &mut Encoder, egress: &Egress) {
+    encoder.set("egress", strings(&egress.allow));
+    encoder.set("wide", strings(&egress.wide));
+    encoder.field("web", if egress.web == Web::Read { "read" } else { "none" });
+    encoder.field("ports", &egress.ports.len().to_string());
+    egress.ports.iter().for_each(|(port, protocol)| encoder.field(&port.to_string(), protocol.word()));
+    encoder
+        .set("local", egress.local.iter().map(|local| format!("{} {}", local.name, local.to).into_bytes()).collect());
+    // Each rule is one value of a set; inside it every part carries its length.
+    let rule = |rule: &HttpRule| {
+        let mut inner = Encoder::part();
+        inner.field("host", &rule.host);
+        inner.set("methods", strings(&rule.methods));
+        inner.set("paths", strings(&rule.paths));
+        inner.finish()
+    };
+    encoder.set("http", egress.http.iter().map(rule).collect());
+    let budget = |budget: &Budget| {
+        let mut inner = Encoder::part();
+        inner.field("host", budget.host.as_deref().unwrap_or(""));
+        for (key, value) in [
+            ("upload", budget.upload),
+            ("download", budget.download),
+            ("requests", budget.requests),
+            ("names", budget.names),
+        ] {
+            inner.field(key, &value.map_or_else(String::new, |value| value.to_string()));
+        }
+        inner.finish()
+    };
+    encoder.set("budgets", egress.budgets.iter().map(budget).collect());
 }
 
 fn limits(encoder: &mut Encoder, limits: &Limits) {

@@ -4,10 +4,12 @@
 //! never reads the environment. A `Policy` can only be made by validation.
 #![forbid(unsafe_code)]
 
+pub mod address;
 mod advice;
 mod agent;
 mod diff;
 mod edit;
+mod egress;
 mod error;
 mod explain;
 mod file;
@@ -33,6 +35,7 @@ mod validate;
 pub use advice::{Advice, advise};
 pub use diff::unified;
 pub use edit::{AllowError, Edit, Grant, allow, starter, would_help};
+pub use egress::{Budget, Egress, HttpRule, Local, Protocol};
 pub use error::{Fault, PolicyError, PolicyErrors};
 pub use explain::{Enforced, Sentence, explain, for_agent};
 pub use globs::Rules;

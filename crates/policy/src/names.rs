@@ -3,43 +3,104 @@
 /// The ids of the clients that an agent may run in.
 pub(crate) const CLIENTS: &[&str] = &["claude", "codex", "gemini", "copilot", "cursor", "opencode", "openclaw"];
 
-/// Reads `host`, `host:port`, `*.domain:port` or `[v6]:port` into its canonical `host:port`.
+/// Reads `host`, `host:port` or `*.domain:port` into its canonical `host:port`. Addresses are no hosts: an address in
+/// the jail stands for a name, and one of this machine or its network gets a name of its own.
 pub(crate) fn endpoint(text: &str) -> Result<String, String> {
+    let (host, port) = parts(text)?;
+    let host = hostname(host)?;
+    match host.strip_prefix("*.").map(suffix) {
+        None | Some(Suffix::None) => Ok(format!("{host}:{port}")),
+        Some(Suffix::Registry) => Err(format!("everyone can register names below `{}`", &host[2..])),
+        Some(Suffix::Shared) => Err(format!(
+            "strangers get names below `{}`; if all of them are meant, it belongs in `wide`, not in `allow`",
+            &host[2..]
+        )),
+    }
+}
+
+/// Reads `*.suffix:port`, where strangers get names below the suffix, and that is meant.
+pub(crate) fn wide_endpoint(text: &str) -> Result<String, String> {
+    let (host, port) = parts(text)?;
+    let host = hostname(host)?;
+    match host.strip_prefix("*.").map(suffix) {
+        Some(Suffix::Shared) => Ok(format!("{host}:{port}")),
+        Some(Suffix::Registry) => Err(format!("everyone can register names below `{}`", &host[2..])),
+        Some(Suffix::None) | None => Err("no wildcard over a suffix below which strangers get names".into()),
+    }
+}
+
+/// Reads a host or wildcard without a port.
+pub(crate) fn host_pattern(text: &str) -> Result<String, String> {
+    match text.contains(':') {
+        true => Err("a port, or an address".into()),
+        false => hostname(text),
+    }
+}
+
+/// Reads the name that an address gets inside the jail.
+pub(crate) fn local_name(text: &str) -> Result<String, String> {
+    match text.starts_with("*.") {
+        true => Err("a wildcard; one name stands for one address".into()),
+        false => host_pattern(text),
+    }
+}
+
+/// Whether all hosts of `host` (canonical `host:port`, possibly with a wildcard) are hosts of `pattern`.
+pub(crate) fn covers(pattern: &str, host: &str) -> bool {
+    pattern == host || pattern.strip_prefix('*').is_some_and(|rest| host.len() > rest.len() && host.ends_with(rest))
+}
+
+/// Who gets names below a domain.
+enum Suffix {
+    /// Its owner.
+    None,
+    /// Everyone, from a registry: `com`, `co.uk`.
+    Registry,
+    /// The customers of a service: `github.io`.
+    Shared,
+}
+
+fn suffix(domain: &str) -> Suffix {
+    match psl::suffix(domain.as_bytes()) {
+        Some(found) if found.as_bytes() == domain.as_bytes() => match found.typ() {
+            Some(psl::Type::Private) => Suffix::Shared,
+            Some(psl::Type::Icann) | None => Suffix::Registry,
+        },
+        _ => Suffix::None,
+    }
+}
+
+fn parts(text: &str) -> Result<(&str, u16), String> {
     if text.contains("://") || text.contains('/') {
         return Err("a URL; write only host:port".into());
     }
     let (host, port) = split_port(text)?;
     let port: u16 = match port {
         None => 443,
-        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
+        Some(port) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
             port.parse().map_err(|_| "the port is above 65535".to_owned())?
         }
         Some(_) => return Err("the port is not a number".into()),
     };
-    if port == 0 {
-        return Err("port 0 is no port".into());
+    match port {
+        0 => Err("port 0 is no port".into()),
+        _ => Ok((host, port)),
     }
-    if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let v6: std::net::Ipv6Addr = v6.parse().map_err(|_| "not an IPv6 address".to_owned())?;
-        return Ok(format!("[{v6}]:{port}"));
-    }
-    Ok(format!("{}:{port}", hostname(host)?))
 }
 
 fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
-    let tail = match text.strip_prefix('[') {
-        Some(rest) => rest.find(']').map(|end| end + 2).ok_or("no `]` after the IPv6 address")?,
-        None => text.find(':').unwrap_or(text.len()),
-    };
-    match text.split_at(tail) {
-        (host, "") => Ok((host, None)),
-        (host, rest) => match rest.strip_prefix(':') {
-            Some(port) if port.contains(':') => Err("an IPv6 address needs brackets, `[::1]:443`".into()),
-            Some(port) => Ok((host, Some(port))),
-            None => Err("something other than `:port` follows the address".into()),
-        },
+    if text.starts_with('[') {
+        return Err(IS_ADDRESS.into());
+    }
+    match text.split_once(':') {
+        None => Ok((text, None)),
+        Some((_, port)) if port.contains(':') => Err("more than one `:`".into()),
+        Some((host, port)) => Ok((host, Some(port))),
     }
 }
+
+const IS_ADDRESS: &str =
+    "an address; only names are allowed outwards, and `[[agent.X.egress.local]]` gives one address a name";
 
 /// Checks a host name; a wildcard stands for at least one whole label, in front only.
 fn hostname(host: &str) -> Result<String, String> {
@@ -59,19 +120,31 @@ fn hostname(host: &str) -> Result<String, String> {
     }
     for label in name.split('.') {
         let is_plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if label.is_empty() || label.len() > 63 || !is_plain || label.starts_with('-') || label.ends_with('-') {
+        if label.is_empty()
+            || label.len() > 63
+            || !is_plain
+            || label.starts_with(['-', '_'])
+            || label.ends_with(['-', '_'])
+        {
             return Err("not a host name".into());
         }
     }
-    let is_number = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if is_number && (is_wildcard || name.parse::<std::net::Ipv4Addr>().is_err()) {
-        // `127.1` and `2130706433` are 127.0.0.1 to some resolvers and a name to others.
-        return Err("not an IPv4 address in its full form".into());
+    let name = name.to_ascii_lowercase();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    if hex || last.bytes().all(|b| b.is_ascii_digit()) {
+        // `127.1`, `0x7f.1` and `2130706433` are 127.0.0.1 to some resolvers and a name to others.
+        return Err(IS_ADDRESS.into());
+    }
+    if last == "localhost" {
+        return Err("the jail's own loopback, which nothing stands in front of; \
+                    `[[agent.X.egress.local]]` gives an address of this host another name"
+            .into());
     }
     if is_wildcard && !name.contains('.') {
         return Err("a wildcard over a whole top-level domain".into());
     }
-    Ok(host.to_ascii_lowercase())
+    Ok(if is_wildcard { format!("*.{name}") } else { name })
 }
 
 /// Checks the name of an environment variable.
@@ -137,10 +210,9 @@ mod tests {
             ("github.com", "github.com:443"),
             ("GitHub.com:22", "github.com:22"),
             ("*.npmjs.org", "*.npmjs.org:443"),
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("[::1]", "[::1]:443"),
-            ("[0:0::1]:8080", "[::1]:8080"),
-            ("localhost:3000", "localhost:3000"),
+            ("*.my.co.uk", "*.my.co.uk:443"),
+            ("*.ann.github.io:80", "*.ann.github.io:80"),
+            ("my_bucket.s3.amazonaws.com", "my_bucket.s3.amazonaws.com:443"),
         ] {
             assert_eq!(endpoint(text).as_deref(), Ok(canonical), "{text}");
         }
@@ -174,8 +246,40 @@ mod tests {
             "a.org.",
             "evil.org\0.github.com",
             "a.org:80:80",
+            "127.0.0.1:80",
+            "[::1]:443",
+            "0x7f.1",
+            "0177.0.0.1",
+            "a.0x10",
+            "localhost:3000",
+            "app.localhost",
+            "_dmarc.a.org",
+            "*.co.uk",
+            "*.github.io",
+            "*.ck",
+            "*.foo.ck",
+            "*evil.com",
+            "ex*mple.com",
+            "foo.*",
         ] {
             assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_over_strangers_is_said_explicitly_and_one_over_a_registry_never() {
+        assert_eq!(wide_endpoint("*.GitHub.io").as_deref(), Ok("*.github.io:443"));
+        for text in ["*.com", "*.co.uk", "*.github.com", "github.io", "ann.github.io", "*"] {
+            assert!(wide_endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_covers_whole_labels_only() {
+        assert!(covers("*.a.org:443", "x.a.org:443") && covers("*.a.org:443", "*.x.a.org:443"));
+        assert!(covers("a.org:443", "a.org:443"));
+        for host in ["a.org:443", "xa.org:443", "x.a.org:80", ".a.org:443"] {
+            assert!(!covers("*.a.org:443", host), "{host}");
         }
     }
 

@@ -152,6 +152,27 @@ impl<'f, 'i> Section<'f, 'i> {
         found
     }
 
+    /// Opens a list of tables, `[[key]]`.
+    pub(crate) fn tables(&self, key: &str, known: &[&str], faults: &mut Faults<'_>) -> Vec<Section<'f, 'i>> {
+        const WANTED: &str = "a list of sections";
+        let Some((value, at)) = self.get(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(array) = value else {
+            self.wrong(key, WANTED, value, at, faults);
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for item in array.iter() {
+            let at = item.span().start;
+            match item.get_ref() {
+                DeValue::Table(table) => found.push(Section::new(table, self.join(key), at, known, faults)),
+                other => self.wrong(key, WANTED, other, at, faults),
+            }
+        }
+        found
+    }
+
     /// Reads a table whose keys are free and whose values are strings.
     pub(crate) fn pairs(&self, key: &str, faults: &mut Faults<'_>) -> Vec<(At<String>, At<String>)> {
         let Some((value, at)) = self.get(key) else {
@@ -207,6 +228,7 @@ fn example(wanted: &str, key: &str) -> String {
         "a list of strings" => format!("`{key} = [\"...\"]`"),
         "a whole number" => format!("`{key} = 100`"),
         "a table of strings" => format!("`{key} = {{ NAME = \"value\" }}`"),
+        "a list of sections" => format!("`{key}` as sections of its own, `[[...{key}]]`"),
         _ => format!("`{key}` as a section of its own, `[{key}]`"),
     }
 }

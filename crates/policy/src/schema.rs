@@ -139,11 +139,57 @@ fn env() -> Value {
 
 fn egress() -> Value {
     let web = one_of(&["read", "none"], "Whether any public page may be read.");
+    let ports = json!({
+        "type": "object", "additionalProperties": {"enum": ["tls", "http", "tcp"]},
+        "description": "How connections to a port are judged. Default: 443 tls, 80 http, others tcp.",
+    });
+    let local = table(
+        "One address of this host or its network, under a name.",
+        &[("name", text("The name inside the jail.")), ("to", text("address:port."))],
+        &["name", "to"],
+    );
+    let http = table(
+        "What may be asked of a host; a host named here is open for nothing else.",
+        &[
+            ("host", text("host:port, as in `allow`.")),
+            ("methods", strings("Methods, in capitals.")),
+            ("paths", strings("Exact paths, or `/below/*`.")),
+        ],
+        &["host", "methods", "paths"],
+    );
+    let number = json!({"type": "integer", "minimum": 0, "description": "A count for one run."});
+    let budget = table(
+        "How much may pass in one run: of a host, or of the agent.",
+        &[
+            ("host", text("A host or wildcard, without a port. Default: all of them together.")),
+            ("upload", size("Bytes outwards.")),
+            ("download", size("Bytes inwards.")),
+            ("requests", number.clone()),
+            ("names", number),
+        ],
+        &[],
+    );
     table(
         "The way out. Not enforced yet: there is no network.",
-        &[("allow", strings("host:port; 443 when no port is written.")), ("web", web)],
+        &[
+            ("allow", strings("host:port; 443 when no port is written.")),
+            ("wide", strings("*.suffix:port, where strangers get names below the suffix.")),
+            ("web", web),
+            ("ports", ports),
+            ("local", tables("Addresses with a name.", local)),
+            ("http", tables("Methods and paths.", http)),
+            ("budget", tables("Budgets.", budget)),
+        ],
         &[],
     )
+}
+
+fn text(description: &str) -> Value {
+    json!({"type": "string", "minLength": 1, "description": description})
+}
+
+fn tables(description: &str, each: Value) -> Value {
+    json!({"type": "array", "items": each, "description": description})
 }
 
 fn publish() -> Value {
@@ -222,6 +268,9 @@ mod tests {
             (part("files"), file::FILES),
             (part("env"), file::ENV),
             (part("egress"), file::EGRESS),
+            (&part("egress")["properties"]["local"]["items"], file::LOCAL),
+            (&part("egress")["properties"]["http"]["items"], file::HTTP),
+            (&part("egress")["properties"]["budget"]["items"], file::BUDGET),
             (part("publish"), file::PUBLISH),
             (part("limits"), file::LIMITS),
             (part("dlp"), file::DLP),

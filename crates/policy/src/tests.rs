@@ -138,7 +138,7 @@ fn the_sketch_of_the_design_is_a_policy() {
     assert_eq!(main.files().read()[0].path(), Some(Path::new("/home/ann/reference")));
     assert_eq!(main.files().deny()[0].path(), None);
     assert_eq!(main.files().protect()[0].path(), Some(Path::new("/home/ann/.openclaw/workspace/AGENTS.md")));
-    assert_eq!(main.egress(), ["github.com:443", "*.npmjs.org:443"]);
+    assert_eq!(main.egress().allow(), ["github.com:443", "*.npmjs.org:443"]);
     assert_eq!(policy.credentials().len(), 1);
     assert_eq!(policy.handoffs()[0].to, "main");
     assert!(policy.watch().is_some() && policy.alert().is_some());
@@ -149,7 +149,7 @@ fn the_sketch_of_the_design_is_a_policy() {
 #[test]
 fn the_hash_is_pinned_and_ignores_comments_and_order() {
     let hash = read(SKETCH).unwrap().hash().to_owned();
-    assert_eq!(hash, "2386511dcfa2e70fc1e9c75c7768a0e7ab44bcf024c5d2ef939573f836c048f1");
+    assert_eq!(hash, "58a246613627d4b97745fe85f77c3a3deadccd405d9534875cbfa58230d5c32d");
     let other = SKETCH
         .replace("# the least this agent may run with", "# another comment")
         .replace(
@@ -298,7 +298,7 @@ fn scout_and_public_write_only_what_their_role_names() {
     assert_eq!(written("s"), ["outbox"]);
     assert_eq!(written("p"), ["SOUL.md", "IDENTITY.md", "USER.md", "MEMORY.md", "HEARTBEAT.md", "memory"]);
     assert_eq!(policy.agent("s").unwrap().exec(), Exec::Refused);
-    assert_eq!(policy.agent("s").unwrap().web(), Web::Read);
+    assert_eq!(policy.agent("s").unwrap().egress().web(), Web::Read);
     assert_eq!(policy.agent("p").unwrap().dlp().outward, DlpMode::Block);
     let wide = text.replacen("[agent.p]", "[agent.s.files]\nwrite = [\"~/other\"]\n[agent.p]", 1);
     assert!(error(&wide).0.contains("a scout writes nothing there"));
@@ -389,5 +389,114 @@ fn a_damaged_file_is_an_error_with_a_place_and_never_a_panic() {
                 assert!(!error.fault.to_string().contains('\u{202e}'));
             }
         }
+    }
+}
+
+#[test]
+fn the_way_out_is_read_whole() {
+    let policy = read(&with(
+        r#"
+[agent.main.egress]
+allow = ["api.example.org:80", "*.example.net", "db.example.org:5432"]
+wide = ["*.github.io"]
+ports = { 8443 = "tls", 5432 = "tcp" }
+[[agent.main.egress.local]]
+name = "Ollama.host"
+to = "127.0.0.1:11434"
+[[agent.main.egress.http]]
+host = "api.example.org:80"
+methods = ["GET"]
+paths = ["/v1/*", "/health"]
+[[agent.main.egress.budget]]
+host = "*.example.net"
+upload = "20MiB"
+names = 10
+[[agent.main.egress.budget]]
+requests = 1000
+"#,
+    ))
+    .unwrap();
+    let egress = policy.agents()[0].egress();
+    assert_eq!(egress.wide(), ["*.github.io:443"]);
+    assert_eq!(egress.local()[0].name, "ollama.host");
+    assert_eq!((egress.protocol(8443), egress.protocol(443), egress.protocol(22)), {
+        (Protocol::Tls, Protocol::Tls, Protocol::Tcp)
+    });
+    assert_eq!(egress.http()[0].paths, ["/v1/*", "/health"]);
+    assert_eq!((egress.budgets()[0].upload, egress.budgets()[1].requests), (Some(20 << 20), Some(1000)));
+    let said: Vec<String> = explain(&policy, None).iter().map(ToString::to_string).collect();
+    for wanted in [
+        "It may reach db.example.org:5432, unseen inside. (not enforced yet; line 7)",
+        "Under the name ollama.host it may reach 127.0.0.1:11434. (not enforced yet; line 10)",
+        "Of api.example.org:80 it may ask only GET of /v1/*, /health. (not enforced yet; line 13)",
+        "In one run, *.example.net: at most 20MiB out, 10 different names. (not enforced yet; line 17)",
+        "In one run, all hosts together: at most 1000 requests. (not enforced yet; line 21)",
+    ] {
+        assert!(said.iter().any(|line| line == wanted), "{wanted}\n{said:#?}");
+    }
+}
+
+#[test]
+fn each_part_of_the_way_out_is_refused_at_its_place() {
+    let local = |to: &str| format!("[[agent.main.egress.local]]\nname = \"a.host\"\nto = \"{to}\"");
+    let http = |host: &str, path: &str| {
+        format!(
+            "[agent.main.egress]\nallow = [\"a.org:80\", \"b.org\"]\n[[agent.main.egress.http]]\nhost = \"{host}\"\nmethods = [\"GET\"]\npaths = [\"{path}\"]"
+        )
+    };
+    for (section, wanted) in [
+        (local("169.254.169.254:80"), "7:6: bad address `169.254.169.254:80`: a cloud's metadata"),
+        (local("10.0.0.0/8"), "7:6: bad address `10.0.0.0/8`: a range"),
+        (local("[::ffff:127.0.0.1]:80"), "7:6: bad address"),
+        (local("127.0.0.1:0"), "7:6: bad address `127.0.0.1:0`: port 0"),
+        (local("localhost:80"), "7:6: bad address `localhost:80`: not an IP address"),
+        (http("c.org:80", "/"), "8:8: `c.org:80` is not allowed"),
+        (http("b.org:443", "/"), "8:8: methods and paths of `b.org:443` cannot be seen"),
+        (http("a.org:80", "/a/../b"), "10:10: bad path"),
+        (http("a.org:80", "/%61"), "10:10: bad path"),
+        (http("a.org:80", "/a*"), "10:10: bad path"),
+        (http("a.org:80", "x"), "10:10: bad path"),
+        ("[[agent.main.egress.budget]]\nhost = \"a.org\"".into(), "5:1: a budget that limits nothing"),
+        ("[agent.main.egress]\nports = { 0 = \"tls\" }".into(), "6:11: bad port `0`"),
+        ("[agent.main.egress]\nports = { 80 = \"udp\" }".into(), "6:16: `ports` cannot be `udp`"),
+        ("[agent.main.egress]\nallow = [\"*.github.io\"]".into(), "6:10: bad host `*.github.io:443`: strangers"),
+        ("[agent.main.egress]\nallow = [\"10.0.0.1:80\"]".into(), "6:10: bad host `10.0.0.1:80`: an address"),
+        ("[agent.main.egress]\nlocal = \"x\"".into(), "6:9: `local` must be a list of sections"),
+    ] {
+        let wanted = wanted.replace(":443`: strangers", "`: strangers");
+        let (found, hint) = error(&with(&section));
+        assert!(found.starts_with(&wanted), "{found}\n{wanted}");
+        assert!(!hint.is_empty());
+    }
+    let twice =
+        format!("[agent.main.egress]\nallow = [\"*.host:80\"]\n{}", local("127.0.0.1:80").replace("a.host", "b.host"));
+    assert!(read(&with(&twice)).is_err(), "a wildcard over a single label");
+}
+
+#[test]
+fn every_part_of_the_way_out_is_in_the_hash() {
+    let hash = |section: &str| read(&with(section)).unwrap().hash().to_owned();
+    let base = "[agent.main.egress]\nallow = [\"a.org:80\"]\n";
+    let all: Vec<String> = [
+        "",
+        "wide = [\"*.github.io\"]",
+        "web = \"read\"",
+        "ports = { 81 = \"http\" }",
+        "ports = { 81 = \"tls\" }",
+        "local = [{ name = \"a.host\", to = \"127.0.0.1:1\" }]",
+        "local = [{ name = \"a.host\", to = \"127.0.0.1:2\" }]",
+        "http = [{ host = \"a.org:80\", methods = [\"GET\"], paths = [\"/\"] }]",
+        "http = [{ host = \"a.org:80\", methods = [\"GET\"], paths = [\"/a\"] }]",
+        "budget = [{ upload = \"1MiB\" }]",
+        "budget = [{ download = \"1MiB\" }]",
+        "budget = [{ requests = 1 }]",
+        "budget = [{ names = 1 }]",
+        "budget = [{ host = \"a.org\", names = 1 }]",
+    ]
+    .iter()
+    .map(|line| hash(&format!("{base}{line}")))
+    .collect();
+    for (index, one) in all.iter().enumerate() {
+        assert!(!all[index + 1..].contains(one), "{index}");
     }
 }

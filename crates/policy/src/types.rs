@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::sections::{Alert, Credential, Dlp, Handoff, NamedAction, Publish, Watch, Web};
+use crate::egress::Egress;
+use crate::sections::{Alert, Credential, Dlp, Handoff, NamedAction, Publish, Watch};
 
 /// What validation needs to know of the host it judges for.
 pub trait Host {
@@ -212,8 +213,7 @@ pub struct Agent {
     pub(crate) env: Env,
     pub(crate) limits: Limits,
     pub(crate) tools: Vec<String>,
-    pub(crate) egress: Vec<String>,
-    pub(crate) web: Web,
+    pub(crate) egress: Egress,
     pub(crate) publish: Publish,
     pub(crate) dlp: Dlp,
     pub(crate) actions: Vec<NamedAction>,
@@ -272,13 +272,9 @@ impl Agent {
     pub fn tools(&self) -> &[String] {
         &self.tools
     }
-    /// Returns the hosts allowed outwards, `host:port` (port 443 when none was written).
-    pub fn egress(&self) -> &[String] {
+    /// Returns where it may go.
+    pub fn egress(&self) -> &Egress {
         &self.egress
-    }
-    /// Returns what may be fetched beyond that list.
-    pub fn web(&self) -> Web {
-        self.web
     }
     /// Returns what may be reached inside from outside.
     pub fn publish(&self) -> &Publish {

@@ -63,7 +63,7 @@ fn the_detectors_depend_on_nothing_at_all() {
 /// a word; up, it needs one in the commit.
 #[test]
 fn the_jailer_keeps_its_budget_of_dependencies() {
-    const BUDGET: usize = 45;
+    const BUDGET: usize = 47;
     let reached = reaches(&metadata(), "mantlet-sandbox");
     assert!(reached.len() <= BUDGET, "{} crates, {BUDGET} allowed: {reached:?}", reached.len());
 }
