@@ -3,3 +3,15 @@
 //! It works on sockets that somebody else opened, and dials from the namespace of its own process. It starts nothing,
 //! reads no file but the host's resolver configuration, and knows no other room.
 #![forbid(unsafe_code)]
+
+mod decision;
+mod name;
+mod rules;
+mod synthetic;
+#[cfg(test)]
+mod testing;
+
+pub use decision::{Allowed, Decision, Denial, Given, Place, Reason};
+pub use name::{Authority, AuthorityError, Endpoint, HostName, NameError, Target, canonical};
+pub use rules::{CompileError, Rules, Subject};
+pub use synthetic::{MOST_NAMES, Pair, Synthetic};
