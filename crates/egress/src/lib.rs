@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod decision;
+pub mod dns;
+pub mod hello;
 mod name;
 mod rules;
 mod synthetic;

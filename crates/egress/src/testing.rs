@@ -19,8 +19,14 @@ impl Dice {
         usize::try_from((self.next() >> 33) % limit.max(1) as u64).unwrap()
     }
 
+    /// One of the seeds, mutated.
+    pub(crate) fn one_of(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+        let index = self.below(seeds.len());
+        self.mutated(&seeds[index])
+    }
+
     /// A copy with a few bytes changed, added, removed or repeated.
-    pub(crate) fn mutated(&mut self, seed: &[u8]) -> Vec<u8> {
+    fn mutated(&mut self, seed: &[u8]) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..=self.below(4) {
             let at = self.below(bytes.len() + 1);

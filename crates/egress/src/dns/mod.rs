@@ -1,0 +1,3 @@
+//! DNS: the stub that answers a jail, and the resolver that asks for it. The messages are in `wire`, without I/O.
+
+pub mod wire;
