@@ -7,8 +7,10 @@
 mod decision;
 pub mod dns;
 pub mod hello;
+pub mod http;
 mod name;
 mod rules;
+pub mod socks;
 mod synthetic;
 #[cfg(test)]
 mod testing;
