@@ -112,7 +112,7 @@ pub struct Denial {
     /// What was asked for, as far as it is a name: `host:port`.
     pub what: String,
     /// The agent.
-    pub agent: String,
+    pub agent: Box<str>,
     /// Why not.
     pub reason: Reason,
     /// What to do about it.

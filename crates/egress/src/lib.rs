@@ -4,18 +4,31 @@
 //! reads no file but the host's resolver configuration, and knows no other room.
 #![forbid(unsafe_code)]
 
+mod budget;
+mod capture;
+mod conn;
 mod decision;
+mod dial;
 pub mod dns;
+mod event;
+mod explicit;
 pub mod hello;
 pub mod http;
 mod name;
 mod rules;
+mod serve;
+mod shared;
 pub mod socks;
 mod synthetic;
 #[cfg(test)]
 mod testing;
+mod tunnel;
 
 pub use decision::{Allowed, Decision, Denial, Given, Place, Reason};
+pub use dns::resolver::Resolver;
+pub use event::{Event, Record, Way};
 pub use name::{Authority, AuthorityError, Endpoint, HostName, NameError, Target, canonical};
 pub use rules::{CompileError, Rules, Subject};
+pub use serve::{Control, Server, Sockets};
+pub use shared::Settings;
 pub use synthetic::{MOST_NAMES, Pair, Synthetic};

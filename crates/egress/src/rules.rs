@@ -165,7 +165,7 @@ impl Rules {
     /// Makes the refusal of an endpoint, with the call that would change it where one would.
     pub fn deny(&self, endpoint: &Endpoint, reason: Reason) -> Denial {
         let hint = self.hint(endpoint, &reason);
-        Denial { what: endpoint.to_string(), agent: self.subject.agent.clone(), reason, hint }
+        Denial { what: endpoint.to_string(), agent: self.subject.agent.as_str().into(), reason, hint }
     }
 
     /// Makes the refusal of something that is not even an endpoint. `what` is shown as it is: no bytes from outside.
@@ -179,7 +179,7 @@ impl Rules {
             Reason::Crowded => "close some, and try again".into(),
             _ => "send a well-formed request to an allowed host by its name".into(),
         };
-        Denial { what: what.into(), agent: self.subject.agent.clone(), reason, hint }
+        Denial { what: what.into(), agent: self.subject.agent.as_str().into(), reason, hint }
     }
 
     fn hint(&self, endpoint: &Endpoint, reason: &Reason) -> String {

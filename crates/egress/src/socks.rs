@@ -154,7 +154,7 @@ mod tests {
         let seeds = [domain(b"allowed.test"), vec![5, 1, 0, 1, 127, 0, 0, 1, 0, 80], vec![5, 3, 0, 1, 2]];
         for _ in 0..100_000 {
             let bytes = dice.one_of(&seeds);
-            let _ = greeting(&bytes);
+            let _read = greeting(&bytes);
             if let Ok(Some((target, port, length))) = request(&bytes) {
                 assert!(port > 0 && length <= bytes.len());
                 if let Target::Name(name) = target {

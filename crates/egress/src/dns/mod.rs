@@ -1,3 +1,5 @@
 //! DNS: the stub that answers a jail, and the resolver that asks for it. The messages are in `wire`, without I/O.
 
+pub mod resolver;
+pub(crate) mod stub;
 pub mod wire;

@@ -185,6 +185,6 @@ fn random_and_mutated_messages_are_answered_or_dropped_and_never_with_an_address
             let has_address = answered.message[7] == 1;
             assert!(!has_address || looked_up.is_some_and(|name| name.as_str() == "allowed.test"));
         }
-        let _ = response(&bytes, 7, &name(), false);
+        let _read = response(&bytes, 7, &name(), false);
     }
 }

@@ -201,7 +201,7 @@ mod tests {
             if let Ok(whole) = &whole {
                 assert_eq!(read(&bytes, piece, From::Client).as_ref(), Ok(whole));
             }
-            let _ = read(&bytes, piece, From::Server);
+            let _read = read(&bytes, piece, From::Server);
         }
     }
 }

@@ -205,7 +205,7 @@ fn random_and_mutated_heads_are_refused_or_written_unambiguously() {
         assert_eq!(all, written.len());
         // An absolute target becomes `Host`; the host stays the same.
         assert_eq!((again.authority, again.path, again.length), (head.authority, head.path, head.length));
-        let _ = ResponseHead::parse(&bytes, "GET");
+        let _read = ResponseHead::parse(&bytes, "GET");
     }
     assert!(taken > 1000, "{taken}");
 }

@@ -1,0 +1,104 @@
+//! What the connections of one jail share: rules, names, budgets, and the way to say what happened.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::budget::{Budgets, Meter};
+use crate::decision::{Allowed, Decision, Denial, Reason};
+use crate::dial::dial;
+use crate::dns::resolver::Resolver;
+use crate::event::{Event, Record, Way};
+use crate::name::{Endpoint, HostName};
+use crate::rules::Rules;
+use crate::synthetic::{Pair, Synthetic};
+
+/// What the room is told besides the rules.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Addresses that this program listens on: no rule leads there.
+    pub own: Vec<SocketAddr>,
+    /// Where the host's resolver configuration is.
+    pub resolver: Resolver,
+}
+
+pub(crate) struct Shared {
+    pub(crate) rules: watch::Receiver<Arc<Rules>>,
+    pub(crate) synthetic: Mutex<Synthetic>,
+    pub(crate) budgets: Budgets,
+    pub(crate) settings: Settings,
+    pub(crate) events: Arc<dyn Record>,
+}
+
+/// A destination that was allowed and admitted.
+pub(crate) struct Admitted {
+    pub(crate) allowed: Allowed,
+    pub(crate) meter: Meter,
+}
+
+impl Shared {
+    /// The rules as they are now.
+    pub(crate) fn now(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.borrow())
+    }
+
+    pub(crate) fn pair(&self, name: &HostName) -> Option<Pair> {
+        self.synthetic.lock().unwrap_or_else(PoisonError::into_inner).pair(name)
+    }
+
+    pub(crate) fn name_at(&self, address: IpAddr) -> Option<HostName> {
+        self.synthetic.lock().unwrap_or_else(PoisonError::into_inner).name(address).cloned()
+    }
+
+    /// Gives every name that is written out its address before anything else can take it.
+    pub(crate) fn place_names(&self) {
+        for name in self.now().names() {
+            // The map is larger than any policy: a name without a place is refused where it is looked up.
+            let _placed = self.pair(&name);
+        }
+    }
+
+    pub(crate) fn decide(&self, endpoint: &Endpoint) -> Result<Allowed, Denial> {
+        match self.now().decide(endpoint) {
+            Decision::Allow(allowed) => Ok(allowed),
+            Decision::Deny(denial) => Err(denial),
+        }
+    }
+
+    /// Counts a connection or request against its budgets.
+    pub(crate) fn admit(&self, allowed: Allowed) -> Result<Admitted, Denial> {
+        let rules = self.now();
+        match self.budgets.admit(&rules, &allowed) {
+            Ok(meter) => Ok(Admitted { allowed, meter }),
+            Err(reason) => Err(rules.deny(&allowed.endpoint, reason)),
+        }
+    }
+
+    /// Resolves, checks and dials.
+    pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<TcpStream, Denial> {
+        let dialled = dial(allowed, &self.settings.resolver, &self.settings.own).await;
+        dialled.map_err(|reason| self.now().deny(&allowed.endpoint, reason))
+    }
+
+    pub(crate) fn deny(&self, endpoint: &Endpoint, reason: Reason) -> Denial {
+        self.now().deny(endpoint, reason)
+    }
+
+    pub(crate) fn refused(&self, way: Way, denial: Denial) {
+        self.events.record(Event::Refused { way, denial });
+    }
+
+    /// Returns when the rules no longer allow what they allowed.
+    pub(crate) async fn withdrawn(&self, allowed: &Allowed) {
+        let mut rules = self.rules.clone();
+        loop {
+            let still = matches!(rules.borrow_and_update().decide(&allowed.endpoint),
+                Decision::Allow(now) if now.place == allowed.place && now.protocol == allowed.protocol);
+            if !still || rules.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
