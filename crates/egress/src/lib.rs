@@ -31,4 +31,4 @@ pub use name::{Authority, AuthorityError, Endpoint, HostName, NameError, Target,
 pub use rules::{CompileError, Rules, Subject};
 pub use serve::{Control, Server, Sockets};
 pub use shared::Settings;
-pub use synthetic::{MOST_NAMES, Pair, Synthetic};
+pub use synthetic::{MOST_NAMES, Pair, Synthetic, listeners};

@@ -105,6 +105,16 @@ impl Rules {
         ports
     }
 
+    /// Returns the ports on which a name is allowed whose address nobody knows in advance.
+    pub(crate) fn ports_of_wildcards(&self) -> Vec<u16> {
+        self.wild.iter().map(|(_, port, _)| *port).collect()
+    }
+
+    /// Returns the ports of a name that is written out.
+    pub(crate) fn ports_of<'r>(&'r self, name: &'r HostName) -> impl Iterator<Item = u16> {
+        self.exact.keys().filter(move |endpoint| endpoint.name == *name).map(|endpoint| endpoint.port)
+    }
+
     /// Returns the names that are written out, in order.
     pub fn names(&self) -> Vec<HostName> {
         let mut names: Vec<HostName> = self.exact.keys().map(|endpoint| endpoint.name.clone()).collect();

@@ -1,0 +1,277 @@
+//! What a way out must do besides refusing: long-lived channels, reloads, budgets, crowds, and clients that never finish.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use mantlet_egress::{Event, Reason};
+
+use crate::internet::MARK;
+use crate::space::{Jail, PROXY, World, rules};
+
+pub(crate) fn run(world: &World) {
+    server_first(world);
+    keep_alive(world);
+    websocket(world);
+    responses(world);
+    reload(world);
+    budgets(world);
+    reading(world);
+    unfinished(world);
+    crowd(world);
+    own_ports(world);
+    stopped(world);
+}
+
+fn open(jail: &Jail, name: &str, port: u16) -> TcpStream {
+    let address = SocketAddr::new(jail.address(name), port);
+    let stream = jail.inside(move || TcpStream::connect_timeout(&address, Duration::from_secs(3)).unwrap());
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream
+}
+
+/// Reads until the text is there.
+fn until(stream: &mut TcpStream, text: &str) -> String {
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains(text) {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece) {
+            Ok(count) if count > 0 => bytes.extend_from_slice(&piece[..count]),
+            other => panic!("{other:?} before {text:?}: {}", String::from_utf8_lossy(&bytes)),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn get(host: &str, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
+}
+
+/// Events come after what a client sees of them.
+fn eventually<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        match found() {
+            Some(found) => return found,
+            None => assert!(begin.elapsed() < Duration::from_secs(5), "it never happened"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn await_refusals(jail: &Jail, wanted: usize, is_it: impl Fn(&Reason) -> bool) {
+    let is_one = |event: &&Event| matches!(event, Event::Refused { denial, .. } if is_it(&denial.reason));
+    eventually(|| (jail.events().iter().filter(is_one).count() == wanted).then_some(()));
+}
+
+fn server_first(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:5432\"]");
+    let mut stream = open(&jail, "allowed.test", 5432);
+    until(&mut stream, "ready\n");
+    stream.write_all(b"ping\n").unwrap();
+    until(&mut stream, "ping\n");
+    // One side has said its last word; the other still talks.
+    stream.shutdown(Shutdown::Write).unwrap();
+    until(&mut stream, "bye\n");
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    let passed = |event: Event| match event {
+        Event::Passed { allowed, address, up, down, .. } => Some((allowed.rule, address.to_string(), up, down)),
+        Event::Refused { .. } => None,
+    };
+    let passed = eventually(|| jail.events().into_iter().find_map(passed));
+    let down = (MARK.len() + " ready\n".len() + 5 + 4) as u64;
+    let (rule, address, up, counted) = passed;
+    assert_eq!((rule.as_str(), up, counted), ("allowed.test:5432, line 6", 5, down));
+    assert!(address.ends_with(":5432"), "{address}");
+}
+
+fn keep_alive(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:80\", \"second.test:80\"]");
+    world.packets.take();
+    let mut stream = open(&jail, "allowed.test", 80);
+    for _ in 0..3 {
+        stream.write_all(&get("allowed.test", "/a")).unwrap();
+        assert!(until(&mut stream, "Host: allowed.test\r\n\r\n").contains("200 OK"));
+    }
+    assert_eq!(world.packets.take().connections.len(), 1, "three requests, one connection");
+    // Each request is judged: another host on the same connection is refused, and the connection ends.
+    stream.write_all(&get("second.test", "/")).unwrap();
+    assert!(until(&mut stream, "hint:").contains("421"));
+    // Two requests in one packet are two requests.
+    let both = [get("allowed.test", "/one"), get("evil.test", "/two")].concat();
+    let answer = jail.talk(SocketAddr::new(jail.address("allowed.test"), 80), &both);
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains("GET /one") && text.contains("421") && !text.contains("GET /two"), "{text}");
+    // Through the proxy every request may name another allowed host.
+    let both =
+        ["allowed.test", "second.test"].map(|host| format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    let answer = jail.talk(SocketAddr::new([127, 0, 0, 1].into(), PROXY), both.concat().as_bytes());
+    assert_eq!(String::from_utf8_lossy(&answer).matches(MARK).count(), 2);
+}
+
+fn websocket(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:80\"]");
+    let mut stream = open(&jail, "allowed.test", 80);
+    stream.write_all(b"GET /ws HTTP/1.1\r\nHost: allowed.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n").unwrap();
+    assert!(until(&mut stream, "\r\n\r\n").contains("101"));
+    for round in 0..50 {
+        let frame = format!("frame {round};");
+        stream.write_all(frame.as_bytes()).unwrap();
+        until(&mut stream, &frame);
+    }
+}
+
+fn responses(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:80\"]");
+    let address = SocketAddr::new(jail.address("allowed.test"), 80);
+    let talk = |path: &str| String::from_utf8_lossy(&jail.talk(address, &get("allowed.test", path))).into_owned();
+    let text = talk("/alt");
+    assert!(text.contains(MARK) && !text.to_ascii_lowercase().contains("alt-svc"), "{text}");
+    // What a redirect leads to is judged when it is followed.
+    assert!(talk("/moved").contains("Location: http://evil.test/"));
+    assert_eq!(talk("/big").len(), 8 * 1024 * 1024 + "HTTP/1.1 200 OK\r\nContent-Length: 8388608\r\n\r\n".len());
+    assert!(talk("/close").contains(MARK));
+}
+
+fn reload(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:5432\", \"second.test:5432\"]");
+    let mut cut = open(&jail, "allowed.test", 5432);
+    let mut kept = open(&jail, "second.test", 5432);
+    until(&mut cut, "ready\n");
+    until(&mut kept, "ready\n");
+    jail.control.as_ref().unwrap().reload(rules("builder", "allow = [\"second.test:5432\"]"));
+    assert!(matches!(cut.read(&mut [0; 10]), Ok(0) | Err(_)), "what is no longer allowed is cut");
+    kept.write_all(b"still\n").unwrap();
+    until(&mut kept, "still\n");
+    let mut late = open(&jail, "allowed.test", 5432);
+    assert!(matches!(late.read(&mut [0; 10]), Ok(0) | Err(_)), "nor does it come back");
+    await_refusals(&jail, 1, |reason| *reason == Reason::Withdrawn);
+    jail.control.as_ref().unwrap().reload(rules("builder", "allow = [\"allowed.test:5432\", \"second.test:5432\"]"));
+    until(&mut open(&jail, "allowed.test", 5432), "ready\n");
+    kept.write_all(b"again\n").unwrap();
+    until(&mut kept, "again\n");
+}
+
+fn budgets(world: &World) {
+    let jail = world.jail(
+        "builder",
+        "allow = [\"allowed.test:80\", \"second.test:5432\"]\nbudget = [{ host = \"allowed.test\", requests = 2 }, { host = \"second.test\", upload = \"1KiB\" }]",
+    );
+    let address = SocketAddr::new(jail.address("allowed.test"), 80);
+    let mut answers =
+        (0..3).map(|_| jail.talk(address, b"GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\n\r\n"));
+    assert!(answers.by_ref().take(2).all(|answer| String::from_utf8_lossy(&answer).contains(MARK)));
+    let third = answers.next().unwrap();
+    assert!(String::from_utf8_lossy(&third).starts_with("HTTP/1.1 429"), "{}", String::from_utf8_lossy(&third));
+    let mut stream = open(&jail, "second.test", 5432);
+    until(&mut stream, "ready\n");
+    let _cut = stream.write_all(&[b'x'; 4096]);
+    let mut back = Vec::new();
+    let _ended = stream.read_to_end(&mut back);
+    assert!(back.len() <= 1024, "{} bytes went out and came back", back.len());
+    await_refusals(&jail, 2, |reason| matches!(reason, Reason::Budget(_)));
+}
+
+fn reading(world: &World) {
+    // The names of this world are under `test`, which is not public: a scout does not even get an address for them.
+    let jail = world.jail("scout", "allow = [\"allowed.test:80\"]");
+    world.packets.take();
+    let address = SocketAddr::new([127, 0, 0, 1].into(), PROXY);
+    let answer = jail.talk(address, b"GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+    assert!(String::from_utf8_lossy(&answer).contains("403"));
+    for request in [
+        "POST http://written.example.com/ HTTP/1.1\r\nHost: written.example.com\r\nContent-Length: 1\r\n\r\nx",
+        "GET http://written.example.com/ HTTP/1.1\r\nHost: written.example.com\r\nCookie: a=b\r\n\r\n",
+        "GET http://written.example.com:8080/ HTTP/1.1\r\nHost: written.example.com:8080\r\n\r\n",
+        "GET http://mzxw6ytboi2gk3lqorugk3tfonzsa5dinfzsa2ltebqsa43f.mnzgk5boi2gk3lq.example.com/ HTTP/1.1\r\nHost: mzxw6ytboi2gk3lqorugk3tfonzsa5dinfzsa2ltebqsa43f.mnzgk5boi2gk3lq.example.com\r\n\r\n",
+    ] {
+        let answer = jail.talk(address, request.as_bytes());
+        assert!(
+            String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 403"),
+            "{request}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    assert_eq!(world.packets.take(), crate::packets::Seen::default());
+    // The twin: a plain page of a public name is asked for, and looked up.
+    let answer = jail.talk(address, b"GET http://page.example.com/ HTTP/1.1\r\nHost: page.example.com\r\n\r\n");
+    assert!(String::from_utf8_lossy(&answer).contains("502"), "{}", String::from_utf8_lossy(&answer));
+    assert!(world.packets.take().names.contains(&"page.example.com".to_owned()));
+}
+
+/// Heads and handshakes that never end hold nothing for long, and nobody else up.
+fn unfinished(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:80\", \"allowed.test\"]");
+    let begin = Instant::now();
+    let mut slow: Vec<TcpStream> = [80, 443].iter().map(|port| open(&jail, "allowed.test", *port)).collect();
+    slow[0].write_all(b"GET / HTTP/1.1\r\nHost: allowed.test\r\n").unwrap();
+    slow[1].write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
+    // A byte now and then buys no time.
+    for stream in &slow {
+        let mut writer = stream.try_clone().unwrap();
+        std::thread::spawn(move || {
+            while writer.write_all(b"X").is_ok() && begin.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+    }
+    let mut other = open(&jail, "allowed.test", 80);
+    other.write_all(&get("allowed.test", "/")).unwrap();
+    until(&mut other, MARK);
+    for stream in &mut slow {
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        let mut rest = Vec::new();
+        let _ended = stream.read_to_end(&mut rest);
+    }
+    let took = begin.elapsed();
+    assert!((Duration::from_secs(8)..Duration::from_secs(16)).contains(&took), "{took:?}");
+    let endless = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 100_000]].concat();
+    let answer = jail.talk(SocketAddr::new(jail.address("allowed.test"), 80), &endless);
+    assert!(!String::from_utf8_lossy(&answer).contains(MARK));
+}
+
+fn crowd(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:5432\"]");
+    let mut all: Vec<TcpStream> = (0..300).map(|_| open(&jail, "allowed.test", 5432)).collect();
+    for stream in &mut all {
+        until(stream, "ready\n");
+    }
+    for stream in &mut all {
+        stream.write_all(b"here\n").unwrap();
+    }
+    for stream in &mut all {
+        until(stream, "here\n");
+    }
+}
+
+/// A program in the jail listens on a port that is also allowed outwards.
+fn own_ports(world: &World) {
+    let jail = world.jail("builder", "allow = [\"allowed.test:5432\"]");
+    jail.inside(|| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:5432").unwrap();
+        let mut client = TcpStream::connect("127.0.0.1:5432").unwrap();
+        listener.accept().unwrap().0.write_all(b"mine").unwrap();
+        let mut text = [0; 4];
+        client.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"mine");
+    });
+    until(&mut open(&jail, "allowed.test", 5432), "ready\n");
+}
+
+/// When the server is gone nothing falls back to anything.
+fn stopped(world: &World) {
+    let mut jail = world.jail("builder", "allow = [\"allowed.test:5432\"]");
+    let mut stream = open(&jail, "allowed.test", 5432);
+    until(&mut stream, "ready\n");
+    drop(jail.control.take());
+    assert!(matches!(stream.read(&mut [0; 10]), Ok(0) | Err(_)));
+    let address = SocketAddr::new(jail.address("allowed.test"), 5432);
+    eventually(|| match jail.talk(address, b"x").as_slice() {
+        b"(refused)" => Some(()),
+        // A connection that the kernel had taken before the listener closed.
+        answer => {
+            assert_eq!(answer, b"");
+            None
+        }
+    });
+}

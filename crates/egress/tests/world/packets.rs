@@ -1,0 +1,88 @@
+//! A capture of everything that leaves the host or moves on its loopback: names asked for, connections begun.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, RecvFlags, SocketType, eth, recv, socket};
+
+/// What was seen since the last look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Names in DNS queries, over UDP.
+    pub(crate) names: Vec<String>,
+    /// Destinations of the first packet of a TCP connection.
+    pub(crate) connections: Vec<SocketAddr>,
+    /// Destinations of other UDP and ICMP packets.
+    pub(crate) others: Vec<IpAddr>,
+}
+
+pub(crate) struct Packets(Arc<Mutex<Seen>>);
+
+impl Packets {
+    /// Begins a capture in this network namespace.
+    pub(crate) fn start() -> Self {
+        let socket = socket(AddressFamily::PACKET, SocketType::RAW, Some(eth::ALL)).expect("AF_PACKET");
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let writer = Arc::clone(&seen);
+        thread::spawn(move || {
+            let mut bytes = vec![0; 65536];
+            while let Ok((count, _)) = recv(&socket, bytes.as_mut_slice(), RecvFlags::empty()) {
+                note(&bytes[..count], &mut writer.lock().unwrap());
+            }
+        });
+        Packets(seen)
+    }
+
+    /// Returns what was seen, and begins anew. Packets take a moment from the wire to here.
+    pub(crate) fn take(&self) -> Seen {
+        thread::sleep(Duration::from_millis(60));
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn note(frame: &[u8], seen: &mut Seen) {
+    let Some((kind, packet)) = frame.get(12..14).zip(frame.get(14..)) else { return };
+    let (protocol, to, segment) = match kind {
+        [0x08, 0x00] if packet.len() >= 20 => {
+            let to: [u8; 4] = packet[16..20].try_into().unwrap();
+            (packet[9], IpAddr::from(Ipv4Addr::from(to)), packet.get(usize::from(packet[0] & 15) * 4..))
+        }
+        [0x86, 0xdd] if packet.len() >= 40 => {
+            let to: [u8; 16] = packet[24..40].try_into().unwrap();
+            (packet[6], IpAddr::from(Ipv6Addr::from(to)), packet.get(40..))
+        }
+        _ => return,
+    };
+    let Some(segment) = segment.filter(|segment| segment.len() >= 8) else { return };
+    let port = u16::from_be_bytes([segment[2], segment[3]]);
+    match protocol {
+        17 if port == 53 => seen.names.extend(name(&segment[8..])),
+        // Answers of a name server come back from port 53.
+        17 if segment[..2] == [0, 53] => {}
+        6 if segment.get(13).is_some_and(|flags| flags & 0x12 == 0x02) => {
+            seen.connections.push(SocketAddr::new(to, port))
+        }
+        6 => {}
+        // Neighbours looking for each other, and multicast of the kernel's own.
+        58 | 0 if matches!(to, IpAddr::V6(v6) if v6.is_multicast() || v6.segments()[0] == 0xfd77 || v6.is_unicast_link_local()) =>
+            {}
+        _ => seen.others.push(to),
+    }
+}
+
+fn name(query: &[u8]) -> Option<String> {
+    let mut rest = query.get(12..)?;
+    let mut labels = Vec::new();
+    loop {
+        let (length, after) = rest.split_first()?;
+        match usize::from(*length) {
+            0 => return Some(labels.join(".")),
+            length => {
+                labels.push(String::from_utf8_lossy(after.get(..length)?).into_owned());
+                rest = after.get(length..)?;
+            }
+        }
+    }
+}
