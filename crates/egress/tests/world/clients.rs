@@ -96,8 +96,38 @@ pub(crate) fn run(world: &World) {
         let seen = world.packets.take();
         assert!(seen.names.is_empty() && seen.connections.is_empty(), "{program} {evil}: {seen:?}");
     }
+    fronting(world, &jail);
     git(world, &jail);
     println!("{} clients", CLIENTS.len() + 1);
+}
+
+/// The same connection asks for another name: at the address of an allowed one, inside CONNECT to it, or for none.
+fn fronting(world: &World, jail: &Jail) {
+    let address = jail.address("allowed.test");
+    let resolve = format!("evil.test:443:{address}");
+    let proxy = format!("http://127.0.0.1:{PROXY}");
+    let bare = format!("https://{address}/");
+    let attacks: &[(&str, &[&str], &str)] = &[
+        ("60 the address of a, SNI b", &["-sSk", "--resolve", &resolve, "URL"], "https://evil.test/"),
+        (
+            "61 CONNECT a, SNI b",
+            &["-sSk", "--proxy", &proxy, "--connect-to", "evil.test:443:allowed.test:443", "URL"],
+            "https://evil.test/",
+        ),
+        ("62 no SNI", &["-sSk", "URL"], &bare),
+    ];
+    for (id, arguments, url) in attacks {
+        let (is_ok, text) = run_one(jail, "curl", arguments, url);
+        assert!(!is_ok && !text.contains(MARK), "{id}: {text}");
+        let seen = world.packets.take();
+        assert!(seen.names.is_empty() && seen.connections.is_empty(), "{id}: {seen:?}");
+    }
+    // The control: the server there serves any name, and none.
+    for arguments in [&["--resolve", "evil.test:443:9.9.9.9", "https://evil.test/"][..], &["https://9.9.9.9/"]] {
+        let output = Command::new("curl").args(["-sk", "--max-time", "5"]).args(arguments).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains(MARK), "{arguments:?}");
+    }
+    world.packets.take();
 }
 
 /// A repository over https, as files.

@@ -4,9 +4,12 @@
 //! (global addresses, an authoritative name server, web servers with a test CA), and a third one (the jail) whose
 //! listeners are handed over as descriptors. The room runs unmodified on the host. Needs no privilege and no network.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // Nothing but a test.
+
 mod attacks;
 mod behaviour;
 mod clients;
+mod differential;
 mod internet;
 mod packets;
 mod space;
@@ -14,6 +17,15 @@ mod space;
 use std::process::{Command, ExitCode};
 
 const STAGE: &str = "MANTLET_EGRESS_WORLD";
+
+type Part = fn(&space::World);
+
+const PARTS: &[(&str, Part)] = &[
+    ("attacks", attacks::run),
+    ("clients", clients::run),
+    ("differential", differential::run),
+    ("behaviour", behaviour::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,10 +37,9 @@ fn main() -> ExitCode {
         Ok("internet") => internet::run(),
         Ok("jail") => space::run_jail(),
         Ok("host") => space::enter(|world| {
-            let wanted = |name: &str| arguments.iter().all(|a| a.starts_with('-') || name.contains(a.as_str()));
-            let parts: &[(&str, fn(&space::World))] =
-                &[("attacks", attacks::run), ("clients", clients::run), ("behaviour", behaviour::run)];
-            for (name, part) in parts.iter().filter(|(name, _)| wanted(name)) {
+            let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+            let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| name.contains(wanted.as_str()));
+            for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
                 println!("== {name}");
                 part(world);
             }
