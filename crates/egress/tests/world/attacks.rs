@@ -542,6 +542,15 @@ fn on_look_ups(world: &World, jail: &Jail) {
     socket.send_to(&query(LOOK_UPS[0].0, 1), "8.8.8.8:53").unwrap();
     assert_eq!(world.packets.take().names, [LOOK_UPS[0].0]);
     looked_up(jail, "allowed.test");
+    // Over TCP it is the same stub.
+    let stub: SocketAddr = "127.0.0.1:53".parse().unwrap();
+    let over_tcp = |name: &str| {
+        let query = query(name, 1);
+        let length = u16::try_from(query.len()).unwrap().to_be_bytes();
+        jail.talk(stub, &[&length, query.as_slice()].concat())
+    };
+    assert_eq!((over_tcp("allowed.test")[9], over_tcp(LOOK_UPS[0].0)[9]), (1, 0));
+    assert_eq!(world.packets.take(), crate::packets::Seen::default());
 }
 
 /// What a jail's kernel refuses by itself: its network has nothing but the loopback.
