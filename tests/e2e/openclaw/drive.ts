@@ -4,9 +4,9 @@
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { check, close } from "./check.ts";
+import { check, close } from "../model/check.ts";
 import { Home, type Setup } from "./home.ts";
-import { FINISHED, ScriptedModel } from "./model.ts";
+import { FINISHED, ScriptedModel } from "../model/model.ts";
 import { control, jailed, withoutPlugin, withoutProgram, type Act } from "./turns.ts";
 
 const [scratch, cache] = process.argv.slice(2);

@@ -4,7 +4,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import type { Home } from "./home.ts";
-import type { NextCall, ToolCall } from "./model.ts";
+import type { NextCall, ToolCall } from "../model/model.ts";
 
 export interface Step {
   readonly call: NextCall;

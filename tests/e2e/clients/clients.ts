@@ -1,0 +1,127 @@
+// How each client is started offline on a scripted model, and what its tools are called.
+
+import path from "node:path";
+import type { Prepared, ToolCall } from "../model/model.ts";
+import type { Cell, Command } from "./cell.ts";
+
+export interface Client {
+  readonly name: string;
+  exec(command: string): ToolCall;
+  read(file: string): ToolCall;
+  write(file: string, content: string): ToolCall;
+  edit(file: string, before: string, after: string): ToolCall;
+  /** Writes what the client needs in its home, and says how it is started on a prompt. */
+  start(cell: Cell, script: Prepared, prompt?: string): Command;
+}
+
+const program = (cell: Cell, client: string): string => path.join(cell.place.cache, client, "program");
+
+const claude: Client = {
+  name: "claude",
+  exec: (command) => ({ tool: "Bash", args: { command, description: "a command" } }),
+  read: (file) => ({ tool: "Read", args: { file_path: file } }),
+  write: (file, content) => ({ tool: "Write", args: { file_path: file, content } }),
+  edit: (file, before, after) => ({ tool: "Edit", args: { file_path: file, old_string: before, new_string: after } }),
+  start: (cell, script, prompt = script.message) => ({
+    argv: [program(cell, "claude"), "--dangerously-skip-permissions", "--model", "scripted", "-p", prompt],
+    env: {
+      ANTHROPIC_BASE_URL: script.url,
+      ANTHROPIC_API_KEY: `${cell.canary}-model-key`,
+      CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+      DISABLE_AUTOUPDATER: "1",
+      // Claude refuses to skip permissions as root unless told that it is contained.
+      IS_SANDBOX: "1",
+    },
+  }),
+};
+
+const codex: Client = {
+  name: "codex",
+  exec: (command) => ({ tool: "exec_command", args: { cmd: command } }),
+  read: (file) => ({ tool: "exec_command", args: { cmd: `cat '${file}'` } }),
+  write: (file, content) => ({ tool: "exec_command", args: { cmd: `apply_patch <<'END'\n*** Begin Patch\n*** Add File: ${file}\n+${content.trimEnd()}\n*** End Patch\nEND` } }),
+  edit: (file, before, after) => ({
+    tool: "exec_command",
+    args: { cmd: `apply_patch <<'END'\n*** Begin Patch\n*** Update File: ${file}\n@@\n-${before}\n+${after}\n*** End Patch\nEND` },
+  }),
+  start: (cell, script, prompt = script.message) => {
+    cell.write(
+      ".codex/config.toml",
+      [
+        'model = "scripted"',
+        'model_provider = "scripted"',
+        "[model_providers.scripted]",
+        'name = "Scripted"',
+        `base_url = "${script.url}/v1"`,
+        'env_key = "OPENAI_API_KEY"',
+        'wire_api = "responses"',
+        "request_max_retries = 0",
+        "stream_max_retries = 0",
+        "",
+      ].join("\n"),
+    );
+    return {
+      argv: [program(cell, "codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", prompt],
+      env: { OPENAI_API_KEY: `${cell.canary}-model-key` },
+    };
+  },
+};
+
+const gemini: Client = {
+  name: "gemini",
+  exec: (command) => ({ tool: "run_shell_command", args: { command, description: "a command" } }),
+  read: (file) => ({ tool: "read_file", args: { file_path: file } }),
+  write: (file, content) => ({ tool: "write_file", args: { file_path: file, content } }),
+  edit: (file, before, after) => ({ tool: "replace", args: { file_path: file, old_string: before, new_string: after, instruction: "replace" } }),
+  start: (cell, script, prompt = script.message) => {
+    cell.write(".gemini/settings.json", {
+      security: { auth: { selectedType: "gemini-api-key" }, folderTrust: { enabled: false } },
+      general: { disableAutoUpdate: true },
+      privacy: { usageStatisticsEnabled: false },
+    });
+    return {
+      argv: [program(cell, "gemini"), "--yolo", "--model", "gemini-2.5-pro", "--prompt", prompt],
+      env: { GEMINI_API_KEY: `${cell.canary}-model-key`, GOOGLE_GEMINI_BASE_URL: script.url },
+    };
+  },
+};
+
+const opencode: Client = {
+  name: "opencode",
+  exec: (command) => ({ tool: "bash", args: { command, description: "a command" } }),
+  read: (file) => ({ tool: "read", args: { filePath: file } }),
+  write: (file, content) => ({ tool: "write", args: { filePath: file, content } }),
+  edit: (file, before, after) => ({ tool: "edit", args: { filePath: file, oldString: before, newString: after } }),
+  start: (cell, script, prompt = script.message) => {
+    cell.write(".config/opencode/opencode.json", {
+      model: "scripted/scripted",
+      small_model: "scripted/scripted",
+      autoupdate: false,
+      share: "disabled",
+      permission: { "*": "allow", external_directory: "allow" },
+      provider: {
+        scripted: {
+          npm: "@ai-sdk/openai-compatible",
+          name: "Scripted",
+          options: { baseURL: `${script.url}/v1`, apiKey: `${cell.canary}-model-key` },
+          models: { scripted: { name: "Scripted", limit: { context: 400000, output: 4096 } } },
+        },
+      },
+    });
+    return { argv: [program(cell, "opencode"), "run", prompt], env: { OPENCODE_DISABLE_MODELS_FETCH: "1" } };
+  },
+};
+
+const copilot: Client = {
+  name: "copilot",
+  exec: (command) => ({ tool: "bash", args: { command, description: "a command", mode: "sync", initial_wait: 20 } }),
+  read: (file) => ({ tool: "view", args: { path: file } }),
+  write: (file, content) => ({ tool: "create", args: { path: file, file_text: content } }),
+  edit: (file, before, after) => ({ tool: "edit", args: { path: file, old_str: before, new_str: after } }),
+  start: (cell, script, prompt = script.message) => ({
+    argv: [program(cell, "copilot"), "--allow-all-tools", "--allow-all-paths", "--no-color", "-p", prompt],
+    env: { COPILOT_OFFLINE: "true", COPILOT_PROVIDER_BASE_URL: `${script.url}/v1`, COPILOT_PROVIDER_API_KEY: `${cell.canary}-model-key`, COPILOT_MODEL: "scripted" },
+  }),
+};
+
+export const CLIENTS: readonly Client[] = [claude, codex, gemini, opencode, copilot];
