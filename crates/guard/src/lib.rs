@@ -12,4 +12,4 @@ mod wrap;
 pub use call::{McpServer, ServerRuns, ToolCall};
 pub use decision::{Decision, Denial};
 pub use guard::{Guard, GuardError};
-pub use wrap::Jailer;
+pub use wrap::{Jailer, Line};

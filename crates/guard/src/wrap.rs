@@ -17,16 +17,33 @@ pub struct Jailer<'j> {
     pub agent: Option<&'j str>,
     /// The policy, where it is not the usual one.
     pub policy: Option<&'j str>,
+    /// The owner's home, where the client's environment is not to be asked for it.
+    pub home: Option<&'j str>,
+}
+
+/// A command of an agent, and where it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'l> {
+    /// The directory it starts in.
+    pub cwd: &'l str,
+    /// What the client would add to its environment: `NAME=VALUE`.
+    pub env: &'l [String],
+    /// The text for the shell.
+    pub text: &'l str,
 }
 
 impl Jailer<'_> {
-    /// Wraps a command that starts in `cwd`.
+    /// Wraps a command.
     #[must_use]
-    pub fn wrap(&self, cwd: &str, command: &str) -> String {
+    pub fn wrap(&self, command: Line<'_>) -> String {
         let mut line = self.start();
         line.push_str(" --cwd ");
-        quote(cwd, &mut line);
-        let mut rest = command;
+        quote(command.cwd, &mut line);
+        for pair in command.env {
+            line.push_str(" --env ");
+            quote(pair, &mut line);
+        }
+        let mut rest = command.text;
         loop {
             let (piece, after) = rest.split_at(boundary(rest));
             line.push_str(" -c ");
@@ -49,6 +66,11 @@ impl Jailer<'_> {
         let Some((cwd, mut rest)) = unquote(rest) else {
             return false;
         };
+        let mut env = Vec::new();
+        while let Some((pair, after)) = rest.strip_prefix(" --env ").and_then(unquote) {
+            env.push(pair);
+            rest = after;
+        }
         let mut line = String::new();
         while let Some(quoted) = rest.strip_prefix(" -c ") {
             match unquote(quoted) {
@@ -60,11 +82,16 @@ impl Jailer<'_> {
             }
         }
         // Made again, it must be the same text: no other spelling of quotes or of options is let through.
-        rest.is_empty() && self.wrap(&cwd, &line) == command
+        rest.is_empty() && self.wrap(Line { cwd: &cwd, env: &env, text: &line }) == command
     }
 
     fn start(&self) -> String {
         let mut line = String::new();
+        if let Some(home) = self.home {
+            line.push_str("HOME=");
+            quote(home, &mut line);
+            line.push(' ');
+        }
         quote(self.program, &mut line);
         line.push_str(" exec --client ");
         line.push_str(self.client);
@@ -141,7 +168,12 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    const JAILER: Jailer<'_> = Jailer { program: "/opt/a b/mantlet-run", client: "claude", agent: None, policy: None };
+    const JAILER: Jailer<'_> =
+        Jailer { program: "/opt/a b/mantlet-run", client: "claude", agent: None, policy: None, home: None };
+
+    fn wrap(jailer: Jailer<'_>, cwd: &str, text: &str) -> String {
+        jailer.wrap(Line { cwd, env: &[], text })
+    }
 
     const NASTY: &[&str] = &[
         "true",
@@ -194,18 +226,18 @@ mod tests {
     #[test]
     fn what_is_wrapped_is_known_again() {
         for text in NASTY {
-            for jailer in [JAILER, Jailer { agent: Some("a'b"), policy: Some("/p q"), ..JAILER }] {
-                let line = jailer.wrap("/ws/it's here", text);
+            for jailer in [JAILER, Jailer { agent: Some("a'b"), policy: Some("/p q"), home: Some("/h"), ..JAILER }] {
+                let line = jailer.wrap(Line { cwd: "/ws/it's here", env: &["A=b c".into(), "D=".into()], text });
                 assert!(jailer.is_wrapped(&line), "{line}");
-                assert!(!jailer.is_wrapped(&jailer.wrap("/", &line).replace("-c", "-d")));
+                assert!(!jailer.is_wrapped(&wrap(jailer, "/", &line).replace("-c", "-d")));
             }
         }
-        assert_eq!(JAILER.wrap("/ws", "id"), "'/opt/a b/mantlet-run' exec --client claude --cwd '/ws' -c 'id'");
+        assert_eq!(wrap(JAILER, "/ws", "id"), "'/opt/a b/mantlet-run' exec --client claude --cwd '/ws' -c 'id'");
     }
 
     #[test]
     fn what_only_looks_wrapped_is_not() {
-        let line = JAILER.wrap("/ws", "id");
+        let line = wrap(JAILER, "/ws", "id");
         for other in [
             format!("{line}; id"),
             format!("{line} "),
@@ -219,6 +251,9 @@ mod tests {
             line.replace("'id'", "'i''d'"),
             line.replace("'/ws'", "'/ws' --workspace '/'"),
             line.replace("'/ws'", "'/ws' --agent 'other'"),
+            line.replace("'/ws'", "'/ws' --env 'A=b' --with '/x'"),
+            format!("HOME='/tmp' {line}"),
+            format!("A=b {line}"),
             line.replace("claude", "openclaw"),
             line.replace("/opt/a b", "/tmp"),
             line.replace("mantlet-run'", "mantlet-run'x"),
@@ -227,14 +262,14 @@ mod tests {
         ] {
             assert!(!JAILER.is_wrapped(&other), "{other}");
         }
-        assert!(!JAILER.is_wrapped(&Jailer { agent: Some("other"), ..JAILER }.wrap("/ws", "id")));
+        assert!(!JAILER.is_wrapped(&wrap(Jailer { agent: Some("other"), ..JAILER }, "/ws", "id")));
         assert!(!Jailer { agent: Some("own"), ..JAILER }.is_wrapped(&line));
     }
 
     #[test]
     fn a_command_of_any_length_fits_into_arguments() {
         let long = "é'".repeat(200_000);
-        let line = JAILER.wrap("/", &long);
+        let line = wrap(JAILER, "/", &long);
         assert!(JAILER.is_wrapped(&line));
         let pieces = line.split(" -c ").skip(1);
         let words: Vec<String> = pieces.map(|piece| unquote(piece).unwrap().0).collect();
