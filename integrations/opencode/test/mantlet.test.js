@@ -11,9 +11,10 @@ const root = mkdtempSync(path.join(tmpdir(), "mantlet-opencode-"));
 after(() => rmSync(root, { recursive: true }));
 let count = 0;
 
-function program(text) {
+/** A hook that takes its event first, as ours does, and then does as the text says. */
+function program(text, take = "cat >/dev/null") {
   const file = path.join(root, `hook-${(count += 1)}`);
-  writeFileSync(file, `#!/bin/sh\n${text}\n`);
+  writeFileSync(file, `#!/bin/sh\n${take}\n${text}\n`);
   chmodSync(file, 0o755);
   return file;
 }
@@ -43,7 +44,7 @@ test("a_rewrite_reaches_the_object_that_opencode_goes_on_with", async () => {
 test("the_hook_gets_the_whole_event_and_the_words_of_the_options", async () => {
   const seen = path.join(root, "seen");
   const words = path.join(root, "words");
-  await before({ program: program(`cat >'${seen}'; echo "$@" >'${words}'; echo '{"decision":"allow"}'`), arguments: ["--policy", "/p"] });
+  await before({ program: program(`cat >'${seen}'; echo "$@" >'${words}'; echo '{"decision":"allow"}'`, ""), arguments: ["--policy", "/p"] });
   const event = { event: "before", tool: "bash", args: { command: "id", timeout: 5 }, sessionID: "s", callID: "c", directory: "/ws" };
   assert.deepEqual(JSON.parse(readFileSync(seen, "utf8")), event);
   assert.equal(readFileSync(words, "utf8").trim(), "hook opencode --policy /p");
@@ -90,7 +91,7 @@ test("the_start_never_throws", async () => {
 
 test("after_a_tool_the_hook_is_told_with_its_arguments", async () => {
   const seen = path.join(root, "after");
-  const own = await hooks({ program: program(`cat >'${seen}'; echo '{"decision":"allow"}'`) });
+  const own = await hooks({ program: program(`cat >'${seen}'; echo '{"decision":"allow"}'`, "") });
   await own["tool.execute.after"]({ tool: "bash", sessionID: "s", callID: "c", args: { command: "x" } }, { output: "" });
   assert.ok(existsSync(seen));
   const event = JSON.parse(readFileSync(seen, "utf8"));
