@@ -10,6 +10,7 @@ mod secrets;
 mod state;
 mod tools;
 pub mod watchlist;
+mod whole;
 
 pub use gitconfig::{Finding, git_config_findings, gitfile_target};
 pub use lookup::{classify, classify_git, interesting};
@@ -17,6 +18,7 @@ pub use protected::{Action, BARE_REPOSITORY, MEMORY, PROTECTED, Protected, Scope
 pub use secrets::{SECRETS, Secret, SecretKind};
 pub use state::{STATE_SECRETS, StateSecret};
 pub use tools::{Act, Parameter, Reach, Shape, Spelling, Tool};
+pub use whole::{EVERY_WHOLE, OwnSandbox, Shown, StatePlace, WHOLE, Whole, whole};
 
 /// A client's own directory of settings, sessions and credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,6 +45,7 @@ mod syscalls;
 mod text;
 mod tier;
 mod tracked;
+mod tree;
 mod walk;
 mod wire;
 

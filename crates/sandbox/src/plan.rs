@@ -22,6 +22,7 @@ use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
 use crate::text;
 use crate::tier::Tier;
+use crate::tree::Tree;
 
 mod environment;
 
@@ -75,6 +76,10 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<crate::streams::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    /// What of a client's own state can be written.
+    pub(crate) state: Vec<Tree>,
+    /// Where symlinks in it may lead.
+    pub(crate) leads: Vec<PathBuf>,
     pub(crate) advisor: Advisor,
 }
 
@@ -184,6 +189,8 @@ pub(crate) fn compile(
         terminal: None,
         rules,
         scan,
+        state: Vec::new(),
+        leads: Vec::new(),
         advisor,
     })
 }
@@ -215,7 +222,7 @@ fn look(
 /// Takes the repositories of earlier calls out of what is mounted.
 fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
     let named = scan.named.clone();
-    let judge = Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, made: RefCell::default() };
+    let judge = Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, leads: &[], made: RefCell::default() };
     crate::made::release(scan, &judge, state)
 }
 
