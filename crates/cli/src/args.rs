@@ -9,6 +9,7 @@ use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
+use crate::run::RunArgs;
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
 #[derive(Debug, Parser)]
@@ -28,6 +29,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Exec(ExecArgs),
+    Run(RunArgs),
     Shell(ShellArgs),
     Doctor(DoctorArgs),
     Look(LookArgs),

@@ -11,6 +11,7 @@ mod log_cmd;
 mod look;
 mod look_walk;
 mod policy_cmd;
+mod run;
 mod throwaway;
 mod write;
 
@@ -26,7 +27,13 @@ pub(crate) const REFUSED: u8 = 125;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let result = if exec::is_passed_on(&words) { exec::pass_on(&words) } else { run(&words) };
+    let result = if exec::is_passed_on(&words) {
+        exec::pass_on(&words)
+    } else if run::is_passed_on(&words) {
+        run::pass_on(&words)
+    } else {
+        run(&words)
+    };
     result.unwrap_or_else(|error| {
         // When standard error is closed as well, the exit code is all there is left to say.
         policy_cmd::tell(&format!("{error:#}")).ok();
@@ -41,13 +48,14 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Err(error) => {
             error.print().ok();
             // What runs a command keeps its exit codes for that command's.
-            let is_runner = words.first().is_some_and(|word| word == "shell");
+            let is_runner = words.first().is_some_and(|word| word == "shell" || word == "run");
             let code = if is_runner && error.use_stderr() { i32::from(REFUSED) } else { error.exit_code() };
             return Ok(ExitCode::from(u8::try_from(code)?));
         }
     };
     match &cli.command {
         Command::Exec(_) => exec::pass_on(words),
+        Command::Run(_) => run::pass_on(words),
         Command::Shell(args) => exec::shell(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Look(args) => look::run(args),

@@ -142,8 +142,7 @@ impl Live {
     /// Judges a name that has appeared; a directory is watched and looked through.
     fn appeared(&mut self, plan: &Plan, tree: usize, path: &[u8]) {
         let judge = judge_of(plan, tree, &[]);
-        let Ok(stat) =
-            rustix::fs::statat(judge.top, Path::new(OsStr::from_bytes(path)), AtFlags::SYMLINK_NOFOLLOW)
+        let Ok(stat) = rustix::fs::statat(judge.top, Path::new(OsStr::from_bytes(path)), AtFlags::SYMLINK_NOFOLLOW)
         else {
             return;
         };

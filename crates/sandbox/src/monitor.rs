@@ -85,7 +85,7 @@ fn begin(plan: &Plan, state: &State, client: i32, init: i32) -> Result<Begun, St
         review: format!("{:?}", plan.review),
         exempt: plan.rules.exempt().cloned().collect(),
         protect: plan.rules.protect_patterns().map(str::to_owned).collect(),
-        state: plan.state.iter().map(journal_of).collect(),
+        state: plan.whole.iter().flat_map(|whole| whole.trees.iter().map(journal_of)).collect(),
         leads: plan.leads.iter().map(|path| journal::bytes(path)).collect(),
     };
     let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;

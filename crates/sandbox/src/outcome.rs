@@ -243,6 +243,7 @@ impl Ending {
         }
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
+            self.facts.notes.extend(plan.whole.iter().flat_map(|whole| whole.notes.iter().cloned()));
         }
         let messages = self.messages();
         if !plan.wants_report {
@@ -269,6 +270,7 @@ impl Ending {
             policy: plan.policy_hash.clone(),
             kind: plan.kind,
             limits: Some(Budget::of(&plan.limits)),
+            whole: plan.whole.as_ref().map(|whole| whole.told.clone()),
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
             deny,
@@ -331,7 +333,7 @@ pub(crate) fn open_ledger(plan: &Plan, state: &State) -> Result<Writer, String> 
 const LONGEST_COMMAND: usize = 16 * 1024;
 
 /// The command, masked before it is escaped and stored.
-fn command_text(plan: &Plan) -> String {
+pub(crate) fn command_text(plan: &Plan) -> String {
     let words: Vec<String> = plan
         .argv
         .iter()

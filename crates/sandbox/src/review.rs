@@ -189,9 +189,7 @@ impl Judge<'_> {
         let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
         let aim = follow(&from.join(target));
         let real = aim.clone().unwrap_or_else(|| from.join(target));
-        let is_inside = |p: &Path| {
-            p.starts_with(self.workspace) || self.leads.iter().any(|place| p.starts_with(place))
-        };
+        let is_inside = |p: &Path| p.starts_with(self.workspace) || self.leads.iter().any(|place| p.starts_with(place));
         let is_system = |p: &Path| layout::SYSTEM.iter().any(|s| p.starts_with(s)) || p == Path::new("/dev/null");
         if aim.is_some_and(|aim| is_inside(&aim) || is_system(&aim)) {
             return None;

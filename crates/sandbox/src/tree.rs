@@ -56,12 +56,13 @@ pub(crate) const WORKSPACE: usize = 0;
 impl Plan {
     /// How many trees there are.
     pub(crate) fn trees(&self) -> usize {
-        1 + self.state.len()
+        1 + self.whole.as_ref().map_or(0, |whole| whole.trees.len())
     }
 
     /// One of them; what is not there is the workspace.
     pub(crate) fn tree(&self, number: usize) -> TreeRef<'_> {
-        match number.checked_sub(1).and_then(|i| self.state.get(i)) {
+        let whole = self.whole.as_ref();
+        match whole.and_then(|whole| whole.trees.get(number.checked_sub(1)?)) {
             Some(tree) => TreeRef { top: &tree.top, fd: &tree.fd, rules: &tree.rules, scan: &tree.scan },
             None => TreeRef { top: &self.workspace, fd: &self.workspace_fd, rules: &self.rules, scan: &self.scan },
         }
