@@ -6,6 +6,7 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
+use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
+    Install(InstallArgs),
+    Uninstall(UninstallArgs),
+    Verify(VerifyArgs),
     Log(LogArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
