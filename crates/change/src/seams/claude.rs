@@ -45,18 +45,21 @@ fn files(site: &Site) -> Vec<FilePlan> {
         Level::Managed => "/etc/claude-code/managed-settings.d/50-mantlet.json".into(),
         Level::User => site.dir("CLAUDE_CONFIG_DIR", ".claude").join("settings.json"),
     };
+    // Claude quotes the prefix as one word, so that it can be a program and no argument (2.1.330: "No such file").
+    let wrapper = site.share("bin/mantlet-shell-prefix");
+    let script = site.wrapper(&["shell-prefix"]);
     let stops = format!("{DENY} {FAIL_CLOSED}");
     let mut file = FilePlan::edited(path, Format::Json)
         .append(&["hooks", "PreToolUse"], hook(site), &stops)
         .append(&["hooks", "PostToolUse"], hook(site), LOG)
-        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], format!("{} shell-prefix", site.mantlet()), PREFIX)
+        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], text(&wrapper), PREFIX)
         .set(&["env", "CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"], "1", SCRUB)
         .set(&["sandbox", "enabled"], false, ONE_JAIL)
         .set(&["sandbox", "allowUnsandboxedCommands"], false, NO_ESCAPE);
     if site.level == Level::Managed {
         file = file.set(&["allowManagedHooksOnly"], true, ONLY);
     }
-    vec![file]
+    vec![FilePlan::program(wrapper, script, PREFIX), file]
 }
 
 fn next(site: &Site) -> Vec<String> {

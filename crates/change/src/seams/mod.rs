@@ -69,6 +69,11 @@ impl Site {
         self.programs.join(name).to_string_lossy().into_owned()
     }
 
+    /// A script that calls `mantlet` with these words in front, for a client that takes a program and no arguments.
+    fn wrapper(&self, words: &[&str]) -> String {
+        format!("#!/bin/sh\nexec {} {} \"$@\"\n", quoted(&self.mantlet()), words.join(" "))
+    }
+
     /// A directory below the home, or where a variable moves it.
     fn dir(&self, variable: &str, usual: &str) -> PathBuf {
         let moved = self.moved.iter().find(|(name, _)| *name == variable).map(|(_, value)| PathBuf::from(value));
@@ -94,6 +99,11 @@ fn nothing(_: &Site) -> Vec<String> {
 
 fn no_props(_: &Site, _: &Stage, _: &str) -> Vec<FilePlan> {
     Vec::new()
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn text(path: &Path) -> String {
