@@ -9,6 +9,7 @@ use crate::generate::{CompletionsArgs, ManArgs};
 use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
+use crate::mcp::McpArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
@@ -30,6 +31,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Exec(ExecArgs),
     Shell(ShellArgs),
+    Mcp(McpArgs),
     Doctor(DoctorArgs),
     Look(LookArgs),
     Policy(PolicyArgs),

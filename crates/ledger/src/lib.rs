@@ -55,6 +55,12 @@ pub struct Exec {
     pub call: String,
     /// The command, masked and escaped.
     pub command: String,
+    /// The client's session that asked for it, masked and escaped; absent when the client named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The client's run (turn) that asked for it, masked and escaped; absent when the client named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The tier that was enforced: `full`, `landlock` or `refused`.
     pub tier: String,
     /// Each mechanism and what was really enforced of it: `full`, `partial: ...`, `none: ...`.
