@@ -12,8 +12,8 @@ use mantlet_change::seams::{SEAMS, Seam, Site};
 use mantlet_change::{ChangeError, Journal, Level, Plan, Prepared, Record, canary};
 use mantlet_sandbox::RealHost;
 
-use crate::policy_cmd::{is_in_jail, tell};
 use crate::install_policy::{self, Section};
+use crate::policy_cmd::{is_in_jail, tell};
 use crate::{REFUSED, install_trial};
 
 /// Put Mantlet between a client and its tools, and try it with a live call
@@ -27,7 +27,7 @@ pub(crate) struct InstallArgs {
     /// The agent's workspace, for its section in the policy, if it has none yet
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<String>,
-    /// The name of that section (default: the client's)
+    /// The name of that section (default: the client's, or `main` for OpenClaw)
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
     /// Only show what would be changed
@@ -107,7 +107,7 @@ impl Call {
         let own = std::fs::read_link("/proc/self/exe").context("cannot find this program")?;
         let programs = own.parent().context("this program has no directory")?.to_owned();
         let moved = mantlet_change::seams::MOVING.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        let agent = agent.unwrap_or(seam.client).to_owned();
+        let agent = agent.unwrap_or(seam.agent).to_owned();
         let site = Site { level, home, programs, moved: moved.collect(), agent };
         Ok(Call { seam, site, host, program: target.program.clone() })
     }
@@ -134,7 +134,9 @@ impl Call {
         };
         let Some(found) = found else {
             let client = self.seam.client;
-            bail!("{client} is not in PATH, so that nothing can be tried\nhint: --program FILE, or install with --no-verify")
+            bail!(
+                "{client} is not in PATH, so that nothing can be tried\nhint: --program FILE, or install with --no-verify"
+            )
         };
         std::fs::canonicalize(&found).with_context(|| format!("cannot find {}", found.display()))
     }
@@ -214,7 +216,9 @@ fn finish(call: &Call, journal: &Journal, record: Record, program: Option<&Path>
             for note in explained(journal.roll_back(record))? {
                 tell(&note)?;
             }
-            tell("everything is as it was before this call\nhint: `mantlet doctor` says what this host can give; --no-verify installs without proof")?;
+            tell(
+                "everything is as it was before this call\nhint: `mantlet doctor` says what this host can give; --no-verify installs without proof",
+            )?;
             Ok(ExitCode::FAILURE)
         }
     }

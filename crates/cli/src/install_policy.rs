@@ -51,7 +51,9 @@ pub(crate) fn section(call: &Call, args: &InstallArgs) -> anyhow::Result<Section
     let workspace = match &args.workspace {
         Some(given) => given.clone(),
         None if std::io::stdin().is_terminal() => question("The agent's workspace (a directory): ")?,
-        None => bail!("the policy has no agent that runs in {client}\nhint: --workspace DIR adds one that may work there"),
+        None => {
+            bail!("the policy has no agent that runs in {client}\nhint: --workspace DIR adds one that may work there")
+        }
     };
     let workspace = from_here(&workspace)?;
     let file = if policy.is_none() { file.set(&["version"], 1, WHY) } else { file };

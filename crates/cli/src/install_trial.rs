@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mantlet_change::Verified;
 use mantlet_change::canary::{self, Stage};
 use mantlet_change::seams::Site;
-use mantlet_change::{Level, Verified};
 use mantlet_ledger::rfc3339;
 
 use crate::install::Call;
@@ -30,8 +30,8 @@ pub(crate) fn run(call: &Call, program: &Path) -> anyhow::Result<(Verified, Stri
     let site = Site { home: stage.home(), moved: Vec::new(), ..call.site.clone() };
     let (real, staged) = ((call.seam.files)(&call.site), (call.seam.files)(&site));
     let policy = format!(
-        "version = 1\n\n[agent.{0}]\nrole = \"builder\"\nclient = \"{0}\"\nworkspace = \"~/project\"\n",
-        call.seam.client
+        "version = 1\n\n[agent.{}]\nrole = \"builder\"\nclient = \"{}\"\nworkspace = \"~/project\"\n",
+        call.seam.agent, call.seam.client
     );
     let props = |stage: &Stage, model: &str| (call.seam.props)(&site, stage, model);
     let seen = canary::trial(
@@ -40,6 +40,5 @@ pub(crate) fn run(call: &Call, program: &Path) -> anyhow::Result<(Verified, Stri
         start,
     )?;
     let time = rfc3339(std::time::SystemTime::now());
-    debug_assert!(matches!(call.site.level, Level::User | Level::Managed));
     Ok((Verified { version, time }, seen.denial))
 }

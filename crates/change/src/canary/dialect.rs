@@ -52,11 +52,13 @@ impl Dialect {
                 list("input").iter().filter(|item| is_result(item)).map(|item| text(&item["output"])).collect()
             }
             Dialect::Messages => {
-                let parts = list("messages").into_iter().flat_map(|m| m["content"].as_array().cloned().unwrap_or_default());
+                let parts =
+                    list("messages").into_iter().flat_map(|m| m["content"].as_array().cloned().unwrap_or_default());
                 parts.filter(|part| part["type"] == "tool_result").map(|part| text(&part["content"])).collect()
             }
             Dialect::Gemini { .. } => {
-                let parts = list("contents").into_iter().flat_map(|c| c["parts"].as_array().cloned().unwrap_or_default());
+                let parts =
+                    list("contents").into_iter().flat_map(|c| c["parts"].as_array().cloned().unwrap_or_default());
                 let given = parts.filter_map(|part| part.get("functionResponse").map(|given| text(&given["response"])));
                 given.collect()
             }
@@ -74,7 +76,13 @@ impl Dialect {
             ),
             Dialect::Messages => {
                 let block = json!({"type": "text", "text": words});
-                message(body, &block, &json!({"type": "text", "text": ""}), &json!({"type": "text_delta", "text": words}), "end_turn")
+                message(
+                    body,
+                    &block,
+                    &json!({"type": "text", "text": ""}),
+                    &json!({"type": "text_delta", "text": words}),
+                    "end_turn",
+                )
             }
             Dialect::Gemini { streams } => gemini(streams, &json!({"text": words})),
         }
@@ -138,9 +146,7 @@ fn completion(body: &Value, message: &Value, reason: &str) -> String {
 fn response(body: &Value, item: &Value) -> String {
     let usage = json!({"input_tokens": 1, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 1,
         "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 2});
-    let whole = |output: Value, status: &str| {
-        json!({"id": "scripted", "object": "response", "created_at": 0, "model": "scripted", "output": output, "usage": usage, "status": status})
-    };
+    let whole = |output: Value, status: &str| json!({"id": "scripted", "object": "response", "created_at": 0, "model": "scripted", "output": output, "usage": usage, "status": status});
     let done = whole(json!([item]), "completed");
     if body["stream"] != json!(true) {
         return done.to_string();
@@ -191,8 +197,14 @@ mod tests {
         for (path, body) in [
             ("/v1/chat/completions", json!({"tools": [1], "messages": [{"role": "tool", "content": "x"}]})),
             ("/v1/responses", json!({"tools": [1], "input": [{"type": "function_call_output", "output": "x"}]})),
-            ("/v1/messages", json!({"tools": [1], "messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"type": "text", "text": "x"}]}]}]})),
-            ("/v1beta/models/m:streamGenerateContent", json!({"tools": [1], "contents": [{"parts": [{"functionResponse": {"response": "x"}}]}]})),
+            (
+                "/v1/messages",
+                json!({"tools": [1], "messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"type": "text", "text": "x"}]}]}]}),
+            ),
+            (
+                "/v1beta/models/m:streamGenerateContent",
+                json!({"tools": [1], "contents": [{"parts": [{"functionResponse": {"response": "x"}}]}]}),
+            ),
         ] {
             let turn = Dialect::of(path).unwrap().read(&body);
             assert!(turn.offers_tools && turn.results == ["x"], "{path}");

@@ -32,7 +32,9 @@ pub(super) fn run(stage: &Stage, start: &Start) -> Result<Run, CanaryError> {
     command.args(&start.args).envs(start.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(stage.workspace());
     let mut output = log(&stage.top.join("client.log"))?;
-    let is_late = end(command, &output, stage.limit)?.is_none();
+    let errors =
+        output.try_clone().map_err(|source| CanaryError::Start { step: "keep the client's output", source })?;
+    let is_late = end(command, &output, errors.into(), stage.limit)?.is_none();
     Ok(Run { is_late, said: tail(&mut output) })
 }
 
@@ -46,7 +48,8 @@ pub fn version(program: &Path, top: &Path) -> Result<String, CanaryError> {
     command.arg("--version").current_dir(top);
     let limit = Duration::from_secs(60);
     let mut output = log(&top.join("version.log"))?;
-    let status = end(command, &output, limit)?;
+    // Warnings go to standard error, and could hold digits too.
+    let status = end(command, &output, Stdio::null(), limit)?;
     let said = tail(&mut output);
     let line = said.lines().find(|line| line.bytes().any(|byte| byte.is_ascii_digit()));
     match (status, line) {
@@ -69,10 +72,15 @@ fn log(path: &Path) -> Result<File, CanaryError> {
 }
 
 /// Waits until the client ends, or ends it and everything it started; `None` then.
-fn end(mut command: Command, output: &File, limit: Duration) -> Result<Option<std::process::ExitStatus>, CanaryError> {
+fn end(
+    mut command: Command,
+    output: &File,
+    errors: Stdio,
+    limit: Duration,
+) -> Result<Option<std::process::ExitStatus>, CanaryError> {
     let failed = |step: &'static str| move |source| CanaryError::Start { step, source };
-    let copy = || output.try_clone().map(Stdio::from).map_err(failed("keep the client's output"));
-    command.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?).process_group(0);
+    let copy = output.try_clone().map_err(failed("keep the client's output"))?;
+    command.stdin(Stdio::null()).stdout(copy).stderr(errors).process_group(0);
     let mut child = command.spawn().map_err(failed("start the client"))?;
     let until = Instant::now() + limit;
     let status = loop {

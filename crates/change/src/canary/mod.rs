@@ -105,7 +105,9 @@ pub enum CanaryError {
         said: String,
     },
     /// The client made no call at all.
-    #[error("the client asked the model {requests} times and made {calls} of 2 tool calls, so nothing is shown\n{said}")]
+    #[error(
+        "the client asked the model {requests} times and made {calls} of 2 tool calls, so nothing is shown\n{said}"
+    )]
     Silent {
         /// How often it asked.
         requests: usize,
@@ -149,7 +151,8 @@ pub fn trial(
     start: impl FnOnce(&Stage, &str) -> Start,
 ) -> Result<Seen, CanaryError> {
     let secret = plant(stage)?;
-    let model = model::Model::listen().map_err(|source| CanaryError::Start { step: "open a port on loopback", source })?;
+    let model =
+        model::Model::listen().map_err(|source| CanaryError::Start { step: "open a port on loopback", source })?;
     dress(stage, &model.url())?;
     let start = start(stage, &model.url());
     model.script(vec![start.denied.clone(), start.allowed.clone()]);
@@ -185,7 +188,13 @@ pub fn trial(
 ///
 /// # Errors
 /// A file cannot be read, written or edited.
-pub fn dress(stage: &Stage, real: &[FilePlan], staged: &[FilePlan], props: &[FilePlan], policy: &str) -> Result<(), CanaryError> {
+pub fn dress(
+    stage: &Stage,
+    real: &[FilePlan],
+    staged: &[FilePlan],
+    props: &[FilePlan],
+    policy: &str,
+) -> Result<(), CanaryError> {
     for (from, to) in real.iter().zip(staged).filter(|(_, to)| to.path.starts_with(stage.home())) {
         if let Some(text) = crate::place::read(&from.path)? {
             let is_program = matches!(to.content, Content::Whole { is_program: true, .. });

@@ -9,6 +9,7 @@ use crate::{FilePlan, Format, Level};
 pub(super) const SEAM: Seam = Seam {
     client: "claude",
     program: "claude",
+    agent: "claude",
     has_managed: true,
     files,
     start: Some(start),
@@ -19,10 +20,12 @@ pub(super) const SEAM: Seam = Seam {
 /// A client that waits longer is one that hangs.
 const SECONDS: u32 = 10;
 
-const PREFIX: &str = "A command that a prompt smuggled in: each runs in the jail, where secrets and the network are absent.";
+const PREFIX: &str =
+    "A command that a prompt smuggled in: each runs in the jail, where secrets and the network are absent.";
 const SCRUB: &str = "A command that prints its environment: the keys of Claude's own process are not in it.";
 const ONLY: &str = "A repository that brings hooks of its own, which would run on the host before anybody was asked.";
-const ONE_JAIL: &str = "Claude's own sandbox around ours, whose bwrap cannot nest: commands would fail, or ask to run outside.";
+const ONE_JAIL: &str =
+    "Claude's own sandbox around ours, whose bwrap cannot nest: commands would fail, or ask to run outside.";
 const NO_ESCAPE: &str = "A model that sets dangerouslyDisableSandbox, should somebody switch Claude's own sandbox on.";
 
 fn hook(site: &Site) -> Value {
@@ -64,7 +67,8 @@ fn files(site: &Site) -> Vec<FilePlan> {
 
 fn next(site: &Site) -> Vec<String> {
     let whole = "`@file` in a prompt, and Claude's own process, are not asked about: `mantlet run` confines those";
-    let weak = "a repository's .claude/settings.json can switch user-level hooks off: `sudo mantlet install claude` cannot be";
+    let weak =
+        "a repository's .claude/settings.json can switch user-level hooks off: `sudo mantlet install claude` cannot be";
     match site.level {
         Level::Managed => vec![whole.into()],
         Level::User => vec![weak.into(), whole.into()],

@@ -6,8 +6,16 @@ use super::{DENY, LOG, Seam, Site, no_props, quoted, text};
 use crate::canary::{Call, Stage, Start};
 use crate::{FilePlan, Format, Level};
 
-pub(super) const SEAM: Seam =
-    Seam { client: "codex", program: "codex", has_managed: true, files, start: Some(start), props: no_props, next };
+pub(super) const SEAM: Seam = Seam {
+    client: "codex",
+    program: "codex",
+    agent: "codex",
+    has_managed: true,
+    files,
+    start: Some(start),
+    props: no_props,
+    next,
+};
 
 const PINNED: &str = "`codex --disable hooks`, or a config.toml that switches hooks off: they stay on.";
 const ONLY: &str = "A repository that brings hooks of its own, which would run on the host before anybody was asked.";
@@ -54,7 +62,8 @@ fn start(stage: &Stage, model: &str) -> Start {
             "model_providers.scripted={{name=\"Scripted\", base_url=\"{model}/v1\", env_key=\"OPENAI_API_KEY\", wire_api=\"responses\", request_max_retries=0, stream_max_retries=0}}"
         ),
     ];
-    let mut args = vec!["exec".to_owned(), "--dangerously-bypass-approvals-and-sandbox".into(), "--skip-git-repo-check".into()];
+    let mut args =
+        vec!["exec".to_owned(), "--dangerously-bypass-approvals-and-sandbox".into(), "--skip-git-repo-check".into()];
     args.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
     args.push("Please run the script.".into());
     Start {

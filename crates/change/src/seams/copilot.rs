@@ -6,8 +6,16 @@ use super::{DENY, LOG, Seam, Site, no_props, quoted, text};
 use crate::FilePlan;
 use crate::canary::{Call, Stage, Start};
 
-pub(super) const SEAM: Seam =
-    Seam { client: "copilot", program: "copilot", has_managed: false, files, start: Some(start), props: no_props, next };
+pub(super) const SEAM: Seam = Seam {
+    client: "copilot",
+    program: "copilot",
+    agent: "copilot",
+    has_managed: false,
+    files,
+    start: Some(start),
+    props: no_props,
+    next,
+};
 
 fn hook(site: &Site) -> Value {
     json!({"type": "command", "bash": format!("{} hook copilot", quoted(&site.mantlet())), "timeoutSec": 10})

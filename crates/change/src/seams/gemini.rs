@@ -6,8 +6,16 @@ use super::{DENY, LOG, Seam, Site, quoted, text};
 use crate::canary::{Call, Stage, Start};
 use crate::{FilePlan, Format, Level};
 
-pub(super) const SEAM: Seam =
-    Seam { client: "gemini", program: "gemini", has_managed: true, files, start: Some(start), props, next };
+pub(super) const SEAM: Seam = Seam {
+    client: "gemini",
+    program: "gemini",
+    agent: "gemini",
+    has_managed: true,
+    files,
+    start: Some(start),
+    props,
+    next,
+};
 
 const PINNED: &str = "A repository's or user's settings that switch hooks off: the machine's say that they are on.";
 const ON: &str = "Hooks that never run because they are switched off.";
@@ -34,7 +42,8 @@ fn files(site: &Site) -> Vec<FilePlan> {
 fn next(site: &Site) -> Vec<String> {
     let open = "a hook of Gemini that crashes silently or hangs lets the call run: `mantlet run` confines what follows";
     let env = "GEMINI_CLI_SYSTEM_SETTINGS_PATH in the environment that starts Gemini moves the machine's settings";
-    let weak = "a repository's .gemini/settings.json can switch user-level hooks off: `sudo mantlet install gemini` cannot be";
+    let weak =
+        "a repository's .gemini/settings.json can switch user-level hooks off: `sudo mantlet install gemini` cannot be";
     match site.level {
         Level::Managed => vec![env.into(), open.into()],
         Level::User => vec![weak.into(), open.into()],
@@ -55,13 +64,15 @@ fn props(_: &Site, stage: &Stage, _: &str) -> Vec<FilePlan> {
 fn start(stage: &Stage, model: &str) -> Start {
     let args = ["--yolo", "--model", "gemini-2.5-pro", "--prompt", "Please run the script."];
     let env = [("GEMINI_API_KEY", "mantlet-canary-no-key"), ("GOOGLE_GEMINI_BASE_URL", model)];
+    let shell = |command: String| Call {
+        tool: "run_shell_command",
+        arguments: json!({"command": command, "description": "a command"}),
+    };
     Start {
         args: args.map(str::to_owned).to_vec(),
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        denied: Call { tool: "read_file", arguments: json!({"file_path": text(&stage.planted())}) },
-        allowed: Call {
-            tool: "run_shell_command",
-            arguments: json!({"command": "cat note.txt", "description": "a command"}),
-        },
+        // Gemini's own check refuses read_file out there before it asks any hook; its shell has none.
+        denied: shell(format!("cat '{}'", text(&stage.planted()))),
+        allowed: shell("cat note.txt".into()),
     }
 }

@@ -21,6 +21,8 @@ pub struct Seam {
     pub client: &'static str,
     /// The name of its program.
     pub program: &'static str,
+    /// The usual name of its agent in a policy.
+    pub agent: &'static str,
     /// Whether the machine's owner has settings that a user or a repository cannot overrule.
     pub has_managed: bool,
     /// The files that an install changes.
@@ -58,7 +60,8 @@ pub struct Site {
 }
 
 /// The variables that move clients' settings.
-pub const MOVING: &[&str] = &["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "OPENCLAW_STATE_DIR", "OPENCLAW_CONFIG_PATH"];
+pub const MOVING: &[&str] =
+    &["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "OPENCLAW_STATE_DIR", "OPENCLAW_CONFIG_PATH"];
 
 impl Site {
     fn mantlet(&self) -> String {
@@ -89,7 +92,8 @@ impl Site {
     }
 }
 
-const DENY: &str = "A prompt that makes a file tool read or write outside the workspace: the tool is asked about before it runs.";
+const DENY: &str =
+    "A prompt that makes a file tool read or write outside the workspace: the tool is asked about before it runs.";
 const FAIL_CLOSED: &str = "A hook that is killed, hangs or is missing: the call is then refused, not run unasked.";
 const LOG: &str = "An agent that denies what it did: every call that ran is in the ledger.";
 
