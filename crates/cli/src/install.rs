@@ -243,7 +243,7 @@ fn show(call: &Call, prepared: &Prepared) -> anyhow::Result<()> {
         for stops in &file.stops {
             text += &format!("  stops: {stops}\n");
         }
-        write!(out, "{text}{}\n", file.diff).context("cannot write to standard output")?;
+        writeln!(out, "{text}{}", file.diff).context("cannot write to standard output")?;
     }
     if !prepared.is_nothing() {
         writeln!(out, "The way back: mantlet uninstall {} --level {}", call.seam.client, call.site.level.name())

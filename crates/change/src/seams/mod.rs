@@ -97,10 +97,6 @@ const DENY: &str =
 const FAIL_CLOSED: &str = "A hook that is killed, hangs or is missing: the call is then refused, not run unasked.";
 const LOG: &str = "An agent that denies what it did: every call that ran is in the ledger.";
 
-fn nothing(_: &Site) -> Vec<String> {
-    Vec::new()
-}
-
 fn no_props(_: &Site, _: &Stage, _: &str) -> Vec<FilePlan> {
     Vec::new()
 }
