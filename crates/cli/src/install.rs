@@ -180,11 +180,14 @@ pub(crate) fn install(args: &InstallArgs) -> anyhow::Result<ExitCode> {
     };
     show(&call, &prepared)?;
     let record = explained(journal.record(call.seam.client, call.site.level))?;
-    if let (true, Some(record)) = (prepared.is_nothing(), &record)
-        && (record.verified.is_some() || trial.is_none())
-    {
-        tell(&format!("{}: nothing to do", call.seam.client))?;
-        return Ok(ExitCode::SUCCESS);
+    if let (true, Some(record)) = (prepared.is_nothing(), record) {
+        return match trial {
+            Some(program) if !install_trial::is_known(&record, &program)? => confirm(&call, &journal, record, &program),
+            _ => {
+                tell(&format!("{}: nothing to do", call.seam.client))?;
+                Ok(ExitCode::SUCCESS)
+            }
+        };
     }
     if args.dry_run {
         return Ok(ExitCode::SUCCESS);
@@ -298,7 +301,13 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         tell(&format!("{client} cannot run without its vendor's service, so that nothing can be tried"))?;
         return Ok(ExitCode::FAILURE);
     }
-    match install_trial::run(&call, &call.program()?) {
+    confirm(&call, &journal, record, &call.program()?)
+}
+
+/// Tries what is installed, and writes down what was seen.
+fn confirm(call: &Call, journal: &Journal, record: Record, program: &Path) -> anyhow::Result<ExitCode> {
+    let client = call.seam.client;
+    match install_trial::run(call, program) {
         Ok((verified, denial)) => {
             let version = verified.version.clone();
             explained(journal.confirm(record, Some(verified)))?;

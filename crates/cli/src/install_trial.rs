@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mantlet_change::Verified;
 use mantlet_change::canary::{self, Stage};
 use mantlet_change::seams::Site;
+use mantlet_change::{Record, Verified};
 use mantlet_ledger::rfc3339;
 
 use crate::install::Call;
@@ -16,6 +16,13 @@ use crate::throwaway::Throwaway;
 const LIMIT: Duration = Duration::from_secs(180);
 
 const SYSTEM: &str = "/etc/mantlet/mantlet.toml";
+
+/// Whether this very version was tried before.
+pub(crate) fn is_known(record: &Record, program: &Path) -> anyhow::Result<bool> {
+    let Some(verified) = &record.verified else { return Ok(false) };
+    let throwaway = Throwaway::new("version")?;
+    Ok(canary::version(program, &throwaway.path)? == verified.version)
+}
 
 /// Says what was shown, and what the model was told about the refused call.
 pub(crate) fn run(call: &Call, program: &Path) -> anyhow::Result<(Verified, String)> {

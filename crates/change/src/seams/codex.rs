@@ -69,7 +69,7 @@ fn start(stage: &Stage, model: &str) -> Start {
     Start {
         args,
         env: vec![("OPENAI_API_KEY".into(), "mantlet-canary-no-key".into())],
-        denied: Call { tool: "view_image", arguments: json!({"path": text(&stage.planted())}) },
+        denied: Call { tool: "exec_command", arguments: json!({"cmd": format!("cat '{}'", text(&stage.planted()))}) },
         allowed: Call { tool: "exec_command", arguments: json!({"cmd": "cat note.txt"}) },
     }
 }
