@@ -7,6 +7,7 @@ use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::hook_cmd::HookArgs;
+use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
 use crate::mcp::McpArgs;
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
+    Install(InstallArgs),
+    Uninstall(UninstallArgs),
+    Verify(VerifyArgs),
     Log(LogArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),

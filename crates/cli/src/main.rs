@@ -8,6 +8,9 @@ mod doctor_causes;
 mod exec;
 mod generate;
 mod hook_cmd;
+mod install;
+mod install_policy;
+mod install_trial;
 mod log_cmd;
 mod look;
 mod look_walk;
@@ -68,6 +71,9 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Look(args) => look::run(args),
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),
+        Command::Install(args) => install::install(args),
+        Command::Uninstall(args) => install::uninstall(args),
+        Command::Verify(args) => install::verify(args),
         Command::Log(args) => log_cmd::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),
