@@ -20,6 +20,18 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** The ways to a planted secret, each with a file of its own: what the model saw tells which way was open. */
+const FILES = {
+  command: ".ssh/id_canary",
+  tool: "outside.txt",
+  denied: "project/kept.secret",
+  prompt: "prompted.txt",
+  typed: "typed.txt",
+  mcp: "served.txt",
+} as const;
+export type Way = keyof typeof FILES;
+const WAYS = Object.keys(FILES) as Way[];
+
 export interface Outcome {
   readonly code: number | null;
   readonly output: string;
@@ -36,8 +48,7 @@ export class Cell {
     this.directory = path.join(place.scratch, "cells", name);
     for (const made of [this.workspace, path.join(this.home, ".ssh"), this.tmp]) mkdirSync(made, { recursive: true });
     chmodSync(this.tmp, 0o1777);
-    writeFileSync(path.join(this.home, ".ssh/id_canary"), `${this.canary}-ssh\n`);
-    writeFileSync(this.outside, `${this.canary}-outside\n`);
+    for (const way of WAYS) writeFileSync(this.secret(way), `${this.canary}-${way}\n`);
     this.write("project/note.txt", "the note says hello\n");
     spawnSync("git", ["init", "--quiet", this.workspace]);
   }
@@ -54,9 +65,9 @@ export class Cell {
     return path.join(this.directory, "tmp");
   }
 
-  /** A secret in a file outside the workspace. */
-  get outside(): string {
-    return path.join(this.home, "outside.txt");
+  /** The file whose content gets out only by this way. */
+  secret(way: Way): string {
+    return path.join(this.home, FILES[way]);
   }
 
   /** Writes a file of the user's, below the home. */
@@ -68,6 +79,11 @@ export class Cell {
   writeEtc(name: string, content: string | object, mode = 0o644): string {
     put(path.join(this.directory, "etc", name), content, mode);
     return path.join("/etc", name);
+  }
+
+  /** Writes a file of the test's own. */
+  writeAt(file: string, content: string, mode = 0o644): void {
+    put(file, content, mode);
   }
 
   read(name: string): string {
@@ -88,7 +104,7 @@ export class Cell {
       cd "$cell/home/project"
       exec "$@"
     `;
-    const child = spawn("unshare", [...namespaces, "sh", "-c", inside, "sh", this.directory, ...this.place.become, ...command.argv], {
+    const child = spawn("unshare", [...namespaces, "/bin/sh", "-c", inside, "sh", this.directory, ...this.place.become, ...command.argv], {
       env: {
         HOME: this.home,
         USER: "tester",

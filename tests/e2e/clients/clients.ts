@@ -108,6 +108,11 @@ const opencode: Client = {
         },
       },
     });
+    // As after a first start with a network: with a plugin OpenCode would wait here for npm to fetch this.
+    const dependencies = { "@opencode-ai/plugin": "1.18.33" };
+    cell.write(".config/opencode/package.json", { dependencies });
+    cell.write(".config/opencode/package-lock.json", { packages: { "": { dependencies } } });
+    cell.write(".config/opencode/node_modules/.keep", "");
     return { argv: [program(cell, "opencode"), "run", prompt], env: { OPENCODE_DISABLE_MODELS_FETCH: "1" } };
   },
 };

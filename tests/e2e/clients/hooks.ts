@@ -1,0 +1,124 @@
+// The hook of each client at the strongest level that it has, and what can become of a hook.
+
+import { rmSync } from "node:fs";
+import path from "node:path";
+import type { Cell } from "./cell.ts";
+
+/** What becomes of the hook's program, which gets the sound hook's command line as its arguments. */
+export const FAULTS = {
+  killed: "kill -KILL $$",
+  hanging: "exec sleep 600",
+  truncated: '"$@" | head -c 25',
+  silent: "exit 0",
+  failing: "exit 1",
+  removed: undefined,
+} as const;
+export type Fault = keyof typeof FAULTS;
+
+/** Seconds after which a client gives up on a hook. */
+const PATIENCE = 2;
+
+/** Puts the hook before every tool of the client's, in root's configuration where the client reads any. */
+export function wireHook(cell: Cell, client: string, hook: readonly string[], fault?: Fault): void {
+  const program = path.join(cell.directory, "hook-program");
+  cell.writeAt(program, `#!/bin/sh\n${fault === undefined ? 'exec "$@"' : String(FAULTS[fault])}\n`, 0o755);
+  if (fault === "removed") rmSync(program);
+  const argv = [program, ...hook];
+  const line = argv.map((part) => `'${part}'`).join(" ");
+  switch (client) {
+    case "claude":
+      cell.writeEtc("claude-code/managed-settings.d/mantlet.json", {
+        allowManagedHooksOnly: true,
+        hooks: { PreToolUse: [{ matcher: "*", hooks: [{ type: "command", command: program, args: hook, timeout: PATIENCE, onFailure: "block" }] }] },
+      });
+      break;
+    case "codex":
+      cell.writeEtc(
+        "codex/requirements.toml",
+        [
+          "allow_managed_hooks_only = true",
+          "[features]",
+          "hooks = true",
+          "[hooks]",
+          'managed_dir = "/etc/codex/hooks"',
+          "[[hooks.PreToolUse]]",
+          'matcher = "*"',
+          "[[hooks.PreToolUse.hooks]]",
+          'type = "command"',
+          `command = ${JSON.stringify(line)}`,
+          `timeout = ${PATIENCE}`,
+          "",
+        ].join("\n"),
+      );
+      cell.writeEtc("codex/hooks/.keep", "");
+      break;
+    case "gemini":
+      cell.writeEtc("gemini-cli/settings.json", {
+        hooksConfig: { enabled: true },
+        hooks: { BeforeTool: [{ matcher: "*", hooks: [{ name: "mantlet", type: "command", command: line, timeout: PATIENCE * 1000 }] }] },
+      });
+      break;
+    case "opencode":
+      cell.writeEtc("opencode/mantlet.js", opencodePlugin(argv));
+      cell.writeEtc("opencode/opencode.json", { plugin: ["file:///etc/opencode/mantlet.js"] });
+      break;
+    case "copilot":
+      cell.write(".copilot/hooks/mantlet.json", { version: 1, hooks: { preToolUse: [{ type: "command", bash: line, timeoutSec: PATIENCE }] } });
+      break;
+    default:
+      throw new Error(`no hook for ${client}`);
+  }
+}
+
+/** A plugin that asks the program, and refuses on anything but an answer. */
+function opencodePlugin(argv: readonly string[]): string {
+  return `
+import { spawnSync } from "node:child_process";
+export const Mantlet = async () => ({
+  "tool.execute.before": async (input, output) => {
+    const question = JSON.stringify({ ...input, cwd: process.cwd(), args: output.args });
+    const asked = spawnSync(${JSON.stringify(argv[0])}, ${JSON.stringify(argv.slice(1))}, { input: question, timeout: ${PATIENCE * 1000}, killSignal: "SIGKILL" });
+    if (asked.status !== 0) throw new Error("mantlet: no verdict");
+    const verdict = JSON.parse(String(asked.stdout));
+    if (verdict.decision === "deny") throw new Error(verdict.reason);
+    if (verdict.decision !== "allow") throw new Error("mantlet: no verdict");
+    if (verdict.args) Object.assign(output.args, verdict.args);
+  },
+});
+`;
+}
+
+/** A hook that knows one rule, in a shell: what the wiring is tried with. */
+export function standIn(cell: Cell, client: string): readonly string[] {
+  const [deny, allow, rewrite] = {
+    claude: verdict("deny"),
+    codex: verdict("deny"),
+    gemini: ['{"decision":"deny","reason":"standin says no"}', "{}", '{"hookSpecificOutput":{"hookEventName":"BeforeTool","tool_input":{"command":"echo rewritten"}}}'],
+    opencode: ['{"decision":"deny","reason":"standin says no"}', '{"decision":"allow"}', '{"decision":"allow","args":{"command":"echo rewritten"}}'],
+    copilot: [
+      '{"permissionDecision":"deny","permissionDecisionReason":"standin says no"}',
+      '{"permissionDecision":"allow"}',
+      '{"permissionDecision":"allow","modifiedArgs":{"command":"echo rewritten","description":"d"}}',
+    ],
+  }[client] as [string, string, string];
+  const file = path.join(cell.directory, "stand-in");
+  cell.writeAt(
+    file,
+    `#!/bin/sh
+question=$(cat)
+printf '%s\\n' "$question" >> ${cell.directory}/tmp/hook.log
+case $question in
+  *id_canary*|*outside.txt*|*kept.secret*|*prompted.txt*|*typed.txt*|*served.txt*|*mcp*look*) printf '%s' '${deny}' ;;
+  *rewrite-me*) printf '%s' '${rewrite}' ;;
+  *) printf '%s' '${allow}' ;;
+esac
+`,
+    0o755,
+  );
+  return [file];
+}
+
+function verdict(_: string): [string, string, string] {
+  const output = (decision: string, more: object) => JSON.stringify({ hookSpecificOutput: { hookEventName: "PreToolUse", permissionDecision: decision, ...more } });
+  return [output("deny", { permissionDecisionReason: "standin says no" }), output("allow", {}), output("allow", { updatedInput: { command: "echo rewritten" } })];
+}
