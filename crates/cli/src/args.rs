@@ -8,6 +8,7 @@ use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
+use crate::mcp::McpArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
@@ -29,6 +30,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Exec(ExecArgs),
     Shell(ShellArgs),
+    Mcp(McpArgs),
     Doctor(DoctorArgs),
     Look(LookArgs),
     Policy(PolicyArgs),

@@ -113,6 +113,13 @@ fn render(entry: &Entry) -> String {
         duration(exec),
         short(&exec.command)
     );
+    let names = [("session", &exec.session), ("run", &exec.run)];
+    let names = names.iter().filter_map(|(what, name)| Some(format!("{what} {}", short(name.as_deref()?))));
+    let names = names.collect::<Vec<_>>().join(", ");
+    if !names.is_empty() {
+        line.push_str("\n    ");
+        line.push_str(&names);
+    }
     if let Some(reason) = &exec.reason {
         line.push_str("\n    ");
         line.push_str(&short(reason));
@@ -168,6 +175,8 @@ mod tests {
             kind: Kind::Exec(Exec {
                 call: "c".into(),
                 command: command.into(),
+                session: None,
+                run: None,
                 tier: "full".into(),
                 mechanisms: Default::default(),
                 exit: 1,
@@ -186,6 +195,16 @@ mod tests {
             render(&entry("ls\x1b[2J\n2026 forged")),
             "2026-11-23T09:15:38.042Z  main  full  exit 1  12 ms  ls\\x1b[2J\\n2026 forged\n    found: a\\x1b]0;x\\x07"
         );
+    }
+
+    #[test]
+    fn session_and_run_are_shown_where_the_client_named_them() {
+        let mut entry = entry("ls");
+        let Kind::Exec(exec) = &mut entry.kind;
+        exec.findings.clear();
+        exec.session = Some("agent:main:a\nb".into());
+        exec.run = Some("r1".into());
+        assert!(render(&entry).ends_with("  ls\n    session agent:main:a\\nb, run r1"), "{}", render(&entry));
     }
 
     #[test]

@@ -22,6 +22,8 @@ impl Home {
         let exec = Exec {
             call: "c1".into(),
             command: command.into(),
+            session: None,
+            run: None,
             tier: "full".into(),
             mechanisms: [("landlock".to_owned(), "full".to_owned())].into(),
             exit: 0,

@@ -3,6 +3,10 @@
 //! It opens directories to resolve paths as the kernel would, and reads, writes and starts nothing.
 #![forbid(unsafe_code)]
 
+mod call;
 mod decision;
+mod guard;
 
+pub use call::{McpServer, ServerRuns, ToolCall};
 pub use decision::{Decision, Denial};
+pub use guard::{Guard, GuardError};

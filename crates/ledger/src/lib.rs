@@ -9,6 +9,7 @@ mod escape;
 mod place;
 mod reader;
 mod time;
+mod word;
 mod writer;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ pub use escape::{escape, escape_json, shorten};
 pub use place::{FILE_NAME, ledger_dir};
 pub use reader::{Line, ReadError, Reader};
 pub use time::rfc3339;
+pub use word::posix_word;
 pub use writer::{AppendError, OpenError, Writer};
 
 /// One line of the ledger. New kinds of entries add variants to [`Kind`]; the envelope stays.
@@ -53,6 +55,12 @@ pub struct Exec {
     pub call: String,
     /// The command, masked and escaped.
     pub command: String,
+    /// The client's session that asked for it, masked and escaped; absent when the client named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The client's run (turn) that asked for it, masked and escaped; absent when the client named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The tier that was enforced: `full`, `landlock` or `refused`.
     pub tier: String,
     /// Each mechanism and what was really enforced of it: `full`, `partial: ...`, `none: ...`.

@@ -42,6 +42,8 @@ fn entry(command: &str) -> Entry {
         kind: Kind::Exec(Exec {
             call: "c1".into(),
             command: command.into(),
+            session: None,
+            run: None,
             tier: "full".into(),
             mechanisms: [("landlock".to_owned(), "full".to_owned())].into(),
             exit: 0,

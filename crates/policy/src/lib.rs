@@ -4,13 +4,16 @@
 //! never reads the environment. A `Policy` can only be made by validation.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod agent;
 mod diff;
 mod edit;
 mod error;
 mod explain;
 mod file;
+mod globs;
 mod hash;
+pub mod layout;
 mod limits;
 mod names;
 mod pattern;
@@ -20,18 +23,22 @@ mod roles;
 mod rules;
 mod schema;
 mod sections;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod types;
 mod units;
 mod validate;
 
+pub use advice::{Advice, advise};
 pub use diff::unified;
 pub use edit::{AllowError, Edit, Grant, allow, starter, would_help};
 pub use error::{Fault, PolicyError, PolicyErrors};
 pub use explain::{Enforced, Sentence, explain, for_agent};
+pub use globs::Rules;
 pub use roles::{MEMORY, PRESETS, Preset};
 pub use schema::schema;
 pub use sections::*;
+pub use shown::{Opened, Unresolved, named_outside, opened};
 pub use types::*;
 pub use validate::{default_policy, parse};

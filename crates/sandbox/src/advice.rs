@@ -1,6 +1,4 @@
-//! The `mantlet allow` call that a denial prints: whole, quoted for any shell, and only where it would help.
-//!
-//! A call that is refused, or that changes another file than the one in force, would teach people to widen by hand.
+//! What a refusal of the jailer advises: the `mantlet allow` call for a path, or for a program that the jail hides.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,30 +6,13 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use mantlet_ledger::posix_word;
+pub(crate) use mantlet_policy::Advice;
 use mantlet_policy::{Agent, AllowError, Grant};
 
 use crate::host::RealHost;
 use crate::layout;
 use crate::plan::{Place, Plan};
-use crate::text::posix_word;
-
-/// What would help.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Advice {
-    /// This call, run as it is.
-    Call(String),
-    /// No call: what a person must do, and why.
-    Words(String),
-}
-
-impl Advice {
-    /// The line for the person.
-    pub(crate) fn into_line(self) -> String {
-        match self {
-            Advice::Call(text) | Advice::Words(text) => text,
-        }
-    }
-}
 
 /// Which list a path would be added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,20 +56,11 @@ impl Advisor {
         let Some(text) = path.to_str().map(str::to_owned) else {
             return Advice::Words("no policy can name it, because its name is not UTF-8: rename it".into());
         };
-        let (flag, grant) = match opening {
-            Opening::Read => ("--read", Grant::Read(text)),
-            Opening::Write => ("--write", Grant::Write(text)),
+        let grant = match opening {
+            Opening::Read => Grant::Read(text),
+            Opening::Write => Grant::Write(text),
         };
-        match mantlet_policy::would_help(&self.agent, &grant, &self.host) {
-            Ok(true) => Advice::Call(format!(
-                "mantlet allow{} --agent {} {flag} {}",
-                self.source_words(),
-                self.agent.name(),
-                posix_word(path)
-            )),
-            Ok(false) => Advice::Words("the policy opens it already".into()),
-            Err(error) => Advice::Words(refused(&error)),
-        }
+        mantlet_policy::advise(&self.agent, &grant, &self.host, &self.source_words(), posix_word)
     }
 
     fn source_words(&self) -> String {
@@ -105,7 +77,7 @@ impl Advisor {
         let path = plan.cwd.join(OsStr::from_bytes(program.as_bytes()));
         let grant = Grant::Read(path.to_str()?.to_owned());
         match mantlet_policy::would_help(&self.agent, &grant, &self.host) {
-            Err(error @ AllowError::RuleWins { .. }) => Some(refused(&error)),
+            Err(error @ AllowError::RuleWins { .. }) => Some(error.on_one_line()),
             _ => None,
         }
     }
@@ -133,12 +105,6 @@ impl Advisor {
         }
         (!calls.is_empty()).then(|| format!("it exists outside the jail: {}", calls.join(" && ")))
     }
-}
-
-/// Why the grant would be refused, on one line.
-fn refused(error: &AllowError) -> String {
-    let text = error.to_string().replace('\n', "; ");
-    error.hint().map_or_else(|| text.clone(), |hint| format!("{text}: {hint}"))
 }
 
 /// Where a program is outside: by its path, or in the caller's PATH.

@@ -78,7 +78,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     // Without a file there is one agent, made for this call.
     let client = loaded.file.as_ref().and(request.client.as_deref());
     let agent = source::select(&loaded.policy, request.agent.as_deref(), client).map_err(source_refusal)?;
-    plan::may_run(agent)?;
+    plan::may_run(agent, &request.command)?;
     let request = within(request, agent.workspace(), &workspace)?;
     let uid = rustix::process::getuid().as_raw();
     let name = plan::account(uid).unwrap_or_else(|| "user".into());
@@ -95,7 +95,7 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
     let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top, advisor)?;
-    let (streams, stdio) = streams::streams().map_err(Refusal::new)?;
+    let (streams, stdio) = streams::streams(request.terminal).map_err(Refusal::new)?;
     plan.terminal = streams.start()?;
     give_pipes(&stdio, plan.ids);
     if !(plan.pins.is_empty() && plan.protected.is_empty() && plan.denied.is_empty()) {

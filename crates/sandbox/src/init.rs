@@ -13,11 +13,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup;
+use crate::files;
 use crate::ids::Mapping;
 use crate::landlock_rules::{self, Use};
 use crate::plan::Plan;
+use crate::request::{Access, Kind};
 use crate::root::{self, At, BuildError, Built};
-use crate::sys::{self, Wait};
+use crate::sys::{self, Fork, Wait};
 use crate::tier::{Extent, Tier};
 use crate::wire::{self, Tag};
 
@@ -190,7 +192,10 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
 
 fn set_limits(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     let limits = &plan.limits;
-    let cpu = limits.cpu.as_secs().max(1);
+    let cpu = match plan.kind {
+        Kind::Command => limits.cpu.as_secs().max(1),
+        Kind::Service => libc::RLIM_INFINITY,
+    };
     let mut list = vec![
         (libc::RLIMIT_NOFILE, limits.open_files),
         (libc::RLIMIT_FSIZE, limits.file_size),
@@ -237,10 +242,13 @@ fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
         return Err(io::Error::other("the monitor is gone")).at("start", "the command");
     }
     let mut failed = None;
-    let child = sys::vfork(|| {
-        failed = Some(start(entry, ready.slave.as_ref()));
-        127
-    });
+    let child = match entry.plan.files_access {
+        None => sys::vfork(|| {
+            failed = Some(start(entry, ready.slave.as_ref()));
+            127
+        }),
+        Some(access) => serve_files(entry, access),
+    };
     let child = child.at("fork", "the command")?;
     drop(ready.slave);
     // The command's output is at its end when the command's own processes have let go of it.
@@ -269,6 +277,21 @@ fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
                     }
                     Some(errno) => Err(io::Error::from_raw_os_error(errno)).at("exec", plan_program(entry.plan)),
                 };
+            }
+        }
+    }
+}
+
+/// Starts the child that serves file operations: it executes nothing, and so is a process with a memory of its own.
+fn serve_files(entry: &Entry<'_>, access: Access) -> io::Result<i32> {
+    match sys::clone(0)? {
+        Fork::Parent(pid) => Ok(pid),
+        Fork::Child => {
+            sys::set_process_name(c"mantlet-files");
+            // Nothing of init's may be reached from here: the line to the monitor, the journal's lock.
+            match prepare(entry, None).and_then(|()| sys::close_from(3)) {
+                Ok(()) => sys::exit_now(files::serve(entry.plan, access)),
+                Err(_) => sys::exit_now(125),
             }
         }
     }

@@ -81,7 +81,7 @@ impl State {
             if !meta.is_dir() || meta.uid() != owner || meta.permissions().mode() & 0o022 != 0 {
                 let what = format!("{path:?} is not a directory of your own that only you can write");
                 return Err(
-                    Refusal::new(what).hint(format!("move it away: mv {0} {0}.old", crate::text::posix_word(&path)))
+                    Refusal::new(what).hint(format!("move it away: mv {0} {0}.old", mantlet_ledger::posix_word(&path)))
                 );
             }
             return Ok(path);

@@ -2,59 +2,7 @@
 //!
 //! An allowlist of the world: what is not named here or in the plan does not exist inside.
 
-use std::path::{Path, PathBuf};
-
-/// Directories of programs and libraries, read-only. On merged systems some are symlinks and stay so.
-pub(crate) const SYSTEM: &[&str] =
-    &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
-
-/// What programs need of /etc. Never ssl/private, never shadow, never another service's configuration.
-pub(crate) const ETC: &[&str] = &[
-    "alternatives",
-    "bash.bashrc",
-    "ca-certificates",
-    "ca-certificates.conf",
-    "crypto-policies",
-    "debian_version",
-    "fonts",
-    "inputrc",
-    "java-17-openjdk",
-    "java-21-openjdk",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "magic",
-    "mime.types",
-    "os-release",
-    "perl",
-    "pki/ca-trust",
-    "pki/tls/certs",
-    "pki/tls/cert.pem",
-    "protocols",
-    "python3",
-    "python3.11",
-    "services",
-    "ssl/cert.pem",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "terminfo",
-    "timezone",
-    "xdg",
-];
-
-/// Files of /etc that are made rather than bound, in the order in which the plan makes them.
-pub(crate) const MADE_ETC: [&str; 6] =
-    ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/nsswitch.conf"];
-
-/// Everything of the system that every jail shows.
-pub(crate) fn system() -> impl Iterator<Item = PathBuf> {
-    let etc = ETC.iter().map(|name| Path::new("/etc").join(name));
-    SYSTEM.iter().map(PathBuf::from).chain(etc)
-}
-
-/// Device nodes, bound from the host.
-pub(crate) const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+pub(crate) use mantlet_policy::layout::{DEVICES, ETC, MADE_ETC, SYSTEM, system};
 
 /// Symlinks of /dev.
 pub(crate) const DEVICE_LINKS: &[(&str, &str)] = &[

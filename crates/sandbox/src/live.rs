@@ -40,13 +40,17 @@ impl Live {
     /// Starts watching, before the command runs.
     pub(crate) fn start(plan: &Plan, state: &Path) -> Live {
         let mut live = Live {
-            inotify: inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok(),
+            inotify: None,
             dirs: HashMap::new(),
             unwatched: 0,
             quarantine: Quarantine::new(state, &plan.call),
             findings: Vec::new(),
             notes: Vec::new(),
         };
+        if plan.changes_nothing() {
+            return live;
+        }
+        live.inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok();
         if live.inotify.is_none() {
             live.notes.push("inotify is exhausted: new names are undone at the end of the call only".into());
         }

@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use mantlet_clients::watchlist;
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
 
 use crate::quarantine::open_beneath;
 use crate::review::Judge;
 use crate::scan::{Hit, Known, Scan};
 use crate::walk::{self, Descend};
-use crate::watchlist;
 
 /// More are forgotten, the oldest first: a forgotten one is mounted.
 const MOST: usize = 1000;

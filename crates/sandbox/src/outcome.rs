@@ -9,12 +9,13 @@ use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
 use crate::advice::{Advice, Opening};
+use crate::budget::Budget;
 use crate::covers::Cover;
-use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
 use crate::made;
+use crate::mechanisms::mechanisms;
 use crate::plan::Plan;
 use crate::report::{Finding, Held, Outcome, Report};
 use crate::review::{self, Since};
@@ -162,6 +163,11 @@ impl Ending {
 
     /// Reviews the workspace. The jail is dead.
     pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock, state: &State) {
+        if plan.changes_nothing() {
+            // Not watched, not walked: what anybody else does meanwhile is no matter of this call.
+            self.findings.append(&mut live.findings);
+            return self.facts.notes.append(&mut live.notes);
+        }
         let judge = live::judge_of(plan, &self.facts.replaced);
         let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
         let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
@@ -245,6 +251,8 @@ impl Ending {
             call: plan.call.clone(),
             agent: plan.agent.clone(),
             policy: plan.policy_hash.clone(),
+            kind: plan.kind,
+            limits: Some(Budget::of(&plan.limits)),
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
             deny,
@@ -280,6 +288,8 @@ impl Ending {
             kind: mantlet_ledger::Kind::Exec(mantlet_ledger::Exec {
                 call: plan.call.clone(),
                 command: command_text(plan),
+                session: plan.session.clone(),
+                run: plan.run.clone(),
                 tier: self.tier.map_or("refused", |t| if t == Tier::Full { "full" } else { "landlock" }).to_owned(),
                 mechanisms: mechanisms
                     .iter()
@@ -323,91 +333,6 @@ fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::spots::Spot]) -> Vec<He
         mantlet_ledger::escape(inside.as_os_str().as_bytes())
     };
     spots.iter().map(|s| Held { path: shown(&s.path), rule: s.rule.clone(), how }).collect()
-}
-
-fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
-    let mut out = Mechanisms::new();
-    let none = || Extent::None(facts.unavailable.clone().unwrap_or_else(|| "not in this tier".into()));
-    let namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user"];
-    for name in namespaces {
-        out.insert(name, if tier == Tier::Full { Extent::Full("") } else { none() });
-    }
-    let abi = crate::sys::landlock_abi();
-    let landlock = match abi {
-        0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
-        // What Landlock does not judge (landlock(7), "Current limitations") is behind no mount in this tier.
-        6.. if tier == Tier::Landlock => Extent::Partial(format!(
-            "ABI {abi}: sockets are refused by seccomp; modes, owners and times of the owner's files outside can be \
-             changed, and names there asked for"
-        )),
-        6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
-        _ => Extent::Full(""),
-    };
-    out.insert("landlock", landlock);
-    out.insert("seccomp", Extent::Full(""));
-    out.insert("no-new-privileges", Extent::Full(""));
-    let bounding = match tier {
-        Tier::Landlock if plan.ids.mapping == Mapping::Caller => {
-            Extent::Partial("none, but an ordinary user cannot empty the bounding set".into())
-        }
-        _ => Extent::Full("none, bounding set empty"),
-    };
-    out.insert("capabilities", bounding);
-    out.insert("proc", proc(tier, facts));
-    let limits = match facts.cgroup.clone() {
-        // Where /proc is the host's own, the sampler has no view of the jail's processes.
-        Some(Extent::Partial(_)) if tier == Tier::Full && !facts.has_sampler => Extent::Partial(
-            "no control group and no sampler: memory of the whole jail is not bounded, its processes and files are"
-                .into(),
-        ),
-        Some(extent) => extent,
-        None => Extent::None("the jail never stood".into()),
-    };
-    out.insert("limits", limits);
-    covers_held(&mut out, tier, facts, plan);
-    out
-}
-
-/// How far the policy's own rules over the workspace were held.
-fn covers_held(out: &mut Mechanisms, tier: Tier, facts: &Facts, plan: &Plan) {
-    let covered = |spots: &[crate::spots::Spot], what: &str| match tier {
-        Tier::Full => Extent::Full(""),
-        Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
-        Tier::Landlock => Extent::None(format!("{what} inside a writable place needs mounts")),
-    };
-    let deny = match &facts.exposed {
-        Some(_) => {
-            Extent::Partial("something denied was replaced from outside and could be opened for a moment".into())
-        }
-        None => covered(&plan.denied, "denying"),
-    };
-    out.insert("deny", deny);
-    out.insert(
-        "protect",
-        match tier {
-            Tier::Full if !facts.replaced.is_empty() => Extent::Partial(
-                "what exists is prevented, but for what was replaced from outside; that and new names are undone"
-                    .into(),
-            ),
-            Tier::Full => Extent::Partial("what exists is prevented; names that do not exist yet are undone".into()),
-            Tier::Landlock if plan.protected.is_empty() => {
-                Extent::Partial("nothing to cover; names that do not exist yet are undone".into())
-            }
-            Tier::Landlock => covered(&plan.protected, "protecting"),
-        },
-    );
-}
-
-fn proc(tier: Tier, facts: &Facts) -> Extent {
-    match (&facts.proc_partial, tier) {
-        (Some(missing), _) => Extent::Partial(missing.clone()),
-        (None, Tier::Full) => Extent::Full(""),
-        (None, Tier::Landlock) => Extent::Partial(
-            "names, command lines and network tables of processes outside are visible, their memory, environment and \
-             files are not"
-                .into(),
-        ),
-    }
 }
 
 /// Both clocks at the start of a call: they tell whether the wall clock was set during it.

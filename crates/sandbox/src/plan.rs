@@ -2,25 +2,31 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, Review};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Opened, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
-use crate::ids::{Ids, Mapping};
+use crate::budget;
+use crate::ids::Ids;
 use crate::landlock_rules::Use;
 use crate::layout;
-use crate::request::{Command, Request};
+use crate::request::{Access, Command, Kind, Request};
 use crate::review::Judge;
-use crate::scan::{self, Hit, Rules, Scan};
+use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
+use crate::text;
 use crate::tier::Tier;
+
+mod environment;
+
+pub(crate) use environment::account;
+use environment::{environment, etc_files};
 
 /// A place of the host that is bound into the jail.
 #[derive(Debug)]
@@ -38,6 +44,7 @@ pub(crate) struct Plan {
     pub(crate) agent: String,
     pub(crate) policy_hash: String,
     pub(crate) review: Review,
+    pub(crate) kind: Kind,
     pub(crate) limits: Limits,
     pub(crate) least_tier: Tier,
     pub(crate) accepts_no_deny: bool,
@@ -56,7 +63,12 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<CString>,
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
+    /// File operations in place of a command.
+    pub(crate) files_access: Option<Access>,
     pub(crate) wants_report: bool,
+    /// What the client calls the conversation and the turn, ready for the ledger.
+    pub(crate) session: Option<String>,
+    pub(crate) run: Option<String>,
     /// Shared with the keeper of the covers, where there are covers.
     pub(crate) board: Option<&'static crate::sys::Board>,
     /// The terminal to make, if the caller has one.
@@ -96,9 +108,9 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
-/// Refuses an agent whose role runs no commands.
-pub(crate) fn may_run(agent: &Agent) -> Result<(), Refusal> {
-    if agent.exec() == Exec::Jailed {
+/// Refuses an agent whose role runs no commands. It has files all the same: as far as its policy opens them.
+pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
+    if agent.exec() == Exec::Jailed || matches!(command, Command::Files(..)) {
         return Ok(());
     }
     let what = format!("agent `{}` is a {}, which runs no commands", agent.name(), agent.role().word());
@@ -117,7 +129,8 @@ pub(crate) fn compile(
     state: &Path,
     advisor: Advisor,
 ) -> Result<Plan, Refusal> {
-    may_run(agent)?;
+    may_run(agent, &request.command)?;
+    let files_access = request.command.files();
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
@@ -126,7 +139,7 @@ pub(crate) fn compile(
             .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
     })?;
     spots::makes_itself(agent.files().deny(), &workspace)?;
-    let mut scan = scan::scan(&workspace_fd, &rules);
+    let mut scan = scan_for(&request.command, &workspace_fd, &rules);
     let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
     if scan.denied.len() > spots::MAX_DENIED {
         return Err(spots::too_many(&scan.denied));
@@ -135,8 +148,6 @@ pub(crate) fn compile(
     let cwd = cwd(request, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(&request.command)?;
     let (env, path) = environment(request, agent, owner, ids, &places)?;
-    let mut limits = agent.limits().clone();
-    limits.time = request.timeout.map_or(limits.time, |t| t.min(limits.time)).max(Duration::from_millis(1));
     let mut files = etc_files(owner, ids);
     files.push((PathBuf::from(layout::MARKER), format!("{}\n", agent.name()).into_bytes()));
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
@@ -144,8 +155,10 @@ pub(crate) fn compile(
         call: call_id(),
         agent: agent.name().to_owned(),
         policy_hash: policy_hash.to_owned(),
-        review: agent.files().review(),
-        limits,
+        // What this call cannot have made is not its to undo.
+        review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
+        kind: request.kind,
+        limits: budget::of(agent, request.kind, request.timeout),
         least_tier: match agent.tier() {
             mantlet_policy::Tier::Full => Tier::Full,
             mantlet_policy::Tier::Landlock => Tier::Landlock,
@@ -165,13 +178,25 @@ pub(crate) fn compile(
         env,
         path,
         argv,
+        files_access,
         wants_report: request.report.is_some(),
+        session: request.session.as_deref().map(text::label),
+        run: request.run.as_deref().map(text::label),
         board: None,
         terminal: None,
         rules,
         scan,
         advisor,
     })
+}
+
+/// Walks the workspace. Where nothing can be changed, nothing is held by name: what is denied is all there is to find.
+fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
+    match command {
+        Command::Files(Access::Read, _) if !rules.denies_something() => Scan::default(),
+        Command::Files(Access::Read, _) => Scan { protected: Vec::new(), ..scan::scan(top, rules) },
+        _ => scan::scan(top, rules),
+    }
 }
 
 /// Takes the repositories of earlier calls out of what is mounted.
@@ -213,17 +238,14 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// The workspace, the policy's places and the caller's programs, outer places before inner ones.
 fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
-    let top = workspace.source.clone();
     let mut places = vec![workspace];
-    let files = agent.files();
-    for (rules, is_writable) in [(files.read(), false), (files.write(), true)] {
-        for rule in rules {
-            let Some(path) = rule.path().filter(|p| !p.starts_with(&top)) else { continue };
-            // A place that does not exist yet is simply absent inside, too.
-            let Ok(source) = std::fs::canonicalize(path) else { continue };
-            places.push(Place { source, target: path.to_owned(), is_writable, must_be: None });
-        }
-    }
+    let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
+    places.extend(opened.into_iter().map(|Opened { source, target, is_writable }| Place {
+        source,
+        target,
+        is_writable,
+        must_be: None,
+    }));
     for program in &request.programs {
         let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
         let Some(name) = program.file_name().filter(|_| source.is_file()) else {
@@ -231,6 +253,9 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
         };
         let target = Path::new("/run/mantlet").join(name);
         places.push(Place { source, target, is_writable: false, must_be: None });
+    }
+    if request.command.files() == Some(Access::Read) {
+        places.iter_mut().for_each(|place| place.is_writable = false);
     }
     places.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(places)
@@ -256,6 +281,12 @@ const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
 fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
     let nul = |_| Refusal::new("an argument contains a NUL byte");
     match command {
+        // For the ledger only.
+        Command::Files(access, words) => {
+            let first = if *access == Access::Read { "files-read" } else { "files-write" };
+            let words = std::iter::once(OsStr::new(first)).chain(words.iter().map(OsString::as_os_str));
+            Ok((words.map(|w| CString::new(w.as_bytes()).map_err(nul)).collect::<Result<_, _>>()?, None))
+        }
         Command::Argv(words) => {
             let words = words.iter().map(|w| CString::new(w.as_bytes()).map_err(nul));
             Ok((words.collect::<Result<_, _>>()?, None))
@@ -273,97 +304,6 @@ fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
     }
 }
 
-/// Built from nothing: the names every program needs, the policy's, and the caller's `--env`.
-fn environment(
-    request: &Request,
-    agent: &Agent,
-    owner: &Owner,
-    ids: Ids,
-    places: &[Place],
-) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
-    let from_caller = |name: &str| std::env::var_os(name);
-    let user = user_name(owner, ids);
-    let mut vars: Vec<(OsString, OsString)> = vec![
-        ("HOME".into(), owner.home.clone().into_os_string()),
-        ("USER".into(), user.clone().into()),
-        ("LOGNAME".into(), user.into()),
-        ("PATH".into(), search_path(places, from_caller("PATH"))),
-        ("LANG".into(), from_caller("LANG").unwrap_or_else(|| "C.UTF-8".into())),
-        ("TERM".into(), from_caller("TERM").unwrap_or_else(|| "dumb".into())),
-        ("SHELL".into(), "/bin/sh".into()),
-    ];
-    vars.extend(from_caller("TZ").map(|tz| ("TZ".into(), tz)));
-    let passed = agent.env().pass().iter().filter_map(|n| Some((OsString::from(n), from_caller(n)?)));
-    let set = agent.env().set().iter().map(|(n, v)| (OsString::from(n), OsString::from(v)));
-    for (name, value) in passed.chain(set).chain(request.env.iter().cloned()) {
-        vars.retain(|(n, _)| *n != name);
-        vars.push((name, value));
-    }
-    let path = vars.iter().find(|(n, _)| n == "PATH").map_or_else(Vec::new, |(_, v)| v.as_bytes().to_vec());
-    let env = vars.into_iter().map(|(mut line, value)| {
-        line.push("=");
-        line.push(value);
-        CString::new(line.into_vec()).map_err(|_| Refusal::new("an environment value contains a NUL byte"))
-    });
-    Ok((env.collect::<Result<_, _>>()?, path))
-}
-
-/// The system's directories, and behind them those of the caller's own PATH that the jail shows something of:
-/// a program that the policy opens is found by its name, and hides none of the system's.
-fn search_path(places: &[Place], callers: Option<OsString>) -> OsString {
-    let mut path = OsString::from(layout::PATH);
-    let is_shown = |dir: &PathBuf| {
-        dir.is_absolute() && places.iter().any(|p| p.target.starts_with(dir) || dir.starts_with(&p.target))
-    };
-    let known: Vec<PathBuf> = std::env::split_paths(layout::PATH).collect();
-    for dir in callers.iter().flat_map(std::env::split_paths).filter(|dir| is_shown(dir) && !known.contains(dir)) {
-        path.push(":");
-        path.push(dir);
-    }
-    path
-}
-
-fn user_name(owner: &Owner, ids: Ids) -> String {
-    match ids.mapping {
-        Mapping::Caller => owner.name.clone(),
-        Mapping::Owner => account(ids.uid).unwrap_or_else(|| "agent".into()),
-        Mapping::Idmapped => "agent".into(),
-    }
-}
-
-/// The name of a uid in /etc/passwd. Other sources (LDAP) are not asked: the name is only shown.
-pub(crate) fn account(uid: u32) -> Option<String> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
-    let wanted = uid.to_string();
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == wanted).then(|| name.to_owned())
-    })
-}
-
-/// The files of /etc that are made rather than bound: they name only the jail.
-fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
-    let user = user_name(owner, ids);
-    let Ids { uid, gid, .. } = ids;
-    let home = owner.home.to_string_lossy();
-    let passwd = format!(
-        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{user}:x:{uid}:{gid}::{home}:/bin/sh\n\
-         nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-    );
-    let group = format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n");
-    let hosts = "127.0.0.1 localhost mantlet\n::1 localhost ip6-localhost ip6-loopback\n";
-    let files: [String; 6] = [
-        passwd,
-        group,
-        hosts.into(),
-        "mantlet\n".into(),
-        "# no name server: this jail has no way out\n".into(),
-        "passwd: files\ngroup: files\nhosts: files dns\n".into(),
-    ];
-    layout::MADE_ETC.iter().zip(files).map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
-}
-
 /// A name for this call: when, and which process.
 fn call_id() -> String {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
@@ -371,6 +311,11 @@ fn call_id() -> String {
 }
 
 impl Plan {
+    /// Whether the call is such that nothing can be changed by it: there is nothing to watch and to review.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.files_access == Some(Access::Read)
+    }
+
     /// The tree of Landlock: the same places, with the same rights. Some may not exist.
     pub(crate) fn landlock_places(&self, tier: Tier) -> Vec<(PathBuf, Use)> {
         // What is a symlink on a merged system leads to a place that is named itself.

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
+use mantlet_policy::Rules;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::journal::{Record, State};
 use crate::quarantine::Quarantine;
 use crate::review::{self, Judge, Since};
-use crate::scan::Rules;
 
 /// What the review of a killed call came to.
 #[derive(Default)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::ids::Ids;
+use crate::request::Kind;
 use crate::tier::{Mechanisms, Tier};
 
 /// Something the review found.
@@ -51,6 +53,10 @@ pub struct Report {
     pub agent: String,
     /// The hash of the compiled policy.
     pub policy: String,
+    /// Whether it was a command or a service.
+    pub kind: Kind,
+    /// The limits it had; absent when it was refused before there was a plan.
+    pub limits: Option<Budget>,
     /// What the call ran with; absent when it was refused.
     pub tier: Option<Tier>,
     /// The ids of the jail.
@@ -83,6 +89,8 @@ impl Report {
             call: String::new(),
             agent: agent.to_owned(),
             policy: String::new(),
+            kind: Kind::default(),
+            limits: None,
             tier: None,
             ids: None,
             mechanisms: Mechanisms::new(),

@@ -9,15 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use mantlet_clients::{Protected, Scope};
+use mantlet_clients::{Protected, Scope, watchlist};
+use mantlet_policy::Rules;
 use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
 
 use crate::layout;
 use crate::made;
 use crate::quarantine::{self, open_beneath};
-use crate::scan::Rules;
 use crate::walk::{self, Descend, Met};
-use crate::watchlist;
 
 /// What is wrong with one path.
 #[derive(Debug, Clone)]

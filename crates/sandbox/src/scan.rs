@@ -5,12 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use mantlet_policy::{Agent, PathRule};
+use mantlet_clients::watchlist;
+use mantlet_policy::Rules;
 use rustix::fs::{AtFlags, FileType};
 
 use crate::walk::{self, Descend, Met, Unseen};
-use crate::watchlist;
 
 /// A name of the workspace that a rule speaks of.
 #[derive(Debug, Clone)]
@@ -41,97 +40,6 @@ pub(crate) struct Scan {
     pub(crate) unseen: Unseen,
     /// Paths that an existing git configuration names for git to obey, relative.
     pub(crate) named: Vec<Vec<u8>>,
-}
-
-/// The globs of one kind of rule.
-struct Globs {
-    set: GlobSet,
-    rules: Vec<(String, bool)>,
-}
-
-impl Globs {
-    fn new<'p>(patterns: impl Iterator<Item = &'p str>, workspace: &Path) -> Result<Globs, globset::Error> {
-        let mut builder = GlobSetBuilder::new();
-        let mut names = Vec::new();
-        for written in patterns {
-            let pattern = match Path::new(written).strip_prefix(workspace) {
-                Ok(inside) => inside.to_string_lossy().into_owned(),
-                Err(_) if written.starts_with('/') => continue,
-                Err(_) => written.to_owned(),
-            };
-            let pattern = pattern.trim_start_matches("./");
-            // A directory's contents mean the directory: covered whole, it stays covered for later names.
-            let pattern = pattern.strip_suffix("/**").or(pattern.strip_suffix('/')).unwrap_or(pattern);
-            builder.add(GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build()?);
-            let floats = pattern.strip_prefix("**/").is_some_and(|rest| !rest.contains('/'));
-            names.push((written.to_owned(), !floats));
-        }
-        Ok(Globs { set: builder.build()?, rules: names })
-    }
-
-    fn find(&self, path: &[u8]) -> Option<(&str, bool)> {
-        if self.rules.is_empty() {
-            return None;
-        }
-        let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        let first = *self.set.matches(path).first()?;
-        self.rules.get(first).map(|(rule, pins)| (rule.as_str(), *pins))
-    }
-}
-
-/// The rules of an agent in the form the walk needs.
-pub(crate) struct Rules {
-    deny: Globs,
-    protect: Globs,
-    /// Paths the policy makes writable by name, against the table.
-    exempt: HashSet<Vec<u8>>,
-}
-
-impl Rules {
-    /// Compiles the rules of an agent.
-    ///
-    /// # Errors
-    /// When a pattern is no glob; validation has refused that already.
-    pub(crate) fn compile(agent: &Agent) -> Result<Rules, globset::Error> {
-        let workspace = agent.workspace();
-        let inside = |r: &PathRule| Some(r.path()?.strip_prefix(workspace).ok()?.as_os_str().as_bytes().to_vec());
-        Ok(Rules {
-            deny: Globs::new(agent.files().deny().iter().map(PathRule::pattern), workspace)?,
-            protect: Globs::new(agent.files().protect().iter().map(PathRule::pattern), workspace)?,
-            exempt: agent.files().write().iter().filter_map(inside).filter(|p| !p.is_empty()).collect(),
-        })
-    }
-
-    /// Whether the policy makes this path writable by name, itself or by an ancestor.
-    pub(crate) fn is_exempt(&self, path: &[u8]) -> bool {
-        self.exempt.contains(path)
-            || path.iter().enumerate().any(|(i, b)| *b == b'/' && self.exempt.contains(&path[..i]))
-    }
-
-    /// The paths the policy makes writable by name.
-    pub(crate) fn exempt(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.exempt.iter()
-    }
-
-    /// The rules for the review of a call that was killed, from what its journal entry kept of them.
-    pub(crate) fn of_record(exempt: &[Vec<u8>], protect: &[String], workspace: &Path) -> Result<Rules, globset::Error> {
-        Ok(Rules {
-            deny: Globs::new(std::iter::empty(), workspace)?,
-            protect: Globs::new(protect.iter().map(String::as_str), workspace)?,
-            exempt: exempt.iter().cloned().collect(),
-        })
-    }
-
-    /// The protect patterns of the policy, for the journal.
-    pub(crate) fn protect_patterns(&self) -> impl Iterator<Item = &str> {
-        self.protect.rules.iter().map(|(rule, _)| rule.as_str())
-    }
-
-    /// The protect rule of the policy that a path falls under, itself or by a directory above it.
-    pub(crate) fn protecting(&self, path: &[u8]) -> Option<&str> {
-        let above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| &path[..i]);
-        above.chain([path]).find_map(|p| self.protect.find(p)).map(|(rule, _)| rule)
-    }
 }
 
 /// Walks the workspace.
@@ -176,14 +84,14 @@ impl Parent {
 
 fn visit(met: &Met<'_>, rules: &Rules, parent: &mut Parent, scan: &mut Scan, linked: &mut HashSet<Linked>) -> Descend {
     let is_dir = met.kind == FileType::Directory;
-    if let Some((rule, needs_pins)) = rules.deny.find(met.path) {
+    if let Some((rule, needs_pins)) = rules.denying(met.path) {
         note_links(met, true, linked);
         if met.kind != FileType::Symlink {
             scan.denied.push(Hit { path: met.path.to_vec(), is_dir, rule: rule.to_owned(), needs_pins });
         }
         return Descend::No;
     }
-    if let Some((rule, needs_pins)) = rules.protect.find(met.path).filter(|_| !rules.is_exempt(met.path)) {
+    if let Some((rule, needs_pins)) = rules.protecting_itself(met.path).filter(|_| !rules.is_exempt(met.path)) {
         note_links(met, false, linked);
         if met.kind != FileType::Symlink {
             scan.protected.push(Hit { path: met.path.to_vec(), is_dir, rule: rule.to_owned(), needs_pins });
@@ -258,10 +166,12 @@ fn add_named(top: &OwnedFd, scan: &mut Scan) {
         let Some(text) = crate::quarantine::read_small(top, &config) else { continue };
         let git_dir = &config[..config.len() - b"/config".len()];
         let tree = &git_dir[..git_dir.len() - b".git".len()];
-        for value in crate::gitconfig::named_paths(&text) {
+        for value in mantlet_clients::git_named_paths(&text) {
             // An include is relative to the configuration, a hooks path to the work tree: both are taken.
             for base in [git_dir, tree] {
-                let Some(path) = beneath(base, &value).filter(|p| !scan.named.contains(p)) else { continue };
+                let Some(path) = mantlet_clients::beneath(base, &value).filter(|p| !scan.named.contains(p)) else {
+                    continue;
+                };
                 let name = Path::new(std::ffi::OsStr::from_bytes(&path));
                 let stat = rustix::fs::statat(top, name, AtFlags::SYMLINK_NOFOLLOW);
                 let kind = stat.map(|s| FileType::from_raw_mode(s.st_mode));
@@ -274,20 +184,4 @@ fn add_named(top: &OwnedFd, scan: &mut Scan) {
             }
         }
     }
-}
-
-/// Joins and normalises a relative path; nothing when it is absolute, leaves the workspace or is the workspace.
-fn beneath(base: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-    if value.starts_with(b"/") || value.starts_with(b"~") {
-        return None;
-    }
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in base.split(|b| *b == b'/').chain(value.split(|b| *b == b'/')) {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()?),
-            name => parts.push(name),
-        }
-    }
-    (!parts.is_empty()).then(|| parts.join(&b'/'))
 }

@@ -8,6 +8,7 @@ Runs a command in the jail of an agent's policy.
 
 Usage: mantlet-run exec [OPTIONS] -- COMMAND [ARGUMENT...]
        mantlet-run exec [OPTIONS] -c 'LINE FOR THE SHELL'
+       mantlet-run exec [OPTIONS] --files read|write [-- WORDS FOR THE LEDGER]
 
 Options:
   --agent NAME       The agent whose policy applies
@@ -19,7 +20,12 @@ Options:
                      other user can then read on a command line
   --timeout TIME     Ends the call after this time (500ms, 90s, 10m), if the policy's limit is not shorter
   --report FILE      Writes the report of what was enforced, as JSON
+  --terminal RxC     Gives the command a terminal of this size (24x80) though the caller has none: keys come from
+                     standard input, what it shows goes to standard output
+  --session KEY      What the client calls the conversation; kept in the ledger, decides nothing
+  --run ID           What the client calls the turn; kept in the ledger, decides nothing
   --with PROGRAM     Mounts this program read-only at /run/mantlet/NAME; may be repeated
+  --files ACCESS     No command: serves file operations of a client's file tools on standard input and output
   -c LINE            A line for the shell; repeated ones are joined, so it may be of any length
   -h, --help         This help
   -V, --version      The version
