@@ -10,6 +10,8 @@ export interface Place {
   readonly scratch: string;
   /** Directories of the installed clients, by name. */
   readonly cache: string;
+  /** The directory of the programs under test. */
+  readonly bin: string;
   /** A command prefix that turns root of these namespaces into the user that the clients run as. */
   readonly become: readonly string[];
   readonly uid: number;
@@ -26,6 +28,7 @@ const FILES = {
   tool: "outside.txt",
   denied: "project/kept.secret",
   prompt: "prompted.txt",
+  attached: "project/attached.secret",
   typed: "typed.txt",
   mcp: "served.txt",
 } as const;
@@ -50,6 +53,7 @@ export class Cell {
     chmodSync(this.tmp, 0o1777);
     for (const way of WAYS) writeFileSync(this.secret(way), `${this.canary}-${way}\n`);
     this.write("project/note.txt", "the note says hello\n");
+    this.write("project/probe-server", server(this.secret("mcp")), 0o755);
     spawnSync("git", ["init", "--quiet", this.workspace]);
   }
 
@@ -88,6 +92,11 @@ export class Cell {
 
   read(name: string): string {
     return readFileSync(path.join(this.home, name), "utf8");
+  }
+
+  /** The command, as a whole in a jail. */
+  jailed(command: Command): Command {
+    return { ...command, argv: [path.join(this.place.bin, "mantlet"), "run", "main", "--network", "host", "--", ...command.argv] };
   }
 
   /** Runs the client until it ends, or is ended after `limit` seconds. */
@@ -134,4 +143,21 @@ function put(file: string, content: string | object, mode: number): string {
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, typeof content === "string" ? content : `${JSON.stringify(content, null, 2)}\n`, { mode });
   return file;
+}
+
+/** An MCP server whose only tool gives what it can read, in a shell: there is one everywhere. */
+function server(file: string): string {
+  return `#!/bin/bash
+while IFS= read -r line; do
+  id=$(sed -n 's/.*"id":\\("\\{0,1\\}[A-Za-z0-9-]*"\\{0,1\\}\\).*/\\1/p' <<<"$line")
+  [ -n "$id" ] || continue
+  case $line in
+    *'"initialize"'*) result='{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"probe","version":"1"}}' ;;
+    *'"tools/list"'*) result='{"tools":[{"name":"look","description":"looks","inputSchema":{"type":"object","properties":{}}}]}' ;;
+    *'"tools/call"'*) result='{"content":[{"type":"text","text":"looked: '"$(cat '${file}' 2>&1 | tr -d '"')"'"}]}' ;;
+    *) result='{}' ;;
+  esac
+  printf '{"jsonrpc":"2.0","id":%s,"result":%s}\\n' "$id" "$result"
+done
+`;
 }

@@ -4,34 +4,47 @@ import { rmSync } from "node:fs";
 import path from "node:path";
 import type { Cell } from "./cell.ts";
 
-/** What becomes of the hook's program, which gets the sound hook's command line as its arguments. */
-export const FAULTS = {
+/** What stands in the place of the hook's program, and gets the sound hook's command line as its arguments. */
+const PROGRAMS = {
+  sound: 'exec "$@"',
+  user: 'exec "$@"',
+  failing: "exit 1",
   killed: "kill -KILL $$",
   hanging: "exec sleep 600",
   truncated: '"$@" | head -c 25',
   silent: "exit 0",
-  failing: "exit 1",
-  removed: undefined,
+  removed: "",
 } as const;
-export type Fault = keyof typeof FAULTS;
+/** The state of a hook; `user` is a sound one in the user's own settings. */
+export type Hook = keyof typeof PROGRAMS;
 
 /** Seconds after which a client gives up on a hook. */
-const PATIENCE = 2;
+const PATIENCE = 1;
+
+/** Files with which a repository switches hooks off, for every client that looks into the repository. */
+export function plantOff(cell: Cell): void {
+  cell.write("project/.claude/settings.json", { disableAllHooks: true });
+  cell.write("project/.claude/settings.local.json", { disableAllHooks: true });
+  cell.write("project/.codex/config.toml", "[features]\nhooks = false\n");
+  cell.write("project/.gemini/settings.json", { hooksConfig: { enabled: false } });
+  cell.write("project/.github/copilot/settings.json", { disableAllHooks: true });
+  cell.write("project/opencode.json", { plugin: [] });
+}
 
 /** Puts the hook before every tool of the client's, in root's configuration where the client reads any. */
-export function wireHook(cell: Cell, client: string, hook: readonly string[], fault?: Fault): void {
+export function wireHook(cell: Cell, client: string, hook: readonly string[], state: Hook): void {
   const program = path.join(cell.directory, "hook-program");
-  cell.writeAt(program, `#!/bin/sh\n${fault === undefined ? 'exec "$@"' : String(FAULTS[fault])}\n`, 0o755);
-  if (fault === "removed") rmSync(program);
+  cell.writeAt(program, `#!/bin/sh\n${PROGRAMS[state]}\n`, 0o755);
+  if (state === "removed") rmSync(program);
   const argv = [program, ...hook];
   const line = argv.map((part) => `'${part}'`).join(" ");
   switch (client) {
-    case "claude":
-      cell.writeEtc("claude-code/managed-settings.d/mantlet.json", {
-        allowManagedHooksOnly: true,
-        hooks: { PreToolUse: [{ matcher: "*", hooks: [{ type: "command", command: program, args: hook, timeout: PATIENCE, onFailure: "block" }] }] },
-      });
+    case "claude": {
+      const hooks = { PreToolUse: [{ matcher: "*", hooks: [{ type: "command", command: program, args: hook, timeout: PATIENCE, onFailure: "block" }] }] };
+      if (state === "user") cell.write(".claude/settings.json", { hooks });
+      else cell.writeEtc("claude-code/managed-settings.d/mantlet.json", { allowManagedHooksOnly: true, hooks });
       break;
+    }
     case "codex":
       cell.writeEtc(
         "codex/requirements.toml",
