@@ -6,6 +6,7 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
+use crate::hook_cmd::HookArgs;
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
 use crate::mcp::McpArgs;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     Shell(ShellArgs),
     Mcp(McpArgs),
+    Hook(HookArgs),
     Doctor(DoctorArgs),
     Look(LookArgs),
     Policy(PolicyArgs),

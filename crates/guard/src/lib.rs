@@ -5,8 +5,11 @@
 
 mod call;
 mod decision;
+pub mod dialect;
 mod guard;
+mod wrap;
 
 pub use call::{McpServer, ServerRuns, ToolCall};
 pub use decision::{Decision, Denial};
 pub use guard::{Guard, GuardError};
+pub use wrap::{Jailer, Line};
