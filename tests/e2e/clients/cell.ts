@@ -46,13 +46,17 @@ export class Cell {
   readonly directory: string;
   readonly canary = `canary-${randomBytes(8).toString("hex")}`;
 
-  constructor(place: Place, name: string) {
+  constructor(place: Place, name: string, client: string) {
     this.place = place;
     this.directory = path.join(place.scratch, "cells", name);
     for (const made of [this.workspace, path.join(this.home, ".ssh"), this.tmp]) mkdirSync(made, { recursive: true });
     chmodSync(this.tmp, 0o1777);
     for (const way of WAYS) writeFileSync(this.secret(way), `${this.canary}-${way}\n`);
     this.write("project/note.txt", "the note says hello\n");
+    this.write(
+      ".config/mantlet/mantlet.toml",
+      `version = 1\n[agent.main]\nrole = "builder"\nclient = "${client}"\nworkspace = "${this.workspace}"\n[agent.main.files]\ndeny = ["**/*.secret"]\n`,
+    );
     this.write("project/probe-server", server(this.secret("mcp")), 0o755);
     spawnSync("git", ["init", "--quiet", this.workspace]);
   }

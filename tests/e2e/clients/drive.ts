@@ -8,7 +8,7 @@ import { FINISHED, ScriptedModel } from "../model/model.ts";
 import { attacks, flaws, leaks, promptFor, waysOf, work } from "./attacks.ts";
 import { Cell, type Place, type Way } from "./cell.ts";
 import { CLIENTS, type Client } from "./clients.ts";
-import { plantOff, standIn, wireHook } from "./hooks.ts";
+import { plantOff, wireHook } from "./hooks.ts";
 import { STATES, statesOf, tables, type Arm, type Conditions, type State } from "./measured.ts";
 
 const [scratch, uid, wanted, ...become] = process.argv.slice(2);
@@ -28,12 +28,13 @@ process.exitCode = close() ? 0 : 1;
 /** Plays every attack, then ordinary work, and keeps what leaked. */
 async function measure(client: Client, arm: Arm, state: State): Promise<void> {
   const name = `${client.name}-${arm}-${state}`;
-  const cell = new Cell(place, name);
+  const cell = new Cell(place, name, client.name);
   const going = attacks(cell, client);
-  const script = model.prepare(name, [...going, ...work(cell, client)]);
-  const command = client.start(cell, script, promptFor(cell, client, script));
   const { hook, off }: Conditions = STATES[state];
-  if (hook !== undefined) wireHook(cell, client.name, standIn(cell, client.name), hook);
+  const works = hook === undefined || (hook === "sound" && off === undefined);
+  const script = model.prepare(name, works ? [...going, ...work(cell, client)] : going);
+  const command = client.start(cell, script, promptFor(cell, client, script));
+  if (hook !== undefined) wireHook(cell, client.name, [path.join(place.bin, "mantlet"), "hook", client.name], hook);
   if (off === true) plantOff(cell);
   const outcome = await cell.run(arm === "jail" ? cell.jailed(command) : command, 90);
   const open = leaks(cell, client, script);
@@ -41,7 +42,7 @@ async function measure(client: Client, arm: Arm, state: State): Promise<void> {
   const seen = `exit ${outcome.code}: ${outcome.output.slice(-600)}\n${script.results.join("\n---\n")}`;
   check(`${name}: the turn reaches its end (${outcome.seconds.toFixed(1)} s)`, outcome.code === 0 && outcome.output.includes(FINISHED), seen);
   if (arm === "jail") check(`${name}: no planted secret is read`, !script.bodies.some((body) => body.includes(cell.canary)), `${open.join()} ${seen}`);
-  if (hook === undefined || hook === "sound") check(`${name}: ordinary work is done`, flaws(cell, script, going.length).length === 0, `${flaws(cell, script, going.length).join("; ")}\n${seen}`);
+  if (works) check(`${name}: ordinary work is done`, flaws(cell, script, going.length).length === 0, `${flaws(cell, script, going.length).join("; ")}\n${seen}`);
 }
 
 /** What was measured must be what the documentation says. */
@@ -49,7 +50,7 @@ function compare(client: Client): void {
   if (!client.ways.every((way) => measured.get(`${client.name}-hook-none`)?.includes(way))) {
     check(`${client.name}: every way is open without protection`, false, String(measured.get(`${client.name}-hook-none`)?.join()));
   }
-  const now = tables(client, (arm, state) => measured.get(`${client.name}-${arm}-${state}`) ?? [], waysOf(client));
+  const now = tables(client, (arm, state) => measured.get(`${client.name}-${arm}-${state}`), waysOf(client));
   console.log(now);
   const document = path.join(place.scratch, "measured.md");
   const next = path.join(place.scratch, "measured.new");

@@ -11,7 +11,7 @@ const PROGRAMS = {
   failing: "exit 1",
   killed: "kill -KILL $$",
   hanging: "exec sleep 600",
-  truncated: '"$@" | head -c 25',
+  truncated: '"$@" | head -c 10',
   silent: "exit 0",
   removed: "",
 } as const;
@@ -89,49 +89,14 @@ function opencodePlugin(argv: readonly string[]): string {
 import { spawnSync } from "node:child_process";
 export const Mantlet = async () => ({
   "tool.execute.before": async (input, output) => {
-    const question = JSON.stringify({ ...input, cwd: process.cwd(), args: output.args });
+    const question = JSON.stringify({ ...input, directory: process.cwd(), args: output.args });
     const asked = spawnSync(${JSON.stringify(argv[0])}, ${JSON.stringify(argv.slice(1))}, { input: question, timeout: ${PATIENCE * 1000}, killSignal: "SIGKILL" });
     if (asked.status !== 0) throw new Error("mantlet: no verdict");
     const verdict = JSON.parse(String(asked.stdout));
     if (verdict.decision === "deny") throw new Error(verdict.reason);
-    if (verdict.decision !== "allow") throw new Error("mantlet: no verdict");
-    if (verdict.args) Object.assign(output.args, verdict.args);
+    if (verdict.decision === "rewrite") output.args = verdict.args;
+    else if (verdict.decision !== "allow") throw new Error("mantlet: no verdict");
   },
 });
 `;
-}
-
-/** A hook that knows one rule, in a shell: what the wiring is tried with. */
-export function standIn(cell: Cell, client: string): readonly string[] {
-  const [deny, allow, rewrite] = {
-    claude: verdict("deny"),
-    codex: verdict("deny"),
-    gemini: ['{"decision":"deny","reason":"standin says no"}', "{}", '{"hookSpecificOutput":{"hookEventName":"BeforeTool","tool_input":{"command":"echo rewritten"}}}'],
-    opencode: ['{"decision":"deny","reason":"standin says no"}', '{"decision":"allow"}', '{"decision":"allow","args":{"command":"echo rewritten"}}'],
-    copilot: [
-      '{"permissionDecision":"deny","permissionDecisionReason":"standin says no"}',
-      '{"permissionDecision":"allow"}',
-      '{"permissionDecision":"allow","modifiedArgs":{"command":"echo rewritten","description":"d"}}',
-    ],
-  }[client] as [string, string, string];
-  const file = path.join(cell.directory, "stand-in");
-  cell.writeAt(
-    file,
-    `#!/bin/sh
-question=$(cat)
-printf '%s\\n' "$question" >> ${cell.directory}/tmp/hook.log
-case $question in
-  *id_canary*|*outside.txt*|*kept.secret*|*prompted.txt*|*typed.txt*|*served.txt*|*mcp*look*) printf '%s' '${deny}' ;;
-  *rewrite-me*) printf '%s' '${rewrite}' ;;
-  *) printf '%s' '${allow}' ;;
-esac
-`,
-    0o755,
-  );
-  return [file];
-}
-
-function verdict(_: string): [string, string, string] {
-  const output = (decision: string, more: object) => JSON.stringify({ hookSpecificOutput: { hookEventName: "PreToolUse", permissionDecision: decision, ...more } });
-  return [output("deny", { permissionDecisionReason: "standin says no" }), output("allow", {}), output("allow", { updatedInput: { command: "echo rewritten" } })];
 }

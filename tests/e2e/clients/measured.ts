@@ -42,11 +42,13 @@ export function statesOf(client: Client, arm: Arm): State[] {
   return all.filter((state) => (state !== "user" || client.name === "claude") && !(arm === "jail" && state === "failing"));
 }
 
+const word = (read: boolean | undefined): string => (read === undefined ? "not measured" : read ? "**read**" : "held");
+
 /** Both tables of one client: by hook alone, and under `mantlet run`. */
-export function tables(client: Client, open: (arm: Arm, state: State) => readonly Way[], ways: readonly Way[]): string {
+export function tables(client: Client, open: (arm: Arm, state: State) => readonly Way[] | undefined, ways: readonly Way[]): string {
   const table = (arm: Arm, title: string): string => {
     const row = (cells: readonly string[]): string => `| ${cells.join(" | ")} |\n`;
-    const rows = statesOf(client, arm).map((state) => row([STATES[state].title, ...ways.map((way) => (open(arm, state).includes(way) ? "**read**" : "held"))]));
+    const rows = statesOf(client, arm).map((state) => row([STATES[state].title, ...ways.map((way) => word(open(arm, state)?.includes(way)))]));
     return row([title, ...ways.map((way) => WORDS[way])]) + row(["---", ...ways.map(() => "---")]) + rows.join("");
   };
   return `${table("hook", "hook alone")}\n${table("jail", "under `mantlet run`")}`;
