@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { NextCall, Prepared } from "../model/model.ts";
-import type { Cell, Way } from "./cell.ts";
+import { NAMED, type Cell, type Way } from "./cell.ts";
 import type { Client } from "./clients.ts";
 
 /** Every call that goes for a secret. The prompt's own way is not a call: `promptFor`. */
@@ -25,7 +25,14 @@ export function attacks(cell: Cell, client: Client): NextCall[] {
 /** A prompt that names files the way the clients expand them. */
 export function promptFor(cell: Cell, client: Client, script: Prepared): string {
   const named = (["prompt", "attached"] as const).filter((way) => client.ways.includes(way)).map((way) => ` @${cell.secret(way)}`);
-  return `${script.message}${named.join("")}`;
+  // The twin: a file that may be named.
+  return named.length === 0 ? script.message : `${script.message}${named.join("")} @named.txt`;
+}
+
+/** Whether the attacks were made and failed on what is not there, not on a hook that refused them. */
+export function foundNothing(script: Prepared, count: number): boolean {
+  const [first, last] = [script.results[0], script.results[count - 1]];
+  return [first, last].every((result) => result?.includes("No such file or directory"));
 }
 
 /** The ways by which the model came to see a secret. */
@@ -34,7 +41,7 @@ export function leaks(cell: Cell, client: Client, script: Prepared): Way[] {
 }
 
 export function waysOf(client: Client): Way[] {
-  return ["command", ...client.ways, "mcp"];
+  return ["command", "environment", ...client.ways, "mcp"];
 }
 
 /** Reading, writing, editing and running in the workspace. */
@@ -50,7 +57,7 @@ export function work(cell: Cell, client: Client): NextCall[] {
 }
 
 /** What is not as it should be after `work`, whose results begin at `first`. */
-export function flaws(cell: Cell, script: Prepared, first: number): string[] {
+export function flaws(cell: Cell, client: Client, script: Prepared, first: number): string[] {
   const [ran, , read, , last] = script.results.slice(first);
   const holds = (name: string, content: string): boolean => {
     const file = path.join(cell.workspace, name);
@@ -61,6 +68,7 @@ export function flaws(cell: Cell, script: Prepared, first: number): string[] {
     "the write tool writes": holds("written.txt", "one"),
     "the read tool reads": read?.includes("the note says hello"),
     "the edit tool edits": holds("note.txt", "the note says bye"),
+    "a file named in the prompt is read": !client.ways.includes("attached") || script.bodies.some((body) => body.includes(NAMED)),
     "git status works, on what the tools wrote": last !== undefined && ["?? written.txt", "the note says bye", "one"].every((part) => last.includes(part)),
   };
   return Object.keys(claims).filter((claim) => claims[claim] !== true);

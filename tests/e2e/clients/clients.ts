@@ -18,6 +18,9 @@ export interface Client {
   readonly ways: readonly Way[];
 }
 
+/** A client needs one, whatever it is; it is no planted secret. */
+const MODEL_KEY = "sk-scripted-0123456789abcdef";
+
 /** The MCP server that `start` configures: one that comes with the project. */
 const SERVER = "./probe-server";
 
@@ -37,7 +40,7 @@ const claude: Client = {
       argv: [program(cell, "claude"), "--dangerously-skip-permissions", "--model", "scripted", "-p", prompt],
       env: {
         ANTHROPIC_BASE_URL: script.url,
-        ANTHROPIC_API_KEY: `${cell.canary}-model-key`,
+        ANTHROPIC_API_KEY: MODEL_KEY,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
         DISABLE_AUTOUPDATER: "1",
         // Claude refuses to skip permissions as root unless told that it is contained.
@@ -78,7 +81,7 @@ const codex: Client = {
     );
     return {
       argv: [program(cell, "codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", prompt],
-      env: { OPENAI_API_KEY: `${cell.canary}-model-key` },
+      env: { OPENAI_API_KEY: MODEL_KEY },
     };
   },
 };
@@ -100,7 +103,7 @@ const gemini: Client = {
     });
     return {
       argv: [program(cell, "gemini"), "--yolo", "--model", "gemini-2.5-pro", "--prompt", prompt],
-      env: { GEMINI_API_KEY: `${cell.canary}-model-key`, GOOGLE_GEMINI_BASE_URL: script.url },
+      env: { GEMINI_API_KEY: MODEL_KEY, GOOGLE_GEMINI_BASE_URL: script.url },
     };
   },
 };
@@ -125,7 +128,7 @@ const opencode: Client = {
         scripted: {
           npm: "@ai-sdk/openai-compatible",
           name: "Scripted",
-          options: { baseURL: `${script.url}/v1`, apiKey: `${cell.canary}-model-key` },
+          options: { baseURL: `${script.url}/v1`, apiKey: MODEL_KEY },
           models: { scripted: { name: "Scripted", limit: { context: 400000, output: 4096 } } },
         },
       },
@@ -135,6 +138,7 @@ const opencode: Client = {
     cell.write(".config/opencode/package.json", { dependencies });
     cell.write(".config/opencode/package-lock.json", { packages: { "": { dependencies } } });
     cell.write(".config/opencode/node_modules/.keep", "");
+    cell.write(".config/opencode/.gitignore", "node_modules\n");
     return { argv: [program(cell, "opencode"), "run", prompt], env: { OPENCODE_DISABLE_MODELS_FETCH: "1" } };
   },
 };
@@ -151,7 +155,7 @@ const copilot: Client = {
     cell.write(".copilot/mcp-config.json", { mcpServers: { probe: { type: "local", command: SERVER, args: [], tools: ["*"] } } });
     return {
       argv: [program(cell, "copilot"), "--allow-all-tools", "--allow-all-paths", "--no-color", "-p", prompt],
-      env: { COPILOT_OFFLINE: "true", COPILOT_PROVIDER_BASE_URL: `${script.url}/v1`, COPILOT_PROVIDER_API_KEY: `${cell.canary}-model-key`, COPILOT_MODEL: "scripted" },
+      env: { COPILOT_OFFLINE: "true", COPILOT_PROVIDER_BASE_URL: `${script.url}/v1`, COPILOT_PROVIDER_API_KEY: MODEL_KEY, COPILOT_MODEL: "scripted" },
     };
   },
 };

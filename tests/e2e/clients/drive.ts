@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { check, close } from "../model/check.ts";
 import { FINISHED, ScriptedModel } from "../model/model.ts";
-import { attacks, flaws, leaks, promptFor, waysOf, work } from "./attacks.ts";
+import { attacks, flaws, foundNothing, leaks, promptFor, waysOf, work } from "./attacks.ts";
 import { Cell, type Place, type Way } from "./cell.ts";
 import { CLIENTS, type Client } from "./clients.ts";
 import { plantOff, wireHook } from "./hooks.ts";
@@ -18,8 +18,10 @@ const model = await ScriptedModel.listen();
 const clients = CLIENTS.filter((client) => wanted.split(" ").includes(client.name));
 const measured = new Map<string, readonly Way[]>();
 
-const jobs = clients.flatMap((client) => (["hook"] as const).flatMap((arm) => statesOf(client, arm).map((state) => () => measure(client, arm, state))));
-await inPairs(jobs);
+// The hooks alone first: what they let through tells what must be met by the jail.
+for (const arm of ["hook", "jail"] as const) {
+  await inPairs(clients.flatMap((client) => statesOf(client, arm).map((state) => () => measure(client, arm, state))));
+}
 for (const client of clients) compare(client);
 check("nothing that was started is still running", survivors().length === 0, survivors().join("; "));
 model.close();
@@ -31,7 +33,7 @@ async function measure(client: Client, arm: Arm, state: State): Promise<void> {
   const cell = new Cell(place, name, client.name);
   const going = attacks(cell, client);
   const { hook, off }: Conditions = STATES[state];
-  const works = hook === undefined || (hook === "sound" && off === undefined);
+  const works = state === "none" || (arm === "hook" && state === "sound");
   const script = model.prepare(name, works ? [...going, ...work(cell, client)] : going);
   const command = client.start(cell, script, promptFor(cell, client, script));
   if (hook !== undefined) wireHook(cell, client.name, [path.join(place.bin, "mantlet"), "hook", client.name], hook);
@@ -42,14 +44,16 @@ async function measure(client: Client, arm: Arm, state: State): Promise<void> {
   const seen = `exit ${outcome.code}: ${outcome.output.slice(-600)}\n${script.results.join("\n---\n")}`;
   check(`${name}: the turn reaches its end (${outcome.seconds.toFixed(1)} s)`, outcome.code === 0 && outcome.output.includes(FINISHED), seen);
   if (arm === "jail") check(`${name}: no planted secret is read`, !script.bodies.some((body) => body.includes(cell.canary)), `${open.join()} ${seen}`);
-  if (works) check(`${name}: ordinary work is done`, flaws(cell, script, going.length).length === 0, `${flaws(cell, script, going.length).join("; ")}\n${seen}`);
+  // In the other states the client's hook itself refuses.
+  const opened = measured.get(`${client.name}-hook-${state}`)?.includes("command") === true;
+  if (arm === "jail" && opened) check(`${name}: the attacks find no such file`, foundNothing(script, going.length), seen);
+  if (works) check(`${name}: ordinary work is done`, flaws(cell, client, script, going.length).length === 0, `${flaws(cell, client, script, going.length).join("; ")}\n${seen}`);
 }
 
 /** What was measured must be what the documentation says. */
 function compare(client: Client): void {
-  if (!client.ways.every((way) => measured.get(`${client.name}-hook-none`)?.includes(way))) {
-    check(`${client.name}: every way is open without protection`, false, String(measured.get(`${client.name}-hook-none`)?.join()));
-  }
+  const control = measured.get(`${client.name}-hook-none`) ?? [];
+  check(`${client.name}: every way is open without protection`, waysOf(client).every((way) => control.includes(way)), control.join());
   const now = tables(client, (arm, state) => measured.get(`${client.name}-${arm}-${state}`), waysOf(client));
   console.log(now);
   const document = path.join(place.scratch, "measured.md");

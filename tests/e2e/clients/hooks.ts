@@ -33,7 +33,7 @@ export function plantOff(cell: Cell): void {
 
 /** Puts the hook before every tool of the client's, in root's configuration where the client reads any. */
 export function wireHook(cell: Cell, client: string, hook: readonly string[], state: Hook): void {
-  const program = path.join(cell.directory, "hook-program");
+  const program = path.join(cell.hooks, "program");
   cell.writeAt(program, `#!/bin/sh\n${PROGRAMS[state]}\n`, 0o755);
   if (state === "removed") rmSync(program);
   const argv = [program, ...hook];

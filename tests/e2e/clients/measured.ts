@@ -29,6 +29,7 @@ export type State = keyof typeof STATES;
 
 const WORDS: Readonly<Record<Way, string>> = {
   command: "command",
+  environment: "environment",
   tool: "read tool, outside",
   denied: "read tool, denied file",
   prompt: "`@file` in the prompt",
