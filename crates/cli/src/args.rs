@@ -6,6 +6,7 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
+use crate::hook_cmd::HookArgs;
 use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     Shell(ShellArgs),
     Mcp(McpArgs),
+    Hook(HookArgs),
     Doctor(DoctorArgs),
     Look(LookArgs),
     Policy(PolicyArgs),

@@ -7,6 +7,7 @@ mod doctor;
 mod doctor_causes;
 mod exec;
 mod generate;
+mod hook_cmd;
 mod install;
 mod install_policy;
 mod install_trial;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let result = match words.first().and_then(|word| word.to_str()) {
         // Asked for before the large command line is built: an agent waits for these.
         Some("exec") if exec::is_passed_on(&words) => exec::pass_on(&words),
+        Some("hook") if hook_cmd::is_hook(&words) => return hook_cmd::run(&words),
         Some(shell_prefix::WORD) => shell_prefix::run(&words),
         Some(shell_prefix::RELAY) => shell_prefix::relay(&words),
         _ => run(&words),
@@ -61,6 +63,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Exec(_) => exec::pass_on(words),
         Command::Shell(args) => exec::shell(args),
         Command::Mcp(args) => mcp::run(args),
+        Command::Hook(args) => Ok(hook_cmd::run_parsed(args)),
         Command::Doctor(args) => doctor::run(args),
         Command::Look(args) => look::run(args),
         Command::Policy(args) => policy_cmd::run(args),

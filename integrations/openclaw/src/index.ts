@@ -1,10 +1,13 @@
-// The plugin's entry: registers the sandbox backend `mantlet` and takes it back when disabled.
-// It decides nothing. Without it OpenClaw knows no backend of that name and refuses the turn.
+// The plugin's entry: registers the sandbox backend `mantlet` and the tool policy, and takes the backend back when
+// disabled. It decides nothing. Without it OpenClaw knows no backend of that name and refuses the turn.
 
 import { definePluginEntry } from "openclaw/plugin-sdk/plugin-entry";
-import { createRemoteShellSandboxFsBridge, registerSandboxBackend } from "openclaw/plugin-sdk/sandbox";
+import { registerSandboxBackend, resolveReadOnlyWorkspaceSkillMounts } from "openclaw/plugin-sdk/sandbox";
 import { BACKEND_ID, createBackend } from "./backend.ts";
-import { locateMantletRun } from "./locate.ts";
+import { launcherEnvironment } from "./environment.ts";
+import { locateMantlet, locateMantletRun } from "./locate.ts";
+import { createToolPolicy } from "./policy.ts";
+import { Sessions } from "./sessions.ts";
 
 export default definePluginEntry({
   id: "mantlet",
@@ -13,12 +16,21 @@ export default definePluginEntry({
   register(api) {
     if (api.registrationMode !== "full") return;
     const configured = api.pluginConfig?.["mantletRun"];
+    const sessions = new Sessions();
     const unregister = registerSandboxBackend(
       BACKEND_ID,
       createBackend({
         locate: (workspace) => locateMantletRun({ configured, workspace }),
         warn: (message) => api.logger.warn(message),
-        createFsBridge: createRemoteShellSandboxFsBridge,
+        sessions,
+        skillMounts: (sandbox) => resolveReadOnlyWorkspaceSkillMounts({ ...sandbox, workdir: sandbox.containerWorkdir }),
+      }),
+    );
+    api.registerTrustedToolPolicy(
+      createToolPolicy({
+        sessions,
+        program: (workspace) => locateMantlet({ configured, workspace }),
+        env: () => launcherEnvironment(process.env),
       }),
     );
     api.lifecycle.registerRuntimeLifecycle({

@@ -21,9 +21,6 @@ pub(super) const SEAM: Seam = Seam {
 
 const PLUGIN: &str = include_str!("../../../../integrations/opencode/mantlet.js");
 
-/// How the plugin names our program until it is installed.
-const PLACE: &str = "/usr/local/bin/mantlet";
-
 const ENTRY: &str = "A plugin that is there and is not loaded: OpenCode would run every tool unasked.";
 
 fn config(site: &Site) -> PathBuf {
@@ -41,13 +38,12 @@ fn settings(dir: &Path) -> PathBuf {
 
 fn files(site: &Site) -> Vec<FilePlan> {
     let plugin = site.share("opencode/mantlet.js");
-    let text = PLUGIN.replace(PLACE, &site.mantlet());
     vec![
-        FilePlan::whole(plugin.clone(), text, DENY),
+        FilePlan::whole(plugin.clone(), PLUGIN, DENY),
         FilePlan::edited(settings(&config(site)), Format::Jsonc)
             // OpenCode writes this line into its settings by itself; what is there already it leaves alone.
             .set(&["$schema"], "https://opencode.ai/config.json", ENTRY)
-            .append(&["plugin"], format!("file://{}", plugin.display()), ENTRY),
+            .append(&["plugin"], json!([format!("file://{}", plugin.display()), {"program": site.mantlet()}]), ENTRY),
     ]
 }
 
@@ -80,15 +76,5 @@ fn start(stage: &Stage, _: &str) -> Start {
         env: vec![("OPENCODE_DISABLE_MODELS_FETCH".into(), "1".into())],
         denied: Call { tool: "read", arguments: json!({"filePath": text(&stage.planted())}) },
         allowed: Call { tool: "bash", arguments: json!({"command": "cat note.txt", "description": "a command"}) },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_plugin_names_the_program_once() {
-        assert_eq!(PLUGIN.matches(PLACE).count(), 1);
     }
 }
