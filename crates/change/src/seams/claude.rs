@@ -22,7 +22,7 @@ const SECONDS: u32 = 10;
 
 const PREFIX: &str =
     "A command that a prompt smuggled in: each runs in the jail, where secrets and the network are absent.";
-const SCRUB: &str = "A command that prints its environment: the keys of Claude's own process are not in it.";
+const SCRUB: &str = "Commands in Claude's own bwrap, in which no jail can be built: the jail's environment is made from nothing anyway.";
 const ONLY: &str = "A repository that brings hooks of its own, which would run on the host before anybody was asked.";
 const ONE_JAIL: &str =
     "Claude's own sandbox around ours, whose bwrap cannot nest: commands would fail, or ask to run outside.";
@@ -48,21 +48,19 @@ fn files(site: &Site) -> Vec<FilePlan> {
         Level::Managed => "/etc/claude-code/managed-settings.d/50-mantlet.json".into(),
         Level::User => site.dir("CLAUDE_CONFIG_DIR", ".claude").join("settings.json"),
     };
-    // Claude quotes the prefix as one word, so that it can be a program and no argument (2.1.330: "No such file").
-    let wrapper = site.share("bin/mantlet-shell-prefix");
-    let script = site.wrapper(&["shell-prefix"]);
     let stops = format!("{DENY} {FAIL_CLOSED}");
     let mut file = FilePlan::edited(path, Format::Json)
         .append(&["hooks", "PreToolUse"], hook(site), &stops)
         .append(&["hooks", "PostToolUse"], hook(site), LOG)
-        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], text(&wrapper), PREFIX)
-        .set(&["env", "CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"], "1", SCRUB)
+        // Claude takes what stands before the last " -" for the program (2.1.330): a word without a hyphen would belong to it.
+        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], format!("{} --shell-prefix", site.mantlet()), PREFIX)
+        .set(&["env", "CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"], "0", SCRUB)
         .set(&["sandbox", "enabled"], false, ONE_JAIL)
         .set(&["sandbox", "allowUnsandboxedCommands"], false, NO_ESCAPE);
     if site.level == Level::Managed {
         file = file.set(&["allowManagedHooksOnly"], true, ONLY);
     }
-    vec![FilePlan::program(wrapper, script, PREFIX), file]
+    vec![file]
 }
 
 fn next(site: &Site) -> Vec<String> {
