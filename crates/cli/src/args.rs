@@ -12,6 +12,7 @@ use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
 use crate::mcp::McpArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
+use crate::run::RunArgs;
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
 #[derive(Debug, Parser)]
@@ -31,6 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Exec(ExecArgs),
+    Run(RunArgs),
     Shell(ShellArgs),
     Mcp(McpArgs),
     Hook(HookArgs),

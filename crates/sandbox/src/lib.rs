@@ -45,7 +45,9 @@ mod syscalls;
 mod text;
 mod tier;
 mod tracked;
+mod tree;
 mod walk;
+mod whole;
 mod wire;
 
 pub use budget::Budget;
@@ -60,3 +62,4 @@ pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_fil
 pub use sys::close_inherited;
 pub use syscalls::table as seccomp_table;
 pub use tier::{Extent, Mechanisms, Tier};
+pub use whole::{Network, Told, Whole, parse_run, run_words};

@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::sys::{self, Fork, Wait};
 use crate::tier::Tier;
+use crate::tree::Tree;
 use crate::wire::{self, Message, Output, Tag};
 use mantlet_ledger::Writer;
 
@@ -84,9 +85,15 @@ fn begin(plan: &Plan, state: &State, client: i32, init: i32) -> Result<Begun, St
         review: format!("{:?}", plan.review),
         exempt: plan.rules.exempt().cloned().collect(),
         protect: plan.rules.protect_patterns().map(str::to_owned).collect(),
+        state: plan.whole.iter().flat_map(|whole| whole.trees.iter().map(journal_of)).collect(),
+        leads: plan.leads.iter().map(|path| journal::bytes(path)).collect(),
     };
     let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;
     Ok(Begun { entry, cgroups, ledger })
+}
+
+fn journal_of(tree: &Tree) -> (Vec<u8>, Vec<String>) {
+    (journal::bytes(&tree.top), tree.rules.protect_patterns().map(str::to_owned).collect())
 }
 
 /// One call, from its journal entry to its outcome.

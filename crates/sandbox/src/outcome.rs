@@ -1,6 +1,7 @@
 //! How a call ended, and what is said of it: exit code, report, ledger entry, lines for the person.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +22,7 @@ use crate::report::{Finding, Held, Outcome, Report};
 use crate::review::{self, Since};
 use crate::tier::{Extent, Mechanisms, Tier};
 use crate::tracked;
+use crate::tree::{TreeRef, WORKSPACE};
 use crate::wire::Output;
 
 /// Mantlet's own failure or refusal, as `env(1)` uses it.
@@ -114,9 +116,15 @@ impl Ending {
             "killed: {path}, which is denied, was replaced from outside and could be opened for a moment; output since then \
              is withheld\nhint: run it again"
         ));
-        let judge = live::judge_of(plan, &[]);
+        for tree in 0..plan.trees() {
+            self.undo_since(plan, tree, since, live);
+        }
+    }
+
+    fn undo_since(&self, plan: &Plan, tree: usize, since: (i64, i64), live: &mut Live) {
+        let judge = live::judge_of(plan, tree, &[]);
         for verdict in review::changed_since(&judge, since.max(self.started)) {
-            live.undo(plan, Some(verdict), false);
+            live.undo(plan, tree, Some(verdict), false);
         }
     }
 
@@ -168,20 +176,8 @@ impl Ending {
             self.findings.append(&mut live.findings);
             return self.facts.notes.append(&mut live.notes);
         }
-        let judge = live::judge_of(plan, &self.facts.replaced);
-        let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
-        let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
-        if let Since::Time(started) = since
-            && let Err(e) = made::remember(&judge, started, &state.top)
-        {
-            live.notes
-                .push(format!("the repositories made here could not be remembered, and are mounted next time: {e}"));
-        }
-        for verdict in reviewed.verdicts {
-            live.undo(plan, Some(verdict), false);
-        }
-        for dir in reviewed.unseen {
-            live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&dir)));
+        for tree in 0..plan.trees() {
+            self.review_tree(plan, tree, live, clock, state);
         }
         // What could not be moved while the jail was alive may have been since.
         let is_stuck = |f: &Finding| f.action.starts_with("NOT undone");
@@ -197,6 +193,26 @@ impl Ending {
         if plan.review == Review::Fail && self.findings.iter().any(|f| f.action != "listed") {
             self.code = REFUSED;
             self.reason = Some("the review found what this agent may not leave behind (review = \"fail\")".into());
+        }
+    }
+
+    fn review_tree(&self, plan: &Plan, tree: usize, live: &mut Live, clock: Clock, state: &State) {
+        let judge = live::judge_of(plan, tree, &self.facts.replaced);
+        let TreeRef { scan, fd, .. } = plan.tree(tree);
+        let since = if clock.was_set() || !keeps_times(fd) { Since::Always } else { Since::Time(self.started) };
+        let reviewed = review::review(&judge, Some(&scan.dirs), &scan.known, since);
+        if let Since::Time(started) = since
+            && tree == WORKSPACE
+            && let Err(e) = made::remember(&judge, started, &state.top)
+        {
+            live.notes
+                .push(format!("the repositories made here could not be remembered, and are mounted next time: {e}"));
+        }
+        for verdict in reviewed.verdicts {
+            live.undo(plan, tree, Some(verdict), false);
+        }
+        for dir in reviewed.unseen {
+            live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&plan.named(tree, &dir))));
         }
     }
 
@@ -227,6 +243,7 @@ impl Ending {
         }
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
+            self.facts.notes.extend(plan.whole.iter().flat_map(|whole| whole.notes.iter().cloned()));
         }
         let messages = self.messages();
         if !plan.wants_report {
@@ -253,6 +270,7 @@ impl Ending {
             policy: plan.policy_hash.clone(),
             kind: plan.kind,
             limits: Some(Budget::of(&plan.limits)),
+            whole: plan.whole.as_ref().map(|whole| whole.told.clone()),
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
             deny,
@@ -315,7 +333,7 @@ pub(crate) fn open_ledger(plan: &Plan, state: &State) -> Result<Writer, String> 
 const LONGEST_COMMAND: usize = 16 * 1024;
 
 /// The command, masked before it is escaped and stored.
-fn command_text(plan: &Plan) -> String {
+pub(crate) fn command_text(plan: &Plan) -> String {
     let words: Vec<String> = plan
         .argv
         .iter()
@@ -354,12 +372,12 @@ impl Clock {
     }
 }
 
-/// Whether the workspace's file system gives a directory a new change time with each new name.
-fn keeps_times(plan: &Plan) -> bool {
+/// Whether a tree's file system gives a directory a new change time with each new name.
+fn keeps_times(top: &OwnedFd) -> bool {
     // ext2/3/4, xfs, btrfs, tmpfs, f2fs, zfs, bcachefs, overlayfs: local ones whose times come from this kernel.
     const KNOWN: [i64; 8] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x794c_7630];
-    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&s.f_type))
+    rustix::fs::fstatfs(top).is_ok_and(|s| KNOWN.contains(&s.f_type))
 }
 
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.

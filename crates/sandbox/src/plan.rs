@@ -22,6 +22,8 @@ use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
 use crate::text;
 use crate::tier::Tier;
+use crate::tree::Tree;
+use crate::whole::{NAMES, Network, Prepared, Told};
 
 mod environment;
 
@@ -75,7 +77,35 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<crate::streams::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    /// Everything about a whole agent's run.
+    pub(crate) whole: Option<WholePlan>,
+    /// Where symlinks in a client's own state may lead.
+    pub(crate) leads: Vec<PathBuf>,
     pub(crate) advisor: Advisor,
+}
+
+/// What a plan has beyond that of a command when it is a whole agent's.
+pub(crate) struct WholePlan {
+    pub(crate) told: Told,
+    pub(crate) notes: Vec<String>,
+    /// What of a client's own state can be written.
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) copies: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) argv: Vec<OsString>,
+    /// The policy file that its inner commands run under, as it was named.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+impl WholePlan {
+    fn new(prepared: Prepared, request: &Request, places: &mut Vec<Place>) -> WholePlan {
+        let Prepared { places: own, trees, copies, links, env, argv, told, notes } = prepared;
+        // An agent's own place comes after the policy's of the same name, and so is what is seen.
+        places.extend(own);
+        places.sort_by(|a, b| a.target.cmp(&b.target));
+        WholePlan { told, notes, trees, copies, links, env, argv, policy: request.policy.clone() }
+    }
 }
 
 /// Why a call is refused before anything has started.
@@ -128,8 +158,12 @@ pub(crate) fn compile(
     owner: &Owner,
     state: &Path,
     advisor: Advisor,
+    prepared: Option<Prepared>,
 ) -> Result<Plan, Refusal> {
-    may_run(agent, &request.command)?;
+    // A whole agent is no command of one: its role says what its commands may do.
+    if prepared.is_none() {
+        may_run(agent, &request.command)?;
+    }
     let files_access = request.command.files();
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
@@ -139,17 +173,16 @@ pub(crate) fn compile(
             .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
     })?;
     spots::makes_itself(agent.files().deny(), &workspace)?;
-    let mut scan = scan_for(&request.command, &workspace_fd, &rules);
-    let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
-    if scan.denied.len() > spots::MAX_DENIED {
-        return Err(spots::too_many(&scan.denied));
-    }
-    let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let (scan, reviewed) = look(request, &workspace, &workspace_fd, &rules, state)?;
+    let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
     let cwd = cwd(request, &workspace, &places, &advisor)?;
-    let (argv, command_file) = argv(&request.command)?;
-    let (env, path) = environment(request, agent, owner, ids, &places)?;
-    let mut files = etc_files(owner, ids);
-    files.push((PathBuf::from(layout::MARKER), format!("{}\n", agent.name()).into_bytes()));
+    let (argv, command_file) = match &whole {
+        Some(whole) => argv(&Command::Argv(whole.argv.clone()))?,
+        None => argv(&request.command)?,
+    };
+    let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;
+    let mut files = own_files(agent, owner, ids, whole.as_ref());
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
     Ok(Plan {
         call: call_id(),
@@ -159,19 +192,17 @@ pub(crate) fn compile(
         review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
         kind: request.kind,
         limits: budget::of(agent, request.kind, request.timeout),
-        least_tier: match agent.tier() {
-            mantlet_policy::Tier::Full => Tier::Full,
-            mantlet_policy::Tier::Landlock => Tier::Landlock,
-        },
+        least_tier: least_tier(agent, whole.as_ref()),
         accepts_no_deny: agent.accepts(Accept::Deny),
         cwd,
         ids,
         home: owner.home.clone(),
         files,
         denied: spots::spots(agent.files().deny(), &workspace, &places, &scan.denied)?,
-        protected: spots::spots(agent.files().protect(), &workspace, &places, &scan.protected)?,
+        protected: protected(agent, &workspace, &places, &scan, whole.as_ref())?,
         reviewed: spots::spots(&[], &workspace, &places, &reviewed)?,
         pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
+        leads: places.iter().map(|place| place.target.clone()).collect(),
         places,
         workspace,
         workspace_fd,
@@ -186,8 +217,57 @@ pub(crate) fn compile(
         terminal: None,
         rules,
         scan,
+        whole,
         advisor,
     })
+}
+
+fn least_tier(agent: &Agent, whole: Option<&WholePlan>) -> Tier {
+    match agent.tier() {
+        mantlet_policy::Tier::Landlock if whole.is_none() => Tier::Landlock,
+        // Without mounts a client's state cannot be shown in part.
+        _ => Tier::Full,
+    }
+}
+
+/// The files that the jail has of its own: those of /etc, and the marker with the agent and its client.
+fn own_files(agent: &Agent, owner: &Owner, ids: Ids, whole: Option<&WholePlan>) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = etc_files(owner, ids);
+    if whole.is_some_and(|whole| whole.told.network == Network::Host) {
+        files.retain(|(path, _)| !NAMES.iter().any(|name| path == Path::new(name)));
+    }
+    let marker = format!("{}\n{}\n", agent.name(), agent.client().unwrap_or_default());
+    files.push((PathBuf::from(layout::MARKER), marker.into_bytes()));
+    files
+}
+
+/// What is mounted read-only: in the workspace, and of a client's own state.
+fn protected(
+    agent: &Agent,
+    workspace: &Path,
+    places: &[Place],
+    scan: &Scan,
+    whole: Option<&WholePlan>,
+) -> Result<Vec<Spot>, Refusal> {
+    let mut spots = spots::spots(agent.files().protect(), workspace, places, &scan.protected)?;
+    spots.extend(whole.iter().flat_map(|whole| whole.trees.iter().flat_map(Tree::spots)));
+    Ok(spots)
+}
+
+/// Walks the workspace. Answers what is denied and protected there, and what earlier calls made.
+fn look(
+    request: &Request,
+    workspace: &Path,
+    top: &OwnedFd,
+    rules: &Rules,
+    state: &Path,
+) -> Result<(Scan, Vec<Hit>), Refusal> {
+    let mut scan = scan_for(&request.command, top, rules);
+    let reviewed = release(&mut scan, workspace, top, rules, state);
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
+    }
+    Ok((scan, reviewed))
 }
 
 /// Walks the workspace. Where nothing can be changed, nothing is held by name: what is denied is all there is to find.
@@ -202,7 +282,8 @@ fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
 /// Takes the repositories of earlier calls out of what is mounted.
 fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
     let named = scan.named.clone();
-    let judge = Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, made: RefCell::default() };
+    let judge =
+        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, leads: &[], made: RefCell::default() };
     crate::made::release(scan, &judge, state)
 }
 
@@ -238,6 +319,7 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// The workspace, the policy's places and the caller's programs, outer places before inner ones.
 fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
+    let top = workspace.target.clone();
     let mut places = vec![workspace];
     let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
     places.extend(opened.into_iter().map(|Opened { source, target, is_writable }| Place {
@@ -246,6 +328,12 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
         is_writable,
         must_be: None,
     }));
+    if !agent.files().is_workspace_writable() {
+        // What a role may write of a workspace that it only reads. What does not exist yet is simply absent inside, too.
+        let named = agent.files().write().iter().filter_map(|rule| rule.path()).filter(|path| path.starts_with(&top));
+        let holes = named.filter_map(|path| Some((std::fs::canonicalize(path).ok()?, path.to_owned())));
+        places.extend(holes.map(|(source, target)| Place { source, target, is_writable: true, must_be: None }));
+    }
     for program in &request.programs {
         let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
         let Some(name) = program.file_name().filter(|_| source.is_file()) else {

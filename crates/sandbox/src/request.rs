@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::whole::Whole;
+
 /// The command to run.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -91,6 +93,8 @@ pub struct Request {
     /// `--terminal`: a terminal of this size for the command, though the caller has none. Its keys come from standard
     /// input, and all that it shows goes to standard output.
     pub terminal: Option<TerminalSize>,
+    /// The run of a whole agent rather than a command of one.
+    pub whole: Option<Whole>,
     /// What to run.
     pub command: Command,
 }
@@ -113,7 +117,7 @@ impl UsageError {
     }
 }
 
-fn words(text: impl Into<String>) -> UsageError {
+pub(crate) fn words(text: impl Into<String>) -> UsageError {
     UsageError::Words(text.into())
 }
 

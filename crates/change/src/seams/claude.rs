@@ -22,7 +22,8 @@ const SECONDS: u32 = 10;
 
 const PREFIX: &str =
     "A command that a prompt smuggled in: each runs in the jail, where secrets and the network are absent.";
-const SCRUB: &str = "Commands in Claude's own bwrap, in which no jail can be built: the jail's environment is made from nothing anyway.";
+const SCRUB: &str =
+    "Commands in Claude's own bwrap, in which no jail can be built: the jail's environment is made from nothing anyway.";
 const ONLY: &str = "A repository that brings hooks of its own, which would run on the host before anybody was asked.";
 const ONE_JAIL: &str =
     "Claude's own sandbox around ours, whose bwrap cannot nest: commands would fail, or ask to run outside.";
@@ -48,12 +49,13 @@ fn files(site: &Site) -> Vec<FilePlan> {
         Level::Managed => "/etc/claude-code/managed-settings.d/50-mantlet.json".into(),
         Level::User => site.dir("CLAUDE_CONFIG_DIR", ".claude").join("settings.json"),
     };
+    // Claude 2.1.330 takes the prefix apart before its last ` -` and quotes what is in front as one word.
+    let prefix = format!("{} --shell-prefix", site.mantlet());
     let stops = format!("{DENY} {FAIL_CLOSED}");
     let mut file = FilePlan::edited(path, Format::Json)
         .append(&["hooks", "PreToolUse"], hook(site), &stops)
         .append(&["hooks", "PostToolUse"], hook(site), LOG)
-        // Claude takes what stands before the last " -" for the program (2.1.330): a word without a hyphen would belong to it.
-        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], format!("{} --shell-prefix", site.mantlet()), PREFIX)
+        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], prefix, PREFIX)
         .set(&["env", "CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"], "0", SCRUB)
         .set(&["sandbox", "enabled"], false, ONE_JAIL)
         .set(&["sandbox", "allowUnsandboxedCommands"], false, NO_ESCAPE);

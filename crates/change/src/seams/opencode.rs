@@ -38,12 +38,13 @@ fn settings(dir: &Path) -> PathBuf {
 
 fn files(site: &Site) -> Vec<FilePlan> {
     let plugin = site.share("opencode/mantlet.js");
+    let entry = json!([format!("file://{}", plugin.display()), {"program": site.mantlet()}]);
     vec![
-        FilePlan::whole(plugin.clone(), PLUGIN, DENY),
+        FilePlan::whole(plugin, PLUGIN, DENY),
         FilePlan::edited(settings(&config(site)), Format::Jsonc)
             // OpenCode writes this line into its settings by itself; what is there already it leaves alone.
             .set(&["$schema"], "https://opencode.ai/config.json", ENTRY)
-            .append(&["plugin"], json!([format!("file://{}", plugin.display()), {"program": site.mantlet()}]), ENTRY),
+            .append(&["plugin"], entry, ENTRY),
     ]
 }
 

@@ -1,0 +1,102 @@
+// The hook of each client at the strongest level that it has, and what can become of a hook.
+
+import { rmSync } from "node:fs";
+import path from "node:path";
+import type { Cell } from "./cell.ts";
+
+/** What stands in the place of the hook's program, and gets the sound hook's command line as its arguments. */
+const PROGRAMS = {
+  sound: 'exec "$@"',
+  user: 'exec "$@"',
+  failing: "exit 1",
+  killed: "kill -KILL $$",
+  hanging: "exec sleep 600",
+  truncated: '"$@" | head -c 10',
+  silent: "exit 0",
+  removed: "",
+} as const;
+/** The state of a hook; `user` is a sound one in the user's own settings. */
+export type Hook = keyof typeof PROGRAMS;
+
+/** Seconds after which a client gives up on a hook. */
+const PATIENCE = 1;
+
+/** Files with which a repository switches hooks off, for every client that looks into the repository. */
+export function plantOff(cell: Cell): void {
+  cell.write("project/.claude/settings.json", { disableAllHooks: true });
+  cell.write("project/.claude/settings.local.json", { disableAllHooks: true });
+  cell.write("project/.codex/config.toml", "[features]\nhooks = false\n");
+  cell.write("project/.gemini/settings.json", { hooksConfig: { enabled: false } });
+  cell.write("project/.github/copilot/settings.json", { disableAllHooks: true });
+  cell.write("project/opencode.json", { plugin: [] });
+}
+
+/** Puts the hook before every tool of the client's, in root's configuration where the client reads any. */
+export function wireHook(cell: Cell, client: string, hook: readonly string[], state: Hook): void {
+  const program = path.join(cell.hooks, "program");
+  cell.writeAt(program, `#!/bin/sh\n${PROGRAMS[state]}\n`, 0o755);
+  if (state === "removed") rmSync(program);
+  const argv = [program, ...hook];
+  const line = argv.map((part) => `'${part}'`).join(" ");
+  switch (client) {
+    case "claude": {
+      const hooks = { PreToolUse: [{ matcher: "*", hooks: [{ type: "command", command: program, args: hook, timeout: PATIENCE, onFailure: "block" }] }] };
+      if (state === "user") cell.write(".claude/settings.json", { hooks });
+      else cell.writeEtc("claude-code/managed-settings.d/mantlet.json", { allowManagedHooksOnly: true, hooks });
+      break;
+    }
+    case "codex":
+      cell.writeEtc(
+        "codex/requirements.toml",
+        [
+          "allow_managed_hooks_only = true",
+          "[features]",
+          "hooks = true",
+          "[hooks]",
+          'managed_dir = "/etc/codex/hooks"',
+          "[[hooks.PreToolUse]]",
+          'matcher = "*"',
+          "[[hooks.PreToolUse.hooks]]",
+          'type = "command"',
+          `command = ${JSON.stringify(line)}`,
+          `timeout = ${PATIENCE}`,
+          "",
+        ].join("\n"),
+      );
+      cell.writeEtc("codex/hooks/.keep", "");
+      break;
+    case "gemini":
+      cell.writeEtc("gemini-cli/settings.json", {
+        hooksConfig: { enabled: true },
+        hooks: { BeforeTool: [{ matcher: "*", hooks: [{ name: "mantlet", type: "command", command: line, timeout: PATIENCE * 1000 }] }] },
+      });
+      break;
+    case "opencode":
+      cell.writeEtc("opencode/mantlet.js", opencodePlugin(argv));
+      cell.writeEtc("opencode/opencode.json", { plugin: ["file:///etc/opencode/mantlet.js"] });
+      break;
+    case "copilot":
+      cell.write(".copilot/hooks/mantlet.json", { version: 1, hooks: { preToolUse: [{ type: "command", bash: line, timeoutSec: PATIENCE }] } });
+      break;
+    default:
+      throw new Error(`no hook for ${client}`);
+  }
+}
+
+/** A plugin that asks the program, and refuses on anything but an answer. */
+function opencodePlugin(argv: readonly string[]): string {
+  return `
+import { spawnSync } from "node:child_process";
+export const Mantlet = async () => ({
+  "tool.execute.before": async (input, output) => {
+    const question = JSON.stringify({ ...input, directory: process.cwd(), args: output.args });
+    const asked = spawnSync(${JSON.stringify(argv[0])}, ${JSON.stringify(argv.slice(1))}, { input: question, timeout: ${PATIENCE * 1000}, killSignal: "SIGKILL" });
+    if (asked.status !== 0) throw new Error("mantlet: no verdict");
+    const verdict = JSON.parse(String(asked.stdout));
+    if (verdict.decision === "deny") throw new Error(verdict.reason);
+    if (verdict.decision === "rewrite") output.args = verdict.args;
+    else if (verdict.decision !== "allow") throw new Error("mantlet: no verdict");
+  },
+});
+`;
+}
