@@ -22,8 +22,7 @@ const SECONDS: u32 = 10;
 
 const PREFIX: &str =
     "A command that a prompt smuggled in: each runs in the jail, where secrets and the network are absent.";
-const SCRUB: &str =
-    "Commands in Claude's own bwrap, in which no jail can be built: the jail's environment is made from nothing anyway.";
+const SCRUB: &str = "Commands in Claude's own bwrap, in which no jail can be built: the jail's environment is made from nothing anyway.";
 const ONLY: &str = "A repository that brings hooks of its own, which would run on the host before anybody was asked.";
 const ONE_JAIL: &str =
     "Claude's own sandbox around ours, whose bwrap cannot nest: commands would fail, or ask to run outside.";
