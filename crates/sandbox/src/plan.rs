@@ -284,7 +284,7 @@ fn look(
 fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
     let named = scan.named.clone();
     let judge =
-        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, leads: &[], made: RefCell::default() };
+        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, state: None, made: RefCell::default() };
     crate::made::release(scan, &judge, state)
 }
 
