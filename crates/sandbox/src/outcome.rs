@@ -248,7 +248,7 @@ impl Ending {
         }
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
-            self.facts.notes.extend(plan.whole.iter().flat_map(|whole| whole.notes.iter().cloned()));
+            self.facts.notes.extend(plan.notes.iter().cloned());
         }
         let messages = self.messages();
         if !plan.wants_report {
