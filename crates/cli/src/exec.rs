@@ -37,6 +37,10 @@ pub(crate) struct JailArgs {
     /// Writes the report of what was enforced, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<OsString>,
+    /// Gives the command a terminal of this size, such as 24x80, though the caller has none: keys come from standard
+    /// input, what it shows goes to standard output
+    #[arg(long, value_name = "ROWSxCOLUMNS")]
+    terminal: Option<OsString>,
     /// Mounts this program read-only at /run/mantlet/NAME; may be repeated
     #[arg(long = "with", value_name = "PROGRAM")]
     programs: Vec<OsString>,
@@ -116,6 +120,7 @@ impl JailArgs {
             ("--cwd", &self.cwd),
             ("--timeout", &self.timeout),
             ("--report", &self.report),
+            ("--terminal", &self.terminal),
         ];
         let single = single.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
         let env = self.env.iter().map(|value| ("--env", value));

@@ -1,10 +1,11 @@
 //! One call of `exec`: the policy found, the plan made, the monitor started, the bytes carried.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mantlet_policy::Host;
+use mantlet_policy::{Agent, Host};
 use rustix::fs::{Gid, Uid};
 
 use crate::advice::{Advisor, Source};
@@ -18,9 +19,10 @@ use crate::outcome::{self, REFUSED};
 use crate::plan::{self, Owner, Refusal};
 use crate::report::{Outcome, Report};
 use crate::request::Request;
-use crate::source;
+use crate::source::{self, Loaded};
 use crate::streams;
 use crate::sys::{self, Fork};
+use crate::whole::{self, Asked, Prepared};
 use crate::wire;
 
 /// Runs a request and answers the exit code. Everything for the person goes to standard error.
@@ -78,24 +80,26 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
     // Without a file there is one agent, made for this call.
     let client = loaded.file.as_ref().and(request.client.as_deref());
     let agent = source::select(&loaded.policy, request.agent.as_deref(), client).map_err(source_refusal)?;
-    plan::may_run(agent, &request.command)?;
+    if request.whole.is_none() {
+        plan::may_run(agent, &request.command)?;
+    }
     let request = within(request, agent.workspace(), &workspace)?;
     let uid = rustix::process::getuid().as_raw();
     let name = plan::account(uid).unwrap_or_else(|| "user".into());
     let owner = Owner { home: host.home().to_owned(), name };
-    let source = match (&loaded.file, &request.policy) {
-        (None, _) => Source::Default,
-        (Some(file), Some(_)) => Source::Given(file.clone()),
-        (Some(_), None) => Source::Usual,
-    };
-    let advisor = Advisor::new(agent, &host, source);
+    let advisor = Advisor::new(agent, &host, source_of(&loaded, &request));
     let state = State::open(&owner.home, &[agent.workspace()])?;
     let recovered = outcome::recover(&state);
     for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
-    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top, advisor)?;
-    let (streams, stdio) = streams::streams().map_err(Refusal::new)?;
+    let own = loaded.file.iter().cloned().chain([state.top.clone()]).collect();
+    let prepared = prepare_whole(&request, agent, &owner, &advisor, own)?;
+    let mut plan = plan::compile(&request, agent, loaded.policy.hash(), &owner, &state.top, advisor, prepared)?;
+    if request.whole.is_some_and(|whole| whole.is_dry) {
+        return Ok(Outcome { code: 0, messages: Vec::new(), report: tell_dry(&plan)? });
+    }
+    let (streams, stdio) = streams::streams(request.terminal).map_err(Refusal::new)?;
     plan.terminal = streams.start()?;
     give_pipes(&stdio, plan.ids);
     if !(plan.pins.is_empty() && plan.protected.is_empty() && plan.denied.is_empty()) {
@@ -118,6 +122,52 @@ fn run(request: &Request) -> Result<Outcome, Refusal> {
             client::carry(&ours, streams, limit, gate).map_err(|e| Refusal::new(e.to_string()))
         }
     }
+}
+
+/// Where the policy came from, for the calls that a denial prints.
+fn source_of(loaded: &Loaded, request: &Request) -> Source {
+    match (&loaded.file, &request.policy) {
+        (None, _) => Source::Default,
+        (Some(file), Some(_)) => Source::Given(file.clone()),
+        (Some(_), None) => Source::Usual,
+    }
+}
+
+/// Finds out what a whole agent's run needs, if it is one.
+fn prepare_whole(
+    request: &Request,
+    agent: &Agent,
+    owner: &Owner,
+    advisor: &Advisor,
+    own: Vec<PathBuf>,
+) -> Result<Option<Prepared>, Refusal> {
+    let Some(whole) = request.whole else { return Ok(None) };
+    let ids = Ids::choose(agent.workspace())?;
+    whole::prepare(whole, request, &Asked { agent, owner, advisor, ids, is_dry: whole.is_dry, own }).map(Some)
+}
+
+/// Says on standard output what a run would have. Answers the report of it.
+fn tell_dry(plan: &plan::Plan) -> Result<String, Refusal> {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &[u8]| text.push_str(&format!("{key}: {}\n", mantlet_ledger::escape(value)));
+    line("agent", plan.agent.as_bytes());
+    line("command", outcome::command_text(plan).as_bytes());
+    if let Some(whole) = &plan.whole {
+        let told = &whole.told;
+        line("client", told.client.unwrap_or("none known").as_bytes());
+        line("network", if told.network == whole::Network::None { b"none" } else { b"host: not confined" });
+        line("its own sandbox", told.own_sandbox.as_bytes());
+        told.state.iter().for_each(|state| line("state", state.as_bytes()));
+        line("environment", told.env.join(" ").as_bytes());
+        whole.notes.iter().for_each(|note| line("note", note.as_bytes()));
+    }
+    for place in &plan.places {
+        let key = if place.is_writable { "writable" } else { "read-only" };
+        line(key, place.target.as_os_str().as_bytes());
+    }
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| Refusal::new(format!("cannot write: {e}")))?;
+    let report = plan.whole.as_ref().map(|whole| serde_json::to_string(&whole.told));
+    Ok(report.transpose().ok().flatten().unwrap_or_default())
 }
 
 /// Root's pipes become the jail's own: /dev/stdout is a name of one, which only its owner can open again.

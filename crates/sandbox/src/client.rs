@@ -34,6 +34,8 @@ struct Client<'a> {
     signals: OwnedFd,
     streams: Streams,
     master: Option<OwnedFd>,
+    /// Whether the jail's terminal has come: until then nothing of it can be at its end.
+    had_terminal: bool,
     saved: Option<(RawFd, Termios)>,
     written: u64,
     limit: u64,
@@ -63,6 +65,7 @@ pub(crate) fn carry(
         signals,
         streams,
         master: None,
+        had_terminal: false,
         saved: None,
         written: 0,
         limit,
@@ -108,6 +111,7 @@ impl Client<'_> {
             }
             if self.streams.input.as_mut().is_some_and(|i| ready[input] && !i.go_on()) {
                 self.streams.input = None;
+                self.end_of_keys();
             }
             if 2 + relays < input && ready[2 + relays] {
                 self.show_terminal();
@@ -130,6 +134,10 @@ impl Client<'_> {
         match tag {
             Tag::Terminal => {
                 self.master = fds.into_iter().next();
+                self.had_terminal = true;
+                if let (Some(master), Some(_)) = (&self.master, self.streams.requested) {
+                    self.streams.input = Input::to_terminal(master.as_fd())?;
+                }
                 self.raw()?;
                 self.resize();
                 Ok(None)
@@ -157,7 +165,7 @@ impl Client<'_> {
     /// Once every output of the jail is at its end, says how much it was.
     fn tell_output(&mut self) {
         let is_open = !self.streams.relays.is_empty() || self.master.is_some();
-        let awaits_terminal = self.streams.needs_terminal() && self.saved.is_none();
+        let awaits_terminal = self.streams.needs_terminal() && !self.had_terminal;
         if !(is_open || self.output_told || awaits_terminal) {
             self.output_told = true;
             let output = Output { bytes: self.written, lost: self.lost.take() };
@@ -258,19 +266,32 @@ impl Client<'_> {
 
     /// The jail's terminal has something to show. EIO: its last user is gone.
     fn show_terminal(&mut self) {
-        let (Some(master), Some(terminal)) = (&self.master, self.streams.terminal) else { return };
-        let to = if self.streams.input_is_terminal && rustix::termios::isatty(sys::standard(1)) { 1 } else { terminal };
+        let Some(master) = &self.master else { return };
+        let to = match self.streams.terminal {
+            Some(terminal) if !(self.streams.input_is_terminal && rustix::termios::isatty(sys::standard(1))) => {
+                terminal
+            }
+            _ => 1,
+        };
         let most = match self.passes(master.as_fd()) {
             Passes::UpTo(most) => most,
             Passes::Nothing => return,
             never => {
                 self.note_silence(&never);
-                return self.master = None;
+                return self.close_terminal();
             }
         };
         match copy(master.as_fd(), sys::standard(to), most) {
-            Ok(0) | Err(_) => self.master = None,
+            Ok(0) | Err(_) => self.close_terminal(),
             Ok(count) => self.count(count),
+        }
+    }
+
+    /// Nobody is at the jail's terminal any more: its last user is gone, or nobody reads what it shows.
+    fn close_terminal(&mut self) {
+        self.master = None;
+        if self.streams.requested.is_some() {
+            self.streams.input = None;
         }
     }
 
@@ -278,6 +299,16 @@ impl Client<'_> {
         let Some(master) = &self.master else { return };
         if !matches!(copy(sys::standard(0), master.as_fd(), MOST), Ok(1..)) {
             self.streams.input_is_terminal = false;
+        }
+    }
+
+    /// A terminal has no end: where the caller's input has one, its reader is told as by a key.
+    fn end_of_keys(&self) {
+        let (Some(master), Some(_)) = (&self.master, self.streams.requested) else { return };
+        if let Ok(modes) = rustix::termios::tcgetattr(master) {
+            let key = modes.special_codes[rustix::termios::SpecialCodeIndex::VEOF];
+            // A program that reads keys one by one has no use for it, and may have closed the terminal.
+            rustix::io::write(master, &[key]).ok();
         }
     }
 

@@ -17,10 +17,11 @@ use crate::files;
 use crate::ids::Mapping;
 use crate::landlock_rules::{self, Use};
 use crate::plan::Plan;
-use crate::request::Access;
+use crate::request::{Access, Kind};
 use crate::root::{self, At, BuildError, Built};
 use crate::sys::{self, Fork, Wait};
 use crate::tier::{Extent, Tier};
+use crate::whole::Network;
 use crate::wire::{self, Tag};
 
 /// What init gets from the monitor.
@@ -115,7 +116,10 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
     if plan.ids.mapping == Mapping::Caller {
         write_maps(&proc, plan)?;
     }
-    let network = sys::Network::begin().at("make", "the network namespace")?;
+    let network = match &plan.whole {
+        Some(whole) if whole.told.network == Network::Host => None,
+        _ => Some(sys::Network::begin().at("make", "the network namespace")?),
+    };
     sys::new_session_keyring().at("make a session keyring for", "the jail")?;
     sys::set_host_name("mantlet").at("set the host name", "mantlet")?;
     write(&proc, "self/oom_score_adj", b"1000")?;
@@ -126,7 +130,9 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
         }
         Mapping::Caller | Mapping::Owner => Ok(None),
     })?;
-    network.enter().at("make", "the network namespace")?;
+    if let Some(network) = network {
+        network.enter().at("make", "the network namespace")?;
+    }
     if built.proc_fd.is_some() {
         // Kernels before 6.14 have no pid_max of a namespace's own; RLIMIT_NPROC bounds the jail either way.
         let pid_max = (plan.limits.processes.saturating_mul(4) + 300).to_string();
@@ -192,7 +198,10 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
 
 fn set_limits(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     let limits = &plan.limits;
-    let cpu = limits.cpu.as_secs().max(1);
+    let cpu = match plan.kind {
+        Kind::Command => limits.cpu.as_secs().max(1),
+        Kind::Service => libc::RLIM_INFINITY,
+    };
     let mut list = vec![
         (libc::RLIMIT_NOFILE, limits.open_files),
         (libc::RLIMIT_FSIZE, limits.file_size),

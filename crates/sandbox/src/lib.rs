@@ -5,6 +5,7 @@
 //! what was left.
 
 mod advice;
+mod budget;
 mod call;
 mod cgroup;
 mod client;
@@ -24,6 +25,7 @@ mod layout;
 mod limits;
 mod live;
 mod made;
+mod mechanisms;
 mod monitor;
 mod outcome;
 mod plan;
@@ -43,17 +45,21 @@ mod syscalls;
 mod text;
 mod tier;
 mod tracked;
+mod tree;
 mod walk;
+mod whole;
 mod wire;
 
+pub use budget::Budget;
 pub use call::exec;
 pub use host::RealHost;
 pub use ids::{Ids, Mapping};
 pub use layout::MARKER;
 pub use plan::Refusal;
 pub use report::{Finding, Held, Report};
-pub use request::{Access, Command, Request, UsageError, exec_words, parse_exec};
+pub use request::{Access, Command, Kind, Request, TerminalSize, UsageError, env_pairs, exec_words, parse_exec};
 pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_file};
 pub use sys::close_inherited;
 pub use syscalls::table as seccomp_table;
 pub use tier::{Extent, Mechanisms, Tier};
+pub use whole::{Network, Told, Whole, parse_run, run_words};

@@ -1,6 +1,7 @@
 //! How a call ended, and what is said of it: exit code, report, ledger entry, lines for the person.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,17 +10,19 @@ use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
 use crate::advice::{Advice, Opening};
+use crate::budget::Budget;
 use crate::covers::Cover;
-use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
 use crate::made;
+use crate::mechanisms::mechanisms;
 use crate::plan::Plan;
 use crate::report::{Finding, Held, Outcome, Report};
 use crate::review::{self, Since};
 use crate::tier::{Extent, Mechanisms, Tier};
 use crate::tracked;
+use crate::tree::{TreeRef, WORKSPACE};
 use crate::wire::Output;
 
 /// Mantlet's own failure or refusal, as `env(1)` uses it.
@@ -113,9 +116,15 @@ impl Ending {
             "killed: {path}, which is denied, was replaced from outside and could be opened for a moment; output since then \
              is withheld\nhint: run it again"
         ));
-        let judge = live::judge_of(plan, &[]);
+        for tree in 0..plan.trees() {
+            self.undo_since(plan, tree, since, live);
+        }
+    }
+
+    fn undo_since(&self, plan: &Plan, tree: usize, since: (i64, i64), live: &mut Live) {
+        let judge = live::judge_of(plan, tree, &[]);
         for verdict in review::changed_since(&judge, since.max(self.started)) {
-            live.undo(plan, Some(verdict), false);
+            live.undo(plan, tree, Some(verdict), false);
         }
     }
 
@@ -167,20 +176,8 @@ impl Ending {
             self.findings.append(&mut live.findings);
             return self.facts.notes.append(&mut live.notes);
         }
-        let judge = live::judge_of(plan, &self.facts.replaced);
-        let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
-        let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
-        if let Since::Time(started) = since
-            && let Err(e) = made::remember(&judge, started, &state.top)
-        {
-            live.notes
-                .push(format!("the repositories made here could not be remembered, and are mounted next time: {e}"));
-        }
-        for verdict in reviewed.verdicts {
-            live.undo(plan, Some(verdict), false);
-        }
-        for dir in reviewed.unseen {
-            live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&dir)));
+        for tree in 0..plan.trees() {
+            self.review_tree(plan, tree, live, clock, state);
         }
         // What could not be moved while the jail was alive may have been since.
         let is_stuck = |f: &Finding| f.action.starts_with("NOT undone");
@@ -196,6 +193,26 @@ impl Ending {
         if plan.review == Review::Fail && self.findings.iter().any(|f| f.action != "listed") {
             self.code = REFUSED;
             self.reason = Some("the review found what this agent may not leave behind (review = \"fail\")".into());
+        }
+    }
+
+    fn review_tree(&self, plan: &Plan, tree: usize, live: &mut Live, clock: Clock, state: &State) {
+        let judge = live::judge_of(plan, tree, &self.facts.replaced);
+        let TreeRef { scan, fd, .. } = plan.tree(tree);
+        let since = if clock.was_set() || !keeps_times(fd) { Since::Always } else { Since::Time(self.started) };
+        let reviewed = review::review(&judge, Some(&scan.dirs), &scan.known, since);
+        if let Since::Time(started) = since
+            && tree == WORKSPACE
+            && let Err(e) = made::remember(&judge, started, &state.top)
+        {
+            live.notes
+                .push(format!("the repositories made here could not be remembered, and are mounted next time: {e}"));
+        }
+        for verdict in reviewed.verdicts {
+            live.undo(plan, tree, Some(verdict), false);
+        }
+        for dir in reviewed.unseen {
+            live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&plan.named(tree, &dir))));
         }
     }
 
@@ -226,6 +243,7 @@ impl Ending {
         }
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
+            self.facts.notes.extend(plan.whole.iter().flat_map(|whole| whole.notes.iter().cloned()));
         }
         let messages = self.messages();
         if !plan.wants_report {
@@ -250,6 +268,9 @@ impl Ending {
             call: plan.call.clone(),
             agent: plan.agent.clone(),
             policy: plan.policy_hash.clone(),
+            kind: plan.kind,
+            limits: Some(Budget::of(&plan.limits)),
+            whole: plan.whole.as_ref().map(|whole| whole.told.clone()),
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
             deny,
@@ -312,7 +333,7 @@ pub(crate) fn open_ledger(plan: &Plan, state: &State) -> Result<Writer, String> 
 const LONGEST_COMMAND: usize = 16 * 1024;
 
 /// The command, masked before it is escaped and stored.
-fn command_text(plan: &Plan) -> String {
+pub(crate) fn command_text(plan: &Plan) -> String {
     let words: Vec<String> = plan
         .argv
         .iter()
@@ -330,92 +351,6 @@ fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::spots::Spot]) -> Vec<He
         mantlet_ledger::escape(inside.as_os_str().as_bytes())
     };
     spots.iter().map(|s| Held { path: shown(&s.path), rule: s.rule.clone(), how }).collect()
-}
-
-fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
-    let mut out = Mechanisms::new();
-    let none = || Extent::None(facts.unavailable.clone().unwrap_or_else(|| "not in this tier".into()));
-    let namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user"];
-    for name in namespaces {
-        out.insert(name, if tier == Tier::Full { Extent::Full("") } else { none() });
-    }
-    let abi = crate::sys::landlock_abi();
-    let landlock = match abi {
-        0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
-        // What Landlock does not judge (landlock(7), "Current limitations") is behind no mount in this tier.
-        6.. if tier == Tier::Landlock => Extent::Partial(format!(
-            "ABI {abi}: sockets are refused by seccomp; modes, owners and times of the owner's files outside can be \
-             changed, and names there asked for"
-        )),
-        6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
-        _ => Extent::Full(""),
-    };
-    out.insert("landlock", landlock);
-    out.insert("seccomp", Extent::Full(""));
-    out.insert("no-new-privileges", Extent::Full(""));
-    let bounding = match tier {
-        Tier::Landlock if plan.ids.mapping == Mapping::Caller => {
-            Extent::Partial("none, but an ordinary user cannot empty the bounding set".into())
-        }
-        _ => Extent::Full("none, bounding set empty"),
-    };
-    out.insert("capabilities", bounding);
-    out.insert("proc", proc(tier, facts));
-    let limits = match facts.cgroup.clone() {
-        // Where /proc is the host's own, the sampler has no view of the jail's processes.
-        Some(Extent::Partial(_)) if tier == Tier::Full && !facts.has_sampler => Extent::Partial(
-            "no control group and no sampler: memory of the whole jail is not bounded, its processes and files are"
-                .into(),
-        ),
-        Some(extent) => extent,
-        None => Extent::None("the jail never stood".into()),
-    };
-    out.insert("limits", limits);
-    covers_held(&mut out, tier, facts, plan);
-    out
-}
-
-/// How far the policy's own rules over the workspace were held.
-fn covers_held(out: &mut Mechanisms, tier: Tier, facts: &Facts, plan: &Plan) {
-    let covered = |spots: &[crate::spots::Spot], what: &str| match tier {
-        Tier::Full => Extent::Full(""),
-        Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
-        Tier::Landlock => Extent::None(format!("{what} inside a writable place needs mounts")),
-    };
-    let deny = match &facts.exposed {
-        Some(_) => {
-            Extent::Partial("something denied was replaced from outside and could be opened for a moment".into())
-        }
-        None => covered(&plan.denied, "denying"),
-    };
-    out.insert("deny", deny);
-    out.insert(
-        "protect",
-        match tier {
-            _ if plan.changes_nothing() => Extent::Full("nothing can be changed"),
-            Tier::Full if !facts.replaced.is_empty() => Extent::Partial(
-                "what exists is prevented, but for what was replaced from outside; that and new names are undone"
-                    .into(),
-            ),
-            Tier::Full => Extent::Partial("what exists is prevented; names that do not exist yet are undone".into()),
-            Tier::Landlock if plan.protected.is_empty() => {
-                Extent::Partial("nothing to cover; names that do not exist yet are undone".into())
-            }
-            Tier::Landlock => covered(&plan.protected, "protecting"),
-        },
-    );
-}
-
-fn proc(tier: Tier, facts: &Facts) -> Extent {
-    match (&facts.proc_partial, tier) {
-        (Some(missing), _) => Extent::Partial(missing.clone()),
-        (None, Tier::Full) => Extent::Full(""),
-        (None, Tier::Landlock) => Extent::Partial(
-            "names, command lines and network tables of processes outside are visible, their memory, environment and \
-             files are not"
-                .into(),
-        ),
-    }
 }
 
 /// Both clocks at the start of a call: they tell whether the wall clock was set during it.
@@ -437,12 +372,12 @@ impl Clock {
     }
 }
 
-/// Whether the workspace's file system gives a directory a new change time with each new name.
-fn keeps_times(plan: &Plan) -> bool {
+/// Whether a tree's file system gives a directory a new change time with each new name.
+fn keeps_times(top: &OwnedFd) -> bool {
     // ext2/3/4, xfs, btrfs, tmpfs, f2fs, zfs, bcachefs, overlayfs: local ones whose times come from this kernel.
     const KNOWN: [i64; 8] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x794c_7630];
-    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&s.f_type))
+    rustix::fs::fstatfs(top).is_ok_and(|s| KNOWN.contains(&s.f_type))
 }
 
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.

@@ -7,21 +7,28 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, Review, Rules};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Opened, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
-use crate::ids::{Ids, Mapping};
+use crate::budget;
+use crate::ids::Ids;
 use crate::landlock_rules::Use;
 use crate::layout;
-use crate::request::{Access, Command, Request};
+use crate::request::{Access, Command, Kind, Request};
 use crate::review::Judge;
 use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
 use crate::text;
 use crate::tier::Tier;
+use crate::tree::Tree;
+use crate::whole::{NAMES, Network, Prepared, Told};
+
+mod environment;
+
+pub(crate) use environment::account;
+use environment::{environment, etc_files};
 
 /// A place of the host that is bound into the jail.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub(crate) struct Plan {
     pub(crate) agent: String,
     pub(crate) policy_hash: String,
     pub(crate) review: Review,
+    pub(crate) kind: Kind,
     pub(crate) limits: Limits,
     pub(crate) least_tier: Tier,
     pub(crate) accepts_no_deny: bool,
@@ -69,7 +77,35 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<crate::streams::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    /// Everything about a whole agent's run.
+    pub(crate) whole: Option<WholePlan>,
+    /// Where symlinks in a client's own state may lead.
+    pub(crate) leads: Vec<PathBuf>,
     pub(crate) advisor: Advisor,
+}
+
+/// What a plan has beyond that of a command when it is a whole agent's.
+pub(crate) struct WholePlan {
+    pub(crate) told: Told,
+    pub(crate) notes: Vec<String>,
+    /// What of a client's own state can be written.
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) copies: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) argv: Vec<OsString>,
+    /// The policy file that its inner commands run under, as it was named.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+impl WholePlan {
+    fn new(prepared: Prepared, request: &Request, places: &mut Vec<Place>) -> WholePlan {
+        let Prepared { places: own, trees, copies, links, env, argv, told, notes } = prepared;
+        // An agent's own place comes after the policy's of the same name, and so is what is seen.
+        places.extend(own);
+        places.sort_by(|a, b| a.target.cmp(&b.target));
+        WholePlan { told, notes, trees, copies, links, env, argv, policy: request.policy.clone() }
+    }
 }
 
 /// Why a call is refused before anything has started.
@@ -122,8 +158,12 @@ pub(crate) fn compile(
     owner: &Owner,
     state: &Path,
     advisor: Advisor,
+    prepared: Option<Prepared>,
 ) -> Result<Plan, Refusal> {
-    may_run(agent, &request.command)?;
+    // A whole agent is no command of one: its role says what its commands may do.
+    if prepared.is_none() {
+        may_run(agent, &request.command)?;
+    }
     let files_access = request.command.files();
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
@@ -133,19 +173,16 @@ pub(crate) fn compile(
             .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
     })?;
     spots::makes_itself(agent.files().deny(), &workspace)?;
-    let mut scan = scan_for(&request.command, &workspace_fd, &rules);
-    let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
-    if scan.denied.len() > spots::MAX_DENIED {
-        return Err(spots::too_many(&scan.denied));
-    }
-    let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let (scan, reviewed) = look(request, &workspace, &workspace_fd, &rules, state)?;
+    let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
     let cwd = cwd(request, &workspace, &places, &advisor)?;
-    let (argv, command_file) = argv(&request.command)?;
-    let (env, path) = environment(request, agent, owner, ids, &places)?;
-    let mut limits = agent.limits().clone();
-    limits.time = request.timeout.map_or(limits.time, |t| t.min(limits.time)).max(Duration::from_millis(1));
-    let mut files = etc_files(owner, ids);
-    files.push((PathBuf::from(layout::MARKER), format!("{}\n", agent.name()).into_bytes()));
+    let (argv, command_file) = match &whole {
+        Some(whole) => argv(&Command::Argv(whole.argv.clone()))?,
+        None => argv(&request.command)?,
+    };
+    let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;
+    let mut files = own_files(agent, owner, ids, whole.as_ref());
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
     Ok(Plan {
         call: call_id(),
@@ -153,20 +190,19 @@ pub(crate) fn compile(
         policy_hash: policy_hash.to_owned(),
         // What this call cannot have made is not its to undo.
         review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
-        limits,
-        least_tier: match agent.tier() {
-            mantlet_policy::Tier::Full => Tier::Full,
-            mantlet_policy::Tier::Landlock => Tier::Landlock,
-        },
+        kind: request.kind,
+        limits: budget::of(agent, request.kind, request.timeout),
+        least_tier: least_tier(agent, whole.as_ref()),
         accepts_no_deny: agent.accepts(Accept::Deny),
         cwd,
         ids,
         home: owner.home.clone(),
         files,
         denied: spots::spots(agent.files().deny(), &workspace, &places, &scan.denied)?,
-        protected: spots::spots(agent.files().protect(), &workspace, &places, &scan.protected)?,
+        protected: protected(agent, &workspace, &places, &scan, whole.as_ref())?,
         reviewed: spots::spots(&[], &workspace, &places, &reviewed)?,
         pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
+        leads: places.iter().map(|place| place.target.clone()).collect(),
         places,
         workspace,
         workspace_fd,
@@ -181,8 +217,57 @@ pub(crate) fn compile(
         terminal: None,
         rules,
         scan,
+        whole,
         advisor,
     })
+}
+
+fn least_tier(agent: &Agent, whole: Option<&WholePlan>) -> Tier {
+    match agent.tier() {
+        mantlet_policy::Tier::Landlock if whole.is_none() => Tier::Landlock,
+        // Without mounts a client's state cannot be shown in part.
+        _ => Tier::Full,
+    }
+}
+
+/// The files that the jail has of its own: those of /etc, and the marker with the agent and its client.
+fn own_files(agent: &Agent, owner: &Owner, ids: Ids, whole: Option<&WholePlan>) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = etc_files(owner, ids);
+    if whole.is_some_and(|whole| whole.told.network == Network::Host) {
+        files.retain(|(path, _)| !NAMES.iter().any(|name| path == Path::new(name)));
+    }
+    let marker = format!("{}\n{}\n", agent.name(), agent.client().unwrap_or_default());
+    files.push((PathBuf::from(layout::MARKER), marker.into_bytes()));
+    files
+}
+
+/// What is mounted read-only: in the workspace, and of a client's own state.
+fn protected(
+    agent: &Agent,
+    workspace: &Path,
+    places: &[Place],
+    scan: &Scan,
+    whole: Option<&WholePlan>,
+) -> Result<Vec<Spot>, Refusal> {
+    let mut spots = spots::spots(agent.files().protect(), workspace, places, &scan.protected)?;
+    spots.extend(whole.iter().flat_map(|whole| whole.trees.iter().flat_map(Tree::spots)));
+    Ok(spots)
+}
+
+/// Walks the workspace. Answers what is denied and protected there, and what earlier calls made.
+fn look(
+    request: &Request,
+    workspace: &Path,
+    top: &OwnedFd,
+    rules: &Rules,
+    state: &Path,
+) -> Result<(Scan, Vec<Hit>), Refusal> {
+    let mut scan = scan_for(&request.command, top, rules);
+    let reviewed = release(&mut scan, workspace, top, rules, state);
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
+    }
+    Ok((scan, reviewed))
 }
 
 /// Walks the workspace. Where nothing can be changed, nothing is held by name: what is denied is all there is to find.
@@ -197,7 +282,8 @@ fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
 /// Takes the repositories of earlier calls out of what is mounted.
 fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
     let named = scan.named.clone();
-    let judge = Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, made: RefCell::default() };
+    let judge =
+        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, leads: &[], made: RefCell::default() };
     crate::made::release(scan, &judge, state)
 }
 
@@ -233,16 +319,20 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// The workspace, the policy's places and the caller's programs, outer places before inner ones.
 fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
-    let top = workspace.source.clone();
+    let top = workspace.target.clone();
     let mut places = vec![workspace];
-    let files = agent.files();
-    for (rules, is_writable) in [(files.read(), false), (files.write(), true)] {
-        for rule in rules {
-            let Some(path) = rule.path().filter(|p| !p.starts_with(&top)) else { continue };
-            // A place that does not exist yet is simply absent inside, too.
-            let Ok(source) = std::fs::canonicalize(path) else { continue };
-            places.push(Place { source, target: path.to_owned(), is_writable, must_be: None });
-        }
+    let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
+    places.extend(opened.into_iter().map(|Opened { source, target, is_writable }| Place {
+        source,
+        target,
+        is_writable,
+        must_be: None,
+    }));
+    if !agent.files().is_workspace_writable() {
+        // What a role may write of a workspace that it only reads. What does not exist yet is simply absent inside, too.
+        let named = agent.files().write().iter().filter_map(|rule| rule.path()).filter(|path| path.starts_with(&top));
+        let holes = named.filter_map(|path| Some((std::fs::canonicalize(path).ok()?, path.to_owned())));
+        places.extend(holes.map(|(source, target)| Place { source, target, is_writable: true, must_be: None }));
     }
     for program in &request.programs {
         let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
@@ -300,97 +390,6 @@ fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
             Ok((vec![shell.to_owned(), c"-c".to_owned(), line], file))
         }
     }
-}
-
-/// Built from nothing: the names every program needs, the policy's, and the caller's `--env`.
-fn environment(
-    request: &Request,
-    agent: &Agent,
-    owner: &Owner,
-    ids: Ids,
-    places: &[Place],
-) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
-    let from_caller = |name: &str| std::env::var_os(name);
-    let user = user_name(owner, ids);
-    let mut vars: Vec<(OsString, OsString)> = vec![
-        ("HOME".into(), owner.home.clone().into_os_string()),
-        ("USER".into(), user.clone().into()),
-        ("LOGNAME".into(), user.into()),
-        ("PATH".into(), search_path(places, from_caller("PATH"))),
-        ("LANG".into(), from_caller("LANG").unwrap_or_else(|| "C.UTF-8".into())),
-        ("TERM".into(), from_caller("TERM").unwrap_or_else(|| "dumb".into())),
-        ("SHELL".into(), "/bin/sh".into()),
-    ];
-    vars.extend(from_caller("TZ").map(|tz| ("TZ".into(), tz)));
-    let passed = agent.env().pass().iter().filter_map(|n| Some((OsString::from(n), from_caller(n)?)));
-    let set = agent.env().set().iter().map(|(n, v)| (OsString::from(n), OsString::from(v)));
-    for (name, value) in passed.chain(set).chain(request.env.iter().cloned()) {
-        vars.retain(|(n, _)| *n != name);
-        vars.push((name, value));
-    }
-    let path = vars.iter().find(|(n, _)| n == "PATH").map_or_else(Vec::new, |(_, v)| v.as_bytes().to_vec());
-    let env = vars.into_iter().map(|(mut line, value)| {
-        line.push("=");
-        line.push(value);
-        CString::new(line.into_vec()).map_err(|_| Refusal::new("an environment value contains a NUL byte"))
-    });
-    Ok((env.collect::<Result<_, _>>()?, path))
-}
-
-/// The system's directories, and behind them those of the caller's own PATH that the jail shows something of:
-/// a program that the policy opens is found by its name, and hides none of the system's.
-fn search_path(places: &[Place], callers: Option<OsString>) -> OsString {
-    let mut path = OsString::from(layout::PATH);
-    let is_shown = |dir: &PathBuf| {
-        dir.is_absolute() && places.iter().any(|p| p.target.starts_with(dir) || dir.starts_with(&p.target))
-    };
-    let known: Vec<PathBuf> = std::env::split_paths(layout::PATH).collect();
-    for dir in callers.iter().flat_map(std::env::split_paths).filter(|dir| is_shown(dir) && !known.contains(dir)) {
-        path.push(":");
-        path.push(dir);
-    }
-    path
-}
-
-fn user_name(owner: &Owner, ids: Ids) -> String {
-    match ids.mapping {
-        Mapping::Caller => owner.name.clone(),
-        Mapping::Owner => account(ids.uid).unwrap_or_else(|| "agent".into()),
-        Mapping::Idmapped => "agent".into(),
-    }
-}
-
-/// The name of a uid in /etc/passwd. Other sources (LDAP) are not asked: the name is only shown.
-pub(crate) fn account(uid: u32) -> Option<String> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
-    let wanted = uid.to_string();
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == wanted).then(|| name.to_owned())
-    })
-}
-
-/// The files of /etc that are made rather than bound: they name only the jail.
-fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
-    let user = user_name(owner, ids);
-    let Ids { uid, gid, .. } = ids;
-    let home = owner.home.to_string_lossy();
-    let passwd = format!(
-        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{user}:x:{uid}:{gid}::{home}:/bin/sh\n\
-         nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-    );
-    let group = format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n");
-    let hosts = "127.0.0.1 localhost mantlet\n::1 localhost ip6-localhost ip6-loopback\n";
-    let files: [String; 6] = [
-        passwd,
-        group,
-        hosts.into(),
-        "mantlet\n".into(),
-        "# no name server: this jail has no way out\n".into(),
-        "passwd: files\ngroup: files\nhosts: files dns\n".into(),
-    ];
-    layout::MADE_ETC.iter().zip(files).map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
 }
 
 /// A name for this call: when, and which process.

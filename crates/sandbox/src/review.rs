@@ -56,6 +56,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) mounted: HashSet<Vec<u8>>,
     /// Paths that an existing git configuration names for git to obey.
     pub(crate) named: &'a [Vec<u8>],
+    /// Places that a symlink may lead to besides the tree itself and the system.
+    pub(crate) leads: &'a [PathBuf],
     /// Git directories and `.git` files that the review found new.
     pub(crate) made: RefCell<Vec<Vec<u8>>>,
 }
@@ -187,7 +189,7 @@ impl Judge<'_> {
         let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
         let aim = follow(&from.join(target));
         let real = aim.clone().unwrap_or_else(|| from.join(target));
-        let is_inside = |p: &Path| p.starts_with(self.workspace);
+        let is_inside = |p: &Path| p.starts_with(self.workspace) || self.leads.iter().any(|place| p.starts_with(place));
         let is_system = |p: &Path| layout::SYSTEM.iter().any(|s| p.starts_with(s)) || p == Path::new("/dev/null");
         if aim.is_some_and(|aim| is_inside(&aim) || is_system(&aim)) {
             return None;

@@ -12,6 +12,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
 use crate::init::Stdio;
+use crate::request::TerminalSize;
 use crate::sys;
 
 /// What the jail prints, on its way to the caller.
@@ -31,6 +32,17 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    fn new(from: BorrowedFd<'_>, to: OwnedFd) -> io::Result<Input> {
+        rustix::fs::fcntl_setfl(&to, rustix::fs::fcntl_getfl(&to)? | OFlags::NONBLOCK)?;
+        Ok(Input { from: from.try_clone_to_owned()?, to, pending: Vec::new() })
+    }
+
+    /// The caller's input on its way to a terminal that the caller does not have itself.
+    pub(crate) fn to_terminal(master: BorrowedFd<'_>) -> io::Result<Option<Input>> {
+        let to = master.try_clone_to_owned()?;
+        borrowed(0).map(|from| Input::new(from, to)).transpose()
+    }
+
     pub(crate) fn interest(&self) -> PollFd<'_> {
         if self.pending.is_empty() {
             PollFd::new(&self.from, PollFlags::IN)
@@ -62,11 +74,14 @@ impl Input {
 }
 
 /// The caller's standard descriptors, and the jail's ends of them.
+#[derive(Default)]
 pub(crate) struct Streams {
     pub(crate) relays: Vec<Relay>,
     pub(crate) input: Option<Input>,
     /// The caller's terminal, if any of the three is one.
     pub(crate) terminal: Option<RawFd>,
+    /// The size of the terminal that a caller without one asks for.
+    pub(crate) requested: Option<TerminalSize>,
     pub(crate) input_is_terminal: bool,
     /// Whether the caller's terminal goes on making its line ends. It must where others write to it too: only output
     /// is a terminal, or the jail's output goes through a pipe to a program beside it. The inner one then makes none.
@@ -77,9 +92,16 @@ pub(crate) struct Streams {
 ///
 /// # Errors
 /// When a descriptor is of a kind that must not be passed on: a directory, an `O_PATH` or a block device.
-pub(crate) fn streams() -> Result<(Streams, [Stdio; 3]), String> {
-    let mut streams =
-        Streams { relays: Vec::new(), input: None, terminal: None, input_is_terminal: false, is_cooked_outside: false };
+pub(crate) fn streams(requested: Option<TerminalSize>) -> Result<(Streams, [Stdio; 3]), String> {
+    let mut streams = Streams::default();
+    let has_terminal = (0..3).any(|n| borrowed(n).is_some_and(rustix::termios::isatty));
+    if let Some(size) = requested.filter(|_| !has_terminal) {
+        for (number, fd) in (0..3).filter_map(|n| Some((n, borrowed(n)?))) {
+            kind_of(fd, number)?;
+        }
+        streams.requested = Some(size);
+        return Ok((streams, [Stdio::Terminal, Stdio::Terminal, Stdio::Terminal]));
+    }
     let input = input(&mut streams)?;
     let normal = output(1, &mut streams)?;
     // One pipe for both when the caller has joined them: two would lose the order.
@@ -129,9 +151,7 @@ fn input(streams: &mut Streams) -> Result<Stdio, String> {
         return Ok(Stdio::Pipe(fd.try_clone_to_owned().map_err(|e| e.to_string())?));
     }
     let (inner, outer) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| e.to_string())?;
-    let from = fd.try_clone_to_owned().map_err(|e| e.to_string())?;
-    rustix::fs::fcntl_setfl(&outer, OFlags::NONBLOCK).map_err(|e| e.to_string())?;
-    streams.input = Some(Input { from, to: outer, pending: Vec::new() });
+    streams.input = Some(Input::new(fd, outer).map_err(|e| e.to_string())?);
     Ok(Stdio::Pipe(inner))
 }
 
@@ -163,29 +183,40 @@ fn output(number: RawFd, streams: &mut Streams) -> Result<Stdio, String> {
 /// How the jail's terminal starts. Init sets it: a command that has begun may have changed it already.
 #[derive(Debug)]
 pub(crate) struct Start {
-    modes: Termios,
+    /// Those of the caller's terminal; a new one's own where the caller has none.
+    modes: Option<Termios>,
     size: Winsize,
 }
 
 impl Start {
     pub(crate) fn apply(&self, master: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        rustix::termios::tcsetattr(master, OptionalActions::Now, &self.modes)?;
+        if let Some(modes) = &self.modes {
+            rustix::termios::tcsetattr(master, OptionalActions::Now, modes)?;
+        }
         rustix::termios::tcsetwinsize(master, self.size)
     }
 }
 
+/// As the kernel has it; pixels are nobody's.
+pub(crate) fn window(size: TerminalSize) -> Winsize {
+    Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
 impl Streams {
     pub(crate) fn needs_terminal(&self) -> bool {
-        self.terminal.is_some()
+        self.terminal.is_some() || self.requested.is_some()
     }
 
     /// A terminal like the caller's, if the jail needs one.
     pub(crate) fn start(&self) -> io::Result<Option<Start>> {
+        if let Some(size) = self.requested {
+            return Ok(Some(Start { modes: None, size: window(size) }));
+        }
         let Some(fd) = self.terminal.map(sys::standard) else { return Ok(None) };
         let mut modes = rustix::termios::tcgetattr(fd)?;
         if self.is_cooked_outside {
             modes.output_modes.remove(rustix::termios::OutputModes::OPOST);
         }
-        Ok(Some(Start { modes, size: rustix::termios::tcgetwinsize(fd)? }))
+        Ok(Some(Start { modes: Some(modes), size: rustix::termios::tcgetwinsize(fd)? }))
     }
 }

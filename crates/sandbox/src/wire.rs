@@ -118,8 +118,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let got = loop {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            // Reset: the other side went with something of ours unread. It is told once, before what that side had sent
-            // is read, and that may be the answer; the end comes after it.
+            // A side that goes without having read all resets the other once; what it sent before is still there.
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other?,
         }
@@ -145,4 +144,22 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
 pub(crate) fn is_gone(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() || !fds[0].revents().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn the_last_word_of_a_side_that_did_not_read_all_is_heard() {
+        let (here, there) = pair().unwrap();
+        send(here.as_fd(), Tag::OutputDone, b"never read", &[]).unwrap();
+        send(there.as_fd(), Tag::Done, b"the outcome", &[]).unwrap();
+        drop(there);
+        let heard = receive(here.as_fd()).unwrap().unwrap();
+        assert_eq!((heard.tag, heard.payload.as_slice()), (Tag::Done, &b"the outcome"[..]));
+        assert!(receive(here.as_fd()).unwrap().is_none());
+    }
 }

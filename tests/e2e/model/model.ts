@@ -6,6 +6,8 @@ import type { AddressInfo } from "node:net";
 import { dialectOf, type Turn } from "./dialects.ts";
 
 export interface ToolCall {
+  /** OpenAI's responses name a tool of an MCP server in two parts. */
+  readonly namespace?: string;
   readonly tool: string;
   readonly args: Readonly<Record<string, unknown>>;
 }
