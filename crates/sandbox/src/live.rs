@@ -211,14 +211,12 @@ pub(crate) fn judge_of<'p>(plan: &'p Plan, number: usize, replaced: &[PathBuf]) 
     let tree = plan.tree(number);
     let held = plan.protected.iter().filter(|s| !replaced.contains(&s.path));
     let inside = |s: &Spot| Some(s.path.strip_prefix(tree.top).ok()?.as_os_str().as_bytes().to_vec());
-    // A client's state may lead to whatever else the jail shows; a workspace is followed by programs of the owner's.
-    let leads = if number == WORKSPACE { &[][..] } else { plan.leads.as_slice() };
     Judge {
         workspace: tree.top,
         top: tree.fd,
         rules: tree.rules,
         named: &tree.scan.named,
-        leads,
+        state: (number != WORKSPACE).then_some(plan.leads.as_slice()),
         made: RefCell::default(),
         mounted: held.chain(&plan.denied).filter_map(inside).collect(),
     }

@@ -221,6 +221,11 @@ impl Ending {
         const MOST_ADVICE: usize = 100;
         for finding in self.findings.iter_mut().filter(|f| f.action != "listed").take(MOST_ADVICE) {
             let path = plan.workspace.join(std::ffi::OsStr::from_bytes(&finding.raw));
+            if (1..plan.trees()).any(|tree| path.starts_with(plan.tree(tree).top)) {
+                let hint = "what a client obeys is changed outside: run the client without `mantlet run` for that";
+                finding.hint = Some(hint.into());
+                continue;
+            }
             match plan.advisor.open(Opening::Write, &path) {
                 Advice::Call(call) => finding.allow = Some(call),
                 Advice::Words(words) => finding.hint = Some(words),
@@ -243,7 +248,7 @@ impl Ending {
         }
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
-            self.facts.notes.extend(plan.whole.iter().flat_map(|whole| whole.notes.iter().cloned()));
+            self.facts.notes.extend(plan.notes.iter().cloned());
         }
         let messages = self.messages();
         if !plan.wants_report {

@@ -52,6 +52,8 @@ pub(crate) struct Built {
     pub(crate) proc_fd: Option<OwnedFd>,
     /// The master of the jail's terminal.
     pub(crate) pty: Option<OwnedFd>,
+    /// Where a whole agent's commands ask for jails of their own.
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 /// Builds the root and enters it. Irreversible: the host's tree is gone afterwards.
@@ -77,10 +79,11 @@ pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<Owned
     root.deny(plan)?;
     root.pivot()?;
     let pty = plan.terminal.as_ref().map(|start| open_pty(start, "/dev/pts/ptmx")).transpose()?;
+    let listener = plan.whole.as_ref().map(|_| listen()).transpose()?;
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     rustix::process::umask(mask);
-    Ok(Built { proc, proc_fd, pty })
+    Ok(Built { proc, proc_fd, pty, listener })
 }
 
 /// Where the root grows: a directory that every host has, and that the plan's places cannot need meanwhile.
@@ -116,6 +119,19 @@ fn open_places(plan: &Plan) -> Result<Vec<(&Place, OwnedFd)>> {
         out.push((place, tree));
     }
     Ok(out)
+}
+
+/// Makes the socket at which the jail's commands ask for jails of their own. Its name is in the jail's own root, which
+/// no path of the host leads to: whoever is not in the jail must be handed it.
+fn listen() -> Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let at = layout::SOCKET;
+    let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).at("make the socket", at)?;
+    let address = SocketAddrUnix::new(at).at("name the socket", at)?;
+    rustix::net::bind(&socket, &address).at("make the socket", at)?;
+    rustix::net::listen(&socket, 128).at("listen at", at)?;
+    Ok(socket)
 }
 
 /// Opens a terminal and sets it up. Its other side is taken from the master: no path needs to lead to it.

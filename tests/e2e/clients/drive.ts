@@ -36,7 +36,7 @@ async function measure(client: Client, arm: Arm, state: State): Promise<void> {
   const works = state === "none" || (arm === "hook" && state === "sound");
   const script = model.prepare(name, works ? [...going, ...work(cell, client)] : going);
   const command = client.start(cell, script, promptFor(cell, client, script));
-  if (hook !== undefined) wireHook(cell, client.name, [path.join(place.bin, "mantlet"), "hook", client.name], hook);
+  if (hook !== undefined) wireHook(cell, client.name, hook);
   if (off === true) plantOff(cell);
   const outcome = await cell.run(arm === "jail" ? cell.jailed(command) : command, 90);
   const open = leaks(cell, client, script);

@@ -2,6 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +16,7 @@ use crate::limits::{Breach, Sampler};
 use crate::live::{Live, Namespaces};
 use crate::outcome::{Ending, Facts};
 use crate::plan::Plan;
+use crate::supervisor::{self, Supervisor};
 use crate::sys::{self, Wait};
 use crate::tier::Tier;
 use crate::wire::{self, Message, Output, Tag};
@@ -43,6 +45,12 @@ pub(super) struct Jail<'a> {
     pub(super) keeping: ManuallyDrop<Keeping>,
     /// Why the jail may not go on.
     pub(super) broken: Option<String>,
+    /// Mantlet's own state directory.
+    pub(super) state: &'a Path,
+    /// Of a whole agent.
+    pub(super) supervisor: Option<Supervisor>,
+    /// Whether it was told that a whole agent's jail stands.
+    pub(super) has_started: bool,
 }
 
 impl Jail<'_> {
@@ -80,6 +88,9 @@ impl Jail<'_> {
                 code
             }
         };
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.end();
+        }
         if !self.is_built {
             return Err(self.why_not_built());
         }
@@ -180,8 +191,13 @@ impl Jail<'_> {
         // The inner ends of the output pipes belong to the jail alone from here on.
         *stdio = None;
         let flags = message.payload.first().copied().unwrap_or(0);
-        if message.payload.len() > 1 {
-            self.facts.proc_partial = Some(String::from_utf8_lossy(&message.payload[1..]).into_owned());
+        let mut rest = message.payload.get(1..).unwrap_or_default();
+        let mut namespace = 0;
+        if let (true, Some((own, after))) = (flags & init::HAS_LISTENER != 0, rest.split_first_chunk()) {
+            (namespace, rest) = (u64::from_le_bytes(*own), after);
+        }
+        if !rest.is_empty() {
+            self.facts.proc_partial = Some(String::from_utf8_lossy(rest).into_owned());
         }
         let mut fds = message.fds.into_iter();
         let mut take = |bit: u8| if flags & bit != 0 { fds.next() } else { None };
@@ -191,6 +207,12 @@ impl Jail<'_> {
         }
         let (proc, tmpfs) = (take(init::HAS_PROC), take(init::HAS_TMPFS));
         let (mount, user) = (take(init::HAS_MOUNT_NS), take(init::HAS_USER_NS));
+        if let Some(listener) = take(init::HAS_LISTENER) {
+            match supervisor::start(self.plan, self.state, listener, namespace) {
+                Ok(supervisor) => self.supervisor = Some(supervisor),
+                Err(e) => self.broken = Some(format!("the supervisor could not be started: {e}")),
+            }
+        }
         if let Err(e) = self.keeping.attach(mount.map(|mount| Namespaces { mount, user }), self.pid) {
             self.broken = Some(format!("the keeper of the covers could not be started: {e}"));
         }
