@@ -42,6 +42,7 @@ mod source;
 mod spots;
 mod streams;
 mod supervisor;
+mod sweep;
 mod sys;
 mod syscalls;
 mod text;

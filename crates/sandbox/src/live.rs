@@ -42,6 +42,10 @@ pub(crate) struct Live {
     unwatched: usize,
     quarantine: Quarantine,
     pub(crate) findings: Vec<Finding>,
+    /// How many of these are in the ledger already.
+    told: usize,
+    /// How many more there were: of a service that runs for months the last are kept.
+    dropped: u64,
     pub(crate) notes: Vec<String>,
 }
 
@@ -54,6 +58,8 @@ impl Live {
             unwatched: 0,
             quarantine: Quarantine::new(state, &plan.call),
             findings: Vec::new(),
+            told: 0,
+            dropped: 0,
             notes: Vec::new(),
         };
         if plan.changes_nothing() {
@@ -136,6 +142,24 @@ impl Live {
         // Their directories are no more: a service makes and removes them all its life.
         for wd in gone {
             self.dirs.remove(&wd);
+        }
+    }
+
+    /// The findings that nobody was told of yet. What was told long ago is let go.
+    pub(crate) fn take_new(&mut self) -> Vec<Finding> {
+        const MOST_KEPT: usize = 1000;
+        let new = self.findings.get(self.told..).unwrap_or_default().to_vec();
+        let old = self.findings.len().saturating_sub(MOST_KEPT);
+        self.findings.drain(..old);
+        self.dropped = self.dropped.saturating_add(old as u64);
+        self.told = self.findings.len();
+        new
+    }
+
+    /// Says at the end that there was more than is kept.
+    pub(crate) fn say_dropped(&mut self) {
+        if self.dropped > 0 {
+            self.notes.push(format!("{} earlier findings are in the ledger only", self.dropped));
         }
     }
 

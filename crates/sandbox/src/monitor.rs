@@ -27,6 +27,7 @@ use crate::wire::{self, Message, Output, Tag};
 use mantlet_ledger::Writer;
 
 mod jail;
+mod service;
 
 use jail::Jail;
 

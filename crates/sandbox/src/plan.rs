@@ -95,7 +95,7 @@ pub(crate) struct WholePlan {
     pub(crate) copies: Vec<(PathBuf, Vec<u8>)>,
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) argv: Vec<OsString>,
+    pub(crate) command: Command,
     /// The policy file that its inner commands run under, as it was named.
     pub(crate) policy: Option<PathBuf>,
 }
@@ -106,7 +106,8 @@ impl WholePlan {
         // An agent's own place comes after the policy's of the same name, and so is what is seen.
         places.extend(own);
         places.sort_by(|a, b| a.target.cmp(&b.target));
-        WholePlan { told, trees, copies, links, env, argv, policy: request.policy.clone() }
+        let command = Command::Argv(argv);
+        WholePlan { told, trees, copies, links, env, command, policy: request.policy.clone() }
     }
 }
 
@@ -175,25 +176,14 @@ pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
-    let rules = Rules::compile(agent).map_err(|e| {
-        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
-            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
-    })?;
-    spots::makes_itself(agent.files().deny(), &workspace)?;
+    let rules = rules(agent)?;
     let (scan, reviewed) = look(request, &workspace, &workspace_fd, &rules, state)?;
     let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
     let mut notes = outer.map_or_else(Vec::new, |outer| outer.narrow(&mut places));
     notes.extend(prepared.iter().flat_map(|prepared| prepared.notes.iter().cloned()));
     let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
-    let cwd = match outer {
-        // Found in the jail alone: the owner's rights are not lent to whoever asks what is where.
-        Some(_) => request.cwd.clone().unwrap_or_else(|| workspace.clone()),
-        None => cwd(request, &workspace, &places, &advisor)?,
-    };
-    let (argv, command_file) = match &whole {
-        Some(whole) => argv(&Command::Argv(whole.argv.clone()))?,
-        None => argv(&request.command)?,
-    };
+    let cwd = cwd(setting, &workspace, &places, &advisor)?;
+    let (argv, command_file) = argv(whole.as_ref().map_or(&request.command, |whole| &whole.command))?;
     let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;
     let mut files = own_files(agent, owner, ids, whole.as_ref());
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
@@ -233,6 +223,14 @@ pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<
         notes,
         whole,
         advisor,
+    })
+}
+
+fn rules(agent: &Agent) -> Result<Rules, Refusal> {
+    spots::makes_itself(agent.files().deny(), agent.workspace())?;
+    Rules::compile(agent).map_err(|e| {
+        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
+            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
     })
 }
 
@@ -363,7 +361,12 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
     Ok(places)
 }
 
-fn cwd(request: &Request, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+fn cwd(setting: &Setting<'_>, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+    let request = setting.request;
+    if setting.outer.is_some() {
+        // Found in the jail alone: the owner's rights are not lent to whoever asks what is where.
+        return Ok(request.cwd.clone().unwrap_or_else(|| workspace.to_owned()));
+    }
     let Some(wanted) = &request.cwd else {
         let here = std::env::current_dir().ok().filter(|here| here.starts_with(workspace));
         return Ok(here.unwrap_or_else(|| workspace.to_owned()));

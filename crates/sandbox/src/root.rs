@@ -31,6 +31,7 @@ pub(crate) struct BuildError {
 }
 
 mod cover;
+mod whole;
 
 type Result<T> = std::result::Result<T, BuildError>;
 
@@ -79,7 +80,7 @@ pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<Owned
     root.deny(plan)?;
     root.pivot()?;
     let pty = plan.terminal.as_ref().map(|start| open_pty(start, "/dev/pts/ptmx")).transpose()?;
-    let listener = plan.whole.as_ref().map(|_| listen()).transpose()?;
+    let listener = plan.whole.as_ref().map(|_| whole::listen()).transpose()?;
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     rustix::process::umask(mask);
@@ -119,19 +120,6 @@ fn open_places(plan: &Plan) -> Result<Vec<(&Place, OwnedFd)>> {
         out.push((place, tree));
     }
     Ok(out)
-}
-
-/// Makes the socket at which the jail's commands ask for jails of their own. Its name is in the jail's own root, which
-/// no path of the host leads to: whoever is not in the jail must be handed it.
-fn listen() -> Result<OwnedFd> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-    let at = layout::SOCKET;
-    let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).at("make the socket", at)?;
-    let address = SocketAddrUnix::new(at).at("name the socket", at)?;
-    rustix::net::bind(&socket, &address).at("make the socket", at)?;
-    rustix::net::listen(&socket, 128).at("listen at", at)?;
-    Ok(socket)
 }
 
 /// Opens a terminal and sets it up. Its other side is taken from the master: no path needs to lead to it.
@@ -242,14 +230,6 @@ impl Root {
             Err(e) => return Err(e).at("open the mount point", path),
         };
         self.attach_at(tree.as_fd(), at.as_fd()).at("mount", path)
-    }
-
-    /// Makes a directory of the plan where it is missing.
-    fn make_points(&self, path: &Path) -> Result<()> {
-        match self.open(path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(rustix::io::Errno::NOENT) => self.make_point(path, true),
-            opened => opened.map(drop).at("open", path),
-        }
     }
 
     /// Makes a mount point of the plan. Each directory on the way is opened beneath the one before it: an absolute
@@ -384,37 +364,6 @@ impl Root {
         }
         self.attach(home, &plan.home)?;
         self.copy_into_home(plan)
-    }
-
-    /// A whole agent's copies of its owner's files.
-    fn copy_into_home(&self, plan: &Plan) -> Result<()> {
-        for (path, content) in plan.whole.iter().flat_map(|whole| &whole.copies) {
-            let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            let dir = self.open(dir, OFlags::PATH | OFlags::DIRECTORY).at("open", dir)?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o600)).at("make", path)?;
-            if plan.ids.mapping != Mapping::Caller {
-                let (uid, gid) = (rustix::fs::Uid::from_raw(self.uid), rustix::fs::Gid::from_raw(self.gid));
-                rustix::fs::fchown(&file, Some(uid), Some(gid)).at("set the owner of", path)?;
-            }
-            io::Write::write_all(&mut std::fs::File::from(file), content).at("write", path)?;
-        }
-        Ok(())
-    }
-
-    /// A whole agent's other names of what is shown. Last: a name may lie in a private directory.
-    fn make_links(&self, plan: &Plan) -> Result<()> {
-        for (path, target) in plan.whole.iter().flat_map(|whole| &whole.links) {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            self.make_points(parent)?;
-            let dir = self.open(parent, OFlags::PATH | OFlags::DIRECTORY).at("open", parent)?;
-            match rustix::fs::symlinkat(target, &dir, name) {
-                // A place of the same name is shown there.
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(e) => return Err(e).at("make", path),
-            }
-        }
-        Ok(())
     }
 
     fn make_private_dir(&self, plan: &Plan, path: &Path, mode: u32) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::live::{Live, Namespaces};
 use crate::outcome::{Ending, Facts};
 use crate::plan::Plan;
 use crate::supervisor::{self, Supervisor};
+use crate::sweep::Sweep;
 use crate::sys::{self, Wait};
 use crate::tier::Tier;
 use crate::wire::{self, Message, Output, Tag};
@@ -75,7 +76,7 @@ impl Jail<'_> {
         drop(wire::send(self.init.as_fd(), Tag::Go, &[], &fds));
         self.doors.clear();
         let ended = sys::pidfd(self.pid).map_err(|e| e.to_string());
-        let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live));
+        let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live, call));
         let code = match self.ended {
             // Init has nothing left to say, and is waited for when the client has its answer.
             Some(code) => {
@@ -117,11 +118,22 @@ impl Jail<'_> {
     }
 
     /// Waits for the end of init, or for a reason to end it.
-    fn watch(&mut self, ended: &OwnedFd, stdio: &mut Option<[Stdio; 3]>, live: &mut Live) -> Option<Ending> {
-        let deadline = Instant::now() + self.plan.limits.time;
+    fn watch(
+        &mut self,
+        ended: &OwnedFd,
+        stdio: &mut Option<[Stdio; 3]>,
+        live: &mut Live,
+        call: &mut Call<'_>,
+    ) -> Option<Ending> {
+        let began = Instant::now();
+        let deadline = began + self.plan.limits.time;
         let mut disk = Disk::new(self.plan);
+        let mut sweep = Sweep::new(self.plan, self.started);
         let mut init_speaks = true;
         loop {
+            sweep.run(self.plan, live);
+            self.tell_standing(call.begun.as_mut(), began);
+            self.tell_undone(call.begun.as_mut(), live, began);
             let passed = if Instant::now() >= deadline { Some(Breach::Time) } else { None };
             let passed = passed
                 .or_else(|| self.sampler.as_mut().and_then(Sampler::sample))
@@ -133,6 +145,7 @@ impl Jail<'_> {
                 return Some(Ending::broken(why));
             }
             let due = self.sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
+            let due = sweep.due().map_or(due, |sweep| due.min(sweep));
             let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
             let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
             let mut fds = vec![PollFd::new(ended, PollFlags::IN), PollFd::new(self.client, PollFlags::IN)];

@@ -263,9 +263,8 @@ pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let (mut fd, mut size): (c_int, libc::socklen_t) = (-1, size_of::<c_int>() as libc::socklen_t);
     let value = (&raw mut fd).cast();
     // SAFETY: the kernel writes at most `size` bytes to `fd`, which is an int.
-    check(
-        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, value, &raw mut size) }.into(),
-    )?;
+    let got = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, value, &raw mut size) };
+    check(got.into())?;
     // SAFETY: `fd` was just made for this process and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
