@@ -195,8 +195,9 @@ impl Judge<'_> {
             return Ok("the workspace");
         }
         self.writable_name(&inside, &path)?;
-        let over = if reached.rest.is_empty() { real.kind() } else { FileType::RegularFile };
-        if let Some(cover) = covers.over(&inside, over) {
+        // Of a path that is not there yet, what is there may be covered.
+        let there = self.tree.inside(&reached.path).unwrap_or_default();
+        if let Some(cover) = covers.over(there, real.kind()) {
             return Err(self.covered(cover, &path));
         }
         // A symlink has no content that another name would share.
