@@ -164,8 +164,8 @@ impl Judge<'_> {
             Cover::Protected { name, rule, why } => {
                 let other = self.tree.workspace.join(OsStr::from_bytes(&name));
                 let what = match other == path {
-                    true => format!("{} is obeyed or run by {why}", show(path)),
-                    false => format!("{} is, or is part of, {}, obeyed or run by {why}", show(path), show(&other)),
+                    true => format!("{} {why}", show(path)),
+                    false => format!("{} is, or is in, {}, which {why}", show(path), show(&other)),
                 };
                 refused(format!("protected: {}", show_bytes(rule.as_bytes())), what, Way::Write(other))
             }

@@ -9,6 +9,7 @@ use mantlet_clients::watchlist;
 use mantlet_policy::Rules;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
+use crate::review;
 use crate::walk::{self, Descend, Met, Unseen};
 
 /// A name of the workspace that a rule speaks of.
@@ -47,9 +48,9 @@ pub(crate) fn scan(top: &OwnedFd, rules: &Rules) -> Scan {
     let mut scan = Scan { dirs: vec![Box::default()], ..Scan::default() };
     let mut linked = HashSet::new();
     let mut parent = Parent::default();
-    let unseen = walk::walk(top.as_fd(), b"", &mut |met| visit(met, rules, &mut parent, &mut scan, &mut linked));
+    let unseen = walk::walk(top.as_fd(), b"", &mut |met| visit(top, met, rules, &mut parent, &mut scan, &mut linked));
     scan.unseen = unseen;
-    add_named(top, &mut scan);
+    add_named(top, &mut scan, &mut linked);
     if !linked.is_empty() {
         add_other_names(top, &linked, &mut scan);
     }
@@ -83,7 +84,14 @@ impl Parent {
     }
 }
 
-fn visit(met: &Met<'_>, rules: &Rules, parent: &mut Parent, scan: &mut Scan, linked: &mut HashSet<Linked>) -> Descend {
+fn visit(
+    top: &OwnedFd,
+    met: &Met<'_>,
+    rules: &Rules,
+    parent: &mut Parent,
+    scan: &mut Scan,
+    linked: &mut HashSet<Linked>,
+) -> Descend {
     let is_dir = met.kind == FileType::Directory;
     if let Some((rule, needs_pins)) = rules.denying(met.path) {
         note_links(met, true, linked);
@@ -99,6 +107,8 @@ fn visit(met: &Met<'_>, rules: &Rules, parent: &mut Parent, scan: &mut Scan, lin
         }
     } else if parent.is_hot(met) || mantlet_clients::interesting(met.name()) {
         visit_row(met, rules, scan, linked);
+    } else if !is_dir && review::bare_part(met.path).is_some_and(|dir| review::is_bare(top, dir)) {
+        scan.known.push(Known { path: met.path.to_vec() });
     }
     if is_dir {
         scan.dirs.push(met.path.into());
@@ -193,8 +203,12 @@ fn is_below(paths: &HashSet<Vec<u8>>, path: &[u8]) -> bool {
     paths.contains(path) || path.iter().enumerate().any(|(i, b)| *b == b'/' && paths.contains(&path[..i]))
 }
 
+fn open_parent(top: &OwnedFd, dir: &[u8]) -> rustix::io::Result<OwnedFd> {
+    crate::quarantine::open_beneath(top, dir, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
 /// What a repository's configuration includes or takes hooks from is as good as the configuration itself.
-fn add_named(top: &OwnedFd, scan: &mut Scan) {
+fn add_named(top: &OwnedFd, scan: &mut Scan, linked: &mut HashSet<Linked>) {
     let configs: Vec<Vec<u8>> =
         scan.protected.iter().map(|h| h.path.clone()).filter(|p| p.ends_with(b".git/config")).collect();
     for config in configs {
@@ -213,6 +227,10 @@ fn add_named(top: &OwnedFd, scan: &mut Scan) {
                 if let Ok(kind @ (FileType::RegularFile | FileType::Directory)) = kind {
                     let rule = "named by a git configuration".to_owned();
                     let is_dir = kind == FileType::Directory;
+                    let name_at = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+                    if let Ok(dir) = open_parent(top, &path[..name_at]) {
+                        note_links(&Met { dir: dir.as_fd(), path: &path, name_at, kind, ino: 0 }, false, linked);
+                    }
                     scan.protected.push(Hit { path: path.clone(), is_dir, rule, needs_pins: true });
                 }
                 scan.named.push(path);

@@ -260,10 +260,9 @@ fn spelled(world: &World, kind: &str, act: &str, object: &Path, cwd: &Path, chan
         "symlink" => {
             let link = chance.pick(&world.links).clone();
             let tail = object.file_name().unwrap().to_str().unwrap();
-            // What only a delete asks about is gone when the others are looked at.
-            let stays = |name: &std::ffi::OsString| !name.to_str().unwrap().starts_with('v');
-            let below =
-                fs::read_dir(&link).map(|dir| dir.map(|e| e.unwrap().file_name()).filter(stays).collect::<Vec<_>>());
+            let below = fs::read_dir(&link).map(|dir| {
+                dir.map(|e| e.unwrap().file_name()).filter(|name| !is_victim(Path::new(name))).collect::<Vec<_>>()
+            });
             path = match (act, below) {
                 ("create", _) => format!("{}/{tail}", text(&link)),
                 (_, Ok(names)) if !names.is_empty() && !chance.one_in(3) => {
@@ -296,6 +295,11 @@ fn spelled(world: &World, kind: &str, act: &str, object: &Path, cwd: &Path, chan
     }
 }
 
+/// What only a delete asks about is gone when the others are looked at.
+fn is_victim(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_str().unwrap().starts_with('v'))
+}
+
 /// A path that goes somewhere and comes back.
 fn turning_back(world: &World, act: &str, object: &Path, cwd: &Path, chance: &mut Chance) -> String {
     let mut out = String::new();
@@ -305,8 +309,9 @@ fn turning_back(world: &World, act: &str, object: &Path, cwd: &Path, chance: &mu
         + chance.below(names.len().saturating_sub(world.top.components().count() - 1).max(1));
     for (index, name) in names.iter().enumerate() {
         if index == turn {
-            let children =
-                fs::read_dir(&at).map(|dir| dir.map(|e| e.unwrap().path()).collect::<Vec<_>>()).unwrap_or_default();
+            let children = fs::read_dir(&at)
+                .map(|dir| dir.map(|e| e.unwrap().path()).filter(|p| !is_victim(p)).collect::<Vec<_>>());
+            let children = children.unwrap_or_default();
             let is_dir = |p: &&PathBuf| p.is_dir() && (act != "delete" || !p.is_symlink());
             let dirs: Vec<&PathBuf> = children.iter().filter(is_dir).collect();
             match chance.below(6) {

@@ -81,7 +81,7 @@ fn read(path: &Path) -> std::io::Result<Done> {
     let kind = file.metadata()?.file_type();
     if kind.is_file() || kind.is_char_device() {
         let mut byte = [0];
-        file.read(&mut byte)?;
+        let _read = file.read(&mut byte)?;
     } else if !kind.is_dir() {
         return Err(std::io::Error::other("neither file nor directory"));
     }

@@ -96,7 +96,7 @@ impl World {
     }
 
     fn file(&mut self, path: &Path, text: &str) {
-        self.dir(&path.parent().unwrap().to_owned());
+        self.dir(path.parent().unwrap());
         if path.symlink_metadata().is_err() {
             fs::write(path, text).unwrap();
             self.files.push(path.to_owned());
@@ -189,7 +189,7 @@ impl World {
         ];
         for (from, to) in sure {
             let (from, to) = (self.work().join(from), self.work().join(to));
-            self.dir(&to.parent().unwrap().to_owned());
+            self.dir(to.parent().unwrap());
             if fs::hard_link(&from, &to).is_ok() {
                 self.linked.extend([from, to.clone()]);
                 self.files.push(to);
