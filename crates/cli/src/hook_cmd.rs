@@ -66,11 +66,7 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
 
 fn finish(client: &str, options: Result<Options, String>) -> ExitCode {
     let code = dialect::blocking_code(client);
-    // Before anything can go wrong: without this a panic ends by SIGABRT, after which most clients run the tool.
-    std::panic::set_hook(Box::new(move |info| {
-        complain(&format!("it broke: {info}"));
-        std::process::exit(i32::from(code));
-    }));
+    block_on_panic(code);
     let told = options.and_then(|options| answer::answer(&options)).and_then(|answer| {
         if !answer.stderr.is_empty() {
             say(&answer.stderr);
@@ -84,6 +80,14 @@ fn finish(client: &str, options: Result<Options, String>) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Without this a panic ends by SIGABRT, after which most clients run the tool.
+fn block_on_panic(code: u8) {
+    std::panic::set_hook(Box::new(move |info| {
+        complain(&format!("it broke: {info}"));
+        std::process::exit(i32::from(code));
+    }));
 }
 
 /// Writes the verdict with one write(2). Half a verdict is none.
@@ -127,4 +131,24 @@ fn say(text: &str) {
 /// Escaped line by line: what is untrusted in it must not write to a terminal.
 fn lines(text: &str) -> String {
     text.lines().map(|line| mantlet_ledger::escape(line.as_bytes())).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    const IS_CHILD: &str = "MANTLET_TEST_PANIC";
+
+    #[test]
+    fn a_panic_blocks() {
+        if std::env::var_os(IS_CHILD).is_some() {
+            super::block_on_panic(2);
+            panic!("on purpose\x1b[2J");
+        }
+        let own = std::env::current_exe().unwrap();
+        let test = "hook_cmd::tests::a_panic_blocks";
+        let output =
+            std::process::Command::new(own).args(["--exact", test, "--nocapture"]).env(IS_CHILD, "1").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("blocked: it broke") && said.contains("on purpose\\x1b[2J"), "{said}");
+    }
 }

@@ -12,6 +12,8 @@ pub struct StatePlace {
     pub moved: Option<(&'static str, &'static str)>,
     /// How it is shown.
     pub shown: Shown,
+    /// Files that the client makes at its first start and cannot go on without: made where they are missing.
+    pub first: &'static [(&'static str, &'static str)],
 }
 
 /// How a state directory is shown.
@@ -107,6 +109,7 @@ pub const WHOLE: &[Whole] = &[
                 "tasks",
                 "tmp",
             ]),
+            first: &[],
         }],
         copied: &[],
         env: &[
@@ -151,6 +154,7 @@ pub const WHOLE: &[Whole] = &[
                 "skills/",
                 "workflows/",
             ]),
+            first: &[],
         }],
         copied: &[".claude.json"],
         env: &[
@@ -192,6 +196,7 @@ pub const WHOLE: &[Whole] = &[
                 "rules/",
                 "skills/",
             ]),
+            first: &[],
         }],
         copied: &[],
         env: &["CODEX_HOME", "CODEX_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION"],
@@ -219,6 +224,7 @@ pub const WHOLE: &[Whole] = &[
                 "skills/",
                 "trustedFolders.json",
             ]),
+            first: &[],
         }],
         copied: &[],
         env: &[
@@ -243,16 +249,22 @@ pub const WHOLE: &[Whole] = &[
                 path: ".config/opencode",
                 moved: Some(("XDG_CONFIG_HOME", "opencode")),
                 shown: Shown::ReadOnlyBut(&[]),
+                first: &[
+                    (".gitignore", "node_modules\npackage.json\npackage-lock.json\nbun.lock\n.gitignore"),
+                    ("opencode.jsonc", "{\n  \"$schema\": \"https://opencode.ai/config.json\"\n}\n"),
+                ],
             },
             StatePlace {
                 path: ".local/share/opencode",
                 moved: Some(("XDG_DATA_HOME", "opencode")),
                 shown: Shown::WritableBut(&["bin/", "plugin/", "plugins/"]),
+                first: &[],
             },
             StatePlace {
                 path: ".local/state/opencode",
                 moved: Some(("XDG_STATE_HOME", "opencode")),
                 shown: Shown::WritableBut(&[]),
+                first: &[],
             },
         ],
         copied: &[],
@@ -290,6 +302,7 @@ pub const WHOLE: &[Whole] = &[
                 "settings.json",
                 "skills/",
             ]),
+            first: &[],
         }],
         copied: &[],
         env: &[
@@ -327,6 +340,7 @@ pub const WHOLE: &[Whole] = &[
                 "sandbox.json",
                 "skills/",
             ]),
+            first: &[],
         }],
         copied: &[],
         env: &["CURSOR_API_KEY"],

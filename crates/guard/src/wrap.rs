@@ -24,8 +24,8 @@ pub struct Jailer<'j> {
 /// A command of an agent, and where it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'l> {
-    /// The directory it starts in.
-    pub cwd: &'l str,
+    /// The directory it starts in; none where only the client knows: the jailer then starts where the shell does.
+    pub cwd: Option<&'l str>,
     /// What the client would add to its environment: `NAME=VALUE`.
     pub env: &'l [String],
     /// The text for the shell.
@@ -37,8 +37,10 @@ impl Jailer<'_> {
     #[must_use]
     pub fn wrap(&self, command: Line<'_>) -> String {
         let mut line = self.start();
-        line.push_str(" --cwd ");
-        quote(command.cwd, &mut line);
+        if let Some(cwd) = command.cwd {
+            line.push_str(" --cwd ");
+            quote(cwd, &mut line);
+        }
         for pair in command.env {
             line.push_str(" --env ");
             quote(pair, &mut line);
@@ -60,12 +62,14 @@ impl Jailer<'_> {
     /// The agent that is named counts: a call with another one would run under another one's policy.
     #[must_use]
     pub fn is_wrapped(&self, command: &str) -> bool {
-        let Some(rest) = command.strip_prefix(&self.start()).and_then(|rest| rest.strip_prefix(" --cwd ")) else {
+        let Some(mut rest) = command.strip_prefix(&self.start()) else {
             return false;
         };
-        let Some((cwd, mut rest)) = unquote(rest) else {
-            return false;
-        };
+        let mut cwd = None;
+        if let Some((word, after)) = rest.strip_prefix(" --cwd ").and_then(unquote) {
+            cwd = Some(word);
+            rest = after;
+        }
         let mut env = Vec::new();
         while let Some((pair, after)) = rest.strip_prefix(" --env ").and_then(unquote) {
             env.push(pair);
@@ -82,7 +86,7 @@ impl Jailer<'_> {
             }
         }
         // Made again, it must be the same text: no other spelling of quotes or of options is let through.
-        rest.is_empty() && self.wrap(Line { cwd: &cwd, env: &env, text: &line }) == command
+        rest.is_empty() && self.wrap(Line { cwd: cwd.as_deref(), env: &env, text: &line }) == command
     }
 
     fn start(&self) -> String {
@@ -172,7 +176,7 @@ mod tests {
         Jailer { program: "/opt/a b/mantlet-run", client: "claude", agent: None, policy: None, home: None };
 
     fn wrap(jailer: Jailer<'_>, cwd: &str, text: &str) -> String {
-        jailer.wrap(Line { cwd, env: &[], text })
+        jailer.wrap(Line { cwd: Some(cwd), env: &[], text })
     }
 
     const NASTY: &[&str] = &[
@@ -227,7 +231,7 @@ mod tests {
     fn what_is_wrapped_is_known_again() {
         for text in NASTY {
             for jailer in [JAILER, Jailer { agent: Some("a'b"), policy: Some("/p q"), home: Some("/h"), ..JAILER }] {
-                let line = jailer.wrap(Line { cwd: "/ws/it's here", env: &["A=b c".into(), "D=".into()], text });
+                let line = jailer.wrap(Line { cwd: Some("/ws/it's here"), env: &["A=b c".into(), "D=".into()], text });
                 assert!(jailer.is_wrapped(&line), "{line}");
                 assert!(!jailer.is_wrapped(&wrap(jailer, "/", &line).replace("-c", "-d")));
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mantlet_clients::{Act, Tool, find_tool};
 use mantlet_guard::dialect::{self, Answer, Event, Moment, Server, Verdict};
-use mantlet_guard::{Decision, Denial, Guard, Jailer, Line, McpServer, ServerRuns, ToolCall};
+use mantlet_guard::{Decision, Denial, Guard, Jailer, Line, McpServer, ServerRuns, ToolCall, heredoc_patch};
 use mantlet_policy::{Agent, Host as _};
 use mantlet_sandbox::{Loaded, RealHost, SourceError};
 use serde_json::{Map, Value};
@@ -116,6 +116,15 @@ fn executes(tool: Option<&'static Tool>) -> Option<&'static Tool> {
 
 fn decide(options: &Options, event: &Event, agent: &Agent, host: &RealHost, is_jailed: bool) -> Result<Told, String> {
     let guard = Guard::new(agent, host.home(), &options.client).map_err(|error| error.to_string())?;
+    if let Some(patch) = patch(options, event) {
+        let input = Value::Object(Map::from_iter([("command".to_owned(), patch.into())]));
+        // The event does not tell in which directory it is applied: the model names one that no hook sees.
+        let call = ToolCall { tool: "apply_patch", input: &input, cwd: Path::new(""), mcp_server: None };
+        return Ok(match guard.decide(&call) {
+            Decision::Allow(rule) => Told::Pass(rule),
+            Decision::Deny(denial) => Told::Deny(denial),
+        });
+    }
     let input = Value::Object(event.input.clone());
     let words = event.server.as_ref().and_then(|server| server.command.as_ref()).map(|words| words.join(" "));
     let mcp_server = event
@@ -130,6 +139,12 @@ fn decide(options: &Options, event: &Event, agent: &Agent, host: &RealHost, is_j
             _ => Ok(Told::Pass(rule)),
         },
     }
+}
+
+/// The patch of a command that Codex applies by itself instead of running it. In the jail there is no `apply_patch`.
+fn patch<'e>(options: &Options, event: &'e Event) -> Option<&'e str> {
+    let command = event.input.get("command").and_then(Value::as_str);
+    command.filter(|_| options.client == "codex" && event.tool == "Bash").and_then(heredoc_patch)
 }
 
 /// How an MCP server was started: in a jail around the client all are, else what its command or the installer says.
@@ -175,10 +190,12 @@ fn jail(options: &Options, event: &Event, tool: &Tool, agent: Option<&Agent>) ->
             hint: Some("let preToolUse call the hook too: it rewrites the command first".into()),
         }));
     }
-    let cwd = start(event, named(Act::List))?;
+    // Codex tells its hooks no directory of the command: the shell starts in it, and the jailer where the shell is.
+    let is_told = options.client != "codex" || event.tool != "Bash";
+    let cwd = is_told.then(|| start(event, named(Act::List))).transpose()?;
     let mut input = event.input.clone();
     let env = environment(&mut input)?;
-    input.insert(name.to_owned(), jailer.wrap(Line { cwd: &cwd, env: &env, text: command }).into());
+    input.insert(name.to_owned(), jailer.wrap(Line { cwd: cwd.as_deref(), env: &env, text: command }).into());
     Ok(Told::Jail(input))
 }
 

@@ -15,7 +15,8 @@ pub(super) fn read(fields: &mut Fields) -> Result<Event, DialectError> {
     let mut event = match (is_tool, is_after) {
         (true, false) => Event::new(Moment::Before, Reply::Flat),
         (true, true) => Event::new(Moment::After, Reply::Empty),
-        (false, _) => Event::new(Moment::Other, Reply::Empty),
+        (false, _) if fields.0.contains_key("cwd") => Event::new(Moment::Other, Reply::Empty),
+        (false, _) => return Err(DialectError::Field { field: "toolName", wanted: "string" }),
     };
     event.session = fields.maybe_text("sessionId")?;
     if event.moment == Moment::Other {
