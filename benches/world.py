@@ -31,11 +31,15 @@ class Row:
 
 @dataclass
 class Arm:
-    """A command that is timed, where it starts, what is run untimed before it, and where time(1) adds its CPU time."""
+    """A command that is timed, where it starts, what is run untimed before it, and where time(1) adds its CPU time.
+
+    With `input` it gets that file on standard input, and its output goes through a pipe as to a client.
+    """
     words: list[str]
     cwd: str
     before: list[str] = field(default_factory=list)
     log: Path | None = None
+    input: Path | None = None
 
 
 class World:
@@ -84,6 +88,8 @@ class World:
         self.settle()
         busy = busy_seconds()
         clock = ["hyperfine", "-N", "--runs", "1", "--style", "none", "--export-json", str(self.result)]
+        if arm.input:
+            clock += ["--input", str(arm.input), "--output", "pipe"]
         self.prepare([*clock, "--", shlex.join(arm.words)], arm.cwd)
         took = json.loads(self.result.read_text())["results"][0]["times"][0]
         own = cpu_seconds(arm.log)[-1] if arm.log else 0

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::op::{Format, Undo};
-use crate::place::{failed, read, replace, resolve};
+use crate::place::{failed, make_dir, read, remove_dir, replace, resolve, sweep};
 use crate::{ChangeError, Level};
 
 /// What was installed for one client.
@@ -136,10 +136,15 @@ impl Journal {
     /// # Errors
     /// Others can write there, or another install holds the lock.
     pub fn open(dir: &Path) -> Result<Journal, ChangeError> {
-        use std::os::unix::fs::DirBuilderExt as _;
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
         let dir = resolve(dir)?;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|source| failed("make the directory", &dir, source))?;
+        // The records are closed to others by themselves; beside them stands what everybody may read.
+        if let Some(above) = dir.parent().filter(|_| dir.starts_with("/var/lib")) {
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(above, open).map_err(|source| failed("open", above, source))?;
+        }
         // What stands in it is judged as a file's place is.
         resolve(&dir.join("lock"))?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -192,15 +197,69 @@ impl Journal {
         replace(&path, before.as_deref(), None, 0o600)
     }
 
-    /// Writes down what a live call showed.
+    /// Writes down what a live call showed, or that none did. The install stands from here on.
     ///
     /// # Errors
     /// The record cannot be written.
     pub fn confirm(&self, mut record: Record, verified: Option<Verified>) -> Result<Record, ChangeError> {
         record.phase = Phase::Installed;
-        record.verified = verified;
         record.previous = None;
+        record.verified = verified;
+        self.unseal(&record.client, record.level)?;
         self.store(&record)?;
+        if let Some(verified) = &record.verified {
+            let path = seal(&self.dir, &record.client, record.level);
+            let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+            let text = serde_json::to_string(verified).map_err(broken)?;
+            if let Some(above) = path.parent() {
+                make_dir(above, 0o755)?;
+            }
+            replace(&path, None, Some(&text), 0o644)?;
+        }
         Ok(record)
     }
+
+    pub(crate) fn unseal(&self, client: &str, level: Level) -> Result<(), ChangeError> {
+        let path = seal(&self.dir, client, level);
+        match read(&path)? {
+            Some(text) => replace(&path, Some(&text), None, 0)?,
+            None if path.parent().is_some_and(Path::is_dir) => sweep(&path)?,
+            None => return Ok(()),
+        }
+        path.parent().map_or(Ok(()), remove_dir)
+    }
+}
+
+/// What is known of a client's seam without trying it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Standing {
+    /// A live call through this version was refused as it should be.
+    Verified(Verified),
+    /// That was shown for another version.
+    OtherVersion(Verified),
+    /// Nothing was shown: not installed, not tried, or tried without success.
+    Unverified,
+}
+
+/// Says whether the seam of a client is verified for this version. Everybody can ask, also about the machine's level.
+///
+/// `dir` is [`changes_dir`]'s answer for that level: root's for [`Level::Managed`].
+///
+/// # Errors
+/// The answer cannot be read.
+pub fn standing(dir: &Path, client: &str, level: Level, version: &str) -> Result<Standing, ChangeError> {
+    let path = seal(dir, client, level);
+    let Some(text) = read(&path)? else { return Ok(Standing::Unverified) };
+    let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+    let verified: Verified = serde_json::from_str(&text).map_err(broken)?;
+    Ok(match verified.version == version {
+        true => Standing::Verified(verified),
+        false => Standing::OtherVersion(verified),
+    })
+}
+
+/// The one part of a record without anybody's settings in it: who starts an agent may read it.
+fn seal(dir: &Path, client: &str, level: Level) -> PathBuf {
+    dir.with_file_name("verified").join(format!("{client}.{}", level.name()))
 }

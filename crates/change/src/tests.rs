@@ -84,7 +84,7 @@ fn plan(place: &Place) -> Plan {
             .append(&["hooks", "PreToolUse"], hook, "why"),
         FilePlan::edited(place.at("home/.other/absent.json"), Format::Json).set(&["a", "b"], 1, "why"),
     ];
-    Plan { client: "claude".into(), level: Level::User, files }
+    Plan { client: "claude".into(), level: Level::User, files, keep: Vec::new() }
 }
 
 fn prepared_world(name: &str) -> Place {

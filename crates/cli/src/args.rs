@@ -6,8 +6,11 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
+use crate::hook_cmd::HookArgs;
+use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
+use crate::mcp::McpArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
 use crate::run::RunArgs;
 
@@ -31,10 +34,15 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     Run(RunArgs),
     Shell(ShellArgs),
+    Mcp(McpArgs),
+    Hook(HookArgs),
     Doctor(DoctorArgs),
     Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
+    Install(InstallArgs),
+    Uninstall(UninstallArgs),
+    Verify(VerifyArgs),
     Log(LogArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod gitconfig;
+mod gitnamed;
 mod lookup;
 mod protected;
 mod secrets;
@@ -13,11 +14,12 @@ pub mod watchlist;
 mod whole;
 
 pub use gitconfig::{Finding, git_config_findings, gitfile_target};
+pub use gitnamed::{beneath, git_named_paths};
 pub use lookup::{classify, classify_git, interesting};
 pub use protected::{Action, BARE_REPOSITORY, MEMORY, PROTECTED, Protected, Scope};
 pub use secrets::{SECRETS, Secret, SecretKind};
 pub use state::{STATE_SECRETS, StateSecret};
-pub use tools::{Act, Parameter, Reach, Shape, Spelling, Tool};
+pub use tools::{Act, Parameter, Reach, Shape, Spelling, Tool, client_ids, find_tool, spelling, tools as client_tools};
 pub use whole::{EVERY_WHOLE, OwnSandbox, Shown, StatePlace, WHOLE, Whole, whole};
 
 /// A client's own directory of settings, sessions and credentials.

@@ -23,6 +23,7 @@ mod roles;
 mod rules;
 mod schema;
 mod sections;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -38,5 +39,6 @@ pub use globs::Rules;
 pub use roles::{MEMORY, PRESETS, Preset};
 pub use schema::schema;
 pub use sections::*;
+pub use shown::{Opened, Unresolved, named_outside, opened};
 pub use types::*;
 pub use validate::{default_policy, parse};

@@ -13,7 +13,7 @@ mod pieces;
 mod reads;
 
 use std::io::{self, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use serde::Deserialize;
 
@@ -59,6 +59,9 @@ struct Request {
     offset: u64,
     #[serde(default)]
     length: Option<u64>,
+    /// The file can be made again: the disk is not waited for.
+    #[serde(default)]
+    unsynced: bool,
     /// Permission bits of a new file.
     #[serde(default)]
     mode: Option<u32>,
@@ -199,6 +202,11 @@ fn act(
 ) -> Result<serde_json::Value, Failure> {
     if request.op.changes() && access == Access::Read {
         return Err(Failure::new("EROFS", "this jail was made for reading"));
+    }
+    for path in std::iter::once(&request.path).chain(&request.to).chain(&request.readonly) {
+        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(Failure::new("EINVAL", format!("{path:?} is not a plain relative path")));
+        }
     }
     let root = Root::open(Scope { workspace: &plan.workspace, rules: &plan.rules }, &request.root)?;
     match request.op {

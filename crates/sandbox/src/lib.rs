@@ -60,7 +60,7 @@ pub use ids::{Ids, Mapping};
 pub use layout::MARKER;
 pub use plan::Refusal;
 pub use report::{Finding, Held, Report};
-pub use request::{Access, Command, Kind, Request, TerminalSize, UsageError, exec_words, parse_exec};
+pub use request::{Access, Command, Kind, Request, TerminalSize, UsageError, env_pairs, exec_words, parse_exec};
 pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_file};
 pub use sys::close_inherited;
 pub use syscalls::table as seccomp_table;

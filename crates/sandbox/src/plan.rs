@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, Review, Rules};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Opened, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
@@ -172,15 +172,13 @@ pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<
     if prepared.is_none() {
         may_run(agent, &request.command)?;
     }
-    let files_access = if let Command::Files(access, _) = &request.command { Some(*access) } else { None };
-    let changes_nothing = files_access == Some(Access::Read);
+    let files_access = request.command.files();
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
     let rules = rules(agent)?;
-    let (scan, reviewed) = look(&workspace, &workspace_fd, &rules, changes_nothing, state)?;
+    let (scan, reviewed) = look(request, &workspace, &workspace_fd, &rules, state)?;
     let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
-    places.iter_mut().for_each(|place| place.is_writable &= !changes_nothing);
     let mut notes = outer.map_or_else(Vec::new, |outer| outer.narrow(&mut places));
     notes.extend(prepared.iter().flat_map(|prepared| prepared.notes.iter().cloned()));
     let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
@@ -194,7 +192,7 @@ pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<
         agent: agent.name().to_owned(),
         policy_hash: policy_hash.to_owned(),
         // What this call cannot have made is not its to undo.
-        review: if changes_nothing { Review::Report } else { agent.files().review() },
+        review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
         kind: request.kind,
         limits: budget::of(agent, request.kind, request.timeout),
         least_tier: least_tier(agent, whole.is_some() || outer.is_some()),
@@ -270,26 +268,27 @@ fn protected(
 
 /// Walks the workspace. Answers what is denied and protected there, and what earlier calls made.
 fn look(
+    request: &Request,
     workspace: &Path,
     top: &OwnedFd,
     rules: &Rules,
-    changes_nothing: bool,
     state: &Path,
 ) -> Result<(Scan, Vec<Hit>), Refusal> {
-    // Where nothing can be changed, nothing is protected by name: the walk is only for what is denied.
-    let mut scan = match changes_nothing {
-        true if !rules.denies_something() => Scan::default(),
-        _ => scan::scan(top, rules),
-    };
-    let mut reviewed = release(&mut scan, workspace, top, rules, state);
-    if changes_nothing {
-        scan.protected.clear();
-        reviewed.clear();
-    }
+    let mut scan = scan_for(&request.command, top, rules);
+    let reviewed = release(&mut scan, workspace, top, rules, state);
     if scan.denied.len() > spots::MAX_DENIED {
         return Err(spots::too_many(&scan.denied));
     }
     Ok((scan, reviewed))
+}
+
+/// Walks the workspace. Where nothing can be changed, nothing is held by name: what is denied is all there is to find.
+fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
+    match command {
+        Command::Files(Access::Read, _) if !rules.denies_something() => Scan::default(),
+        Command::Files(Access::Read, _) => Scan { protected: Vec::new(), ..scan::scan(top, rules) },
+        _ => scan::scan(top, rules),
+    }
 }
 
 /// Takes the repositories of earlier calls out of what is mounted.
@@ -332,18 +331,20 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// The workspace, the policy's places and the caller's programs, outer places before inner ones.
 fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
-    let top = workspace.source.clone();
+    let top = workspace.target.clone();
     let mut places = vec![workspace];
-    let files = agent.files();
-    for (rules, is_writable) in [(files.read(), false), (files.write(), true)] {
-        for rule in rules {
-            // What is in the workspace is in it, but for a hole in one that is read-only.
-            let is_hole = is_writable && request.whole.is_some() && !files.is_workspace_writable();
-            let Some(path) = rule.path().filter(|p| is_hole || !p.starts_with(&top)) else { continue };
-            // A place that does not exist yet is simply absent inside, too.
-            let Ok(source) = std::fs::canonicalize(path) else { continue };
-            places.push(Place { source, target: path.to_owned(), is_writable, must_be: None });
-        }
+    let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
+    places.extend(opened.into_iter().map(|Opened { source, target, is_writable }| Place {
+        source,
+        target,
+        is_writable,
+        must_be: None,
+    }));
+    if !agent.files().is_workspace_writable() {
+        // What a role may write of a workspace that it only reads. What does not exist yet is simply absent inside, too.
+        let named = agent.files().write().iter().filter_map(|rule| rule.path()).filter(|path| path.starts_with(&top));
+        let holes = named.filter_map(|path| Some((std::fs::canonicalize(path).ok()?, path.to_owned())));
+        places.extend(holes.map(|(source, target)| Place { source, target, is_writable: true, must_be: None }));
     }
     for program in &request.programs {
         let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
@@ -352,6 +353,9 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
         };
         let target = Path::new("/run/mantlet").join(name);
         places.push(Place { source, target, is_writable: false, must_be: None });
+    }
+    if request.command.files() == Some(Access::Read) {
+        places.iter_mut().for_each(|place| place.is_writable = false);
     }
     places.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(places)

@@ -20,6 +20,13 @@ pub enum Command {
     Files(Access, Vec<OsString>),
 }
 
+impl Command {
+    /// What file operations may do that take the place of a command.
+    pub(crate) fn files(&self) -> Option<Access> {
+        if let Command::Files(access, _) = self { Some(*access) } else { None }
+    }
+}
+
 /// What file operations may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -196,6 +203,15 @@ fn access(value: &OsStr) -> Result<Access, UsageError> {
 
 fn text(value: OsString) -> Result<String, UsageError> {
     value.into_string().map_err(|v| words(format!("{v:?} is not UTF-8")))
+}
+
+/// Reads the words of `--env`, as [`exec_words`] does.
+///
+/// # Errors
+/// A word without a name.
+pub fn env_pairs(words: &[OsString]) -> Result<Vec<(OsString, OsString)>, UsageError> {
+    let pairs = words.iter().map(|word| env_pair(word.clone(), |name| std::env::var_os(name)));
+    pairs.filter_map(Result::transpose).collect()
 }
 
 /// `NAME=VALUE`, or `NAME` alone for the caller's own value, which then stands on no command line.

@@ -166,10 +166,12 @@ fn add_named(top: &OwnedFd, scan: &mut Scan) {
         let Some(text) = crate::quarantine::read_small(top, &config) else { continue };
         let git_dir = &config[..config.len() - b"/config".len()];
         let tree = &git_dir[..git_dir.len() - b".git".len()];
-        for value in crate::gitconfig::named_paths(&text) {
+        for value in mantlet_clients::git_named_paths(&text) {
             // An include is relative to the configuration, a hooks path to the work tree: both are taken.
             for base in [git_dir, tree] {
-                let Some(path) = beneath(base, &value).filter(|p| !scan.named.contains(p)) else { continue };
+                let Some(path) = mantlet_clients::beneath(base, &value).filter(|p| !scan.named.contains(p)) else {
+                    continue;
+                };
                 let name = Path::new(std::ffi::OsStr::from_bytes(&path));
                 let stat = rustix::fs::statat(top, name, AtFlags::SYMLINK_NOFOLLOW);
                 let kind = stat.map(|s| FileType::from_raw_mode(s.st_mode));
@@ -182,20 +184,4 @@ fn add_named(top: &OwnedFd, scan: &mut Scan) {
             }
         }
     }
-}
-
-/// Joins and normalises a relative path; nothing when it is absolute, leaves the workspace or is the workspace.
-fn beneath(base: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-    if value.starts_with(b"/") || value.starts_with(b"~") {
-        return None;
-    }
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in base.split(|b| *b == b'/').chain(value.split(|b| *b == b'/')) {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()?),
-            name => parts.push(name),
-        }
-    }
-    (!parts.is_empty()).then(|| parts.join(&b'/'))
 }

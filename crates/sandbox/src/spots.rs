@@ -58,27 +58,17 @@ pub(crate) fn makes_itself(rules: &[PathRule], workspace: &Path) -> Result<(), R
     Ok(())
 }
 
-/// Literal rules that speak of things outside the workspace which the plan makes visible, under each name they have
-/// inside: a place opened through a symlink shows the same file elsewhere.
+/// Literal rules that speak of things outside the workspace which the plan makes visible.
 fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: &mut Vec<Spot>) -> Result<(), Refusal> {
-    for rule in rules {
-        let Some(path) = rule.path().filter(|p| !p.starts_with(workspace)) else { continue };
-        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-        let real = match std::fs::canonicalize(path) {
-            Ok(real) => real,
-            // What is not there, or closed to the owner, is not in the owner's jail.
-            Err(e) if matches!(e.kind(), NotFound | NotADirectory | PermissionDenied) => continue,
-            Err(e) => return Err(Refusal::new(format!("{path:?}, which a rule names, cannot be resolved: {e}"))),
-        };
-        let opened = places.iter().filter(|p| p.target != *workspace).map(|p| (p.source.clone(), p.target.clone()));
-        // What is a symlink among these stays one inside, and leads to another of them.
-        let system = layout::system().filter(|s| !s.is_symlink()).map(|s| (s.clone(), s));
-        for (source, target) in opened.chain(system) {
-            let Ok(rest) = real.strip_prefix(&source) else { continue };
-            let path = if rest.as_os_str().is_empty() { target } else { target.join(rest) };
-            if spots.iter().all(|spot| spot.path != path) {
-                spots.push(Spot { path, rule: rule.pattern().to_owned() });
-            }
+    let opened = places.iter().filter(|p| p.target != *workspace).map(|p| (p.source.clone(), p.target.clone()));
+    // What is a symlink among these stays one inside, and leads to another of them.
+    let system = layout::system().filter(|s| !s.is_symlink()).map(|s| (s.clone(), s));
+    let shown: Vec<(PathBuf, PathBuf)> = opened.chain(system).collect();
+    let named = mantlet_policy::named_outside(rules, workspace, &shown, |path| std::fs::canonicalize(path))
+        .map_err(|e| Refusal::new(e.to_string()))?;
+    for (path, rule) in named {
+        if spots.iter().all(|spot| spot.path != path) {
+            spots.push(Spot { path, rule });
         }
     }
     Ok(())

@@ -89,7 +89,7 @@ const responses: Dialect = {
   say: (response, _body, words) =>
     respond(response, { type: "message", id: "message", role: "assistant", status: "completed", content: [{ type: "output_text", text: words, annotations: [] }] }),
   call: (response, _body, id, call) =>
-    respond(response, { type: "function_call", id, call_id: id, status: "completed", name: call.tool, arguments: JSON.stringify(call.args) }),
+    respond(response, { type: "function_call", id, call_id: id, status: "completed", name: call.tool, namespace: call.namespace, arguments: JSON.stringify(call.args) }),
 };
 
 function respond(response: ServerResponse, item: object): void {
