@@ -21,8 +21,10 @@ const mantlet = { sandbox: "mantlet", plugin: path.join(scratch, "plugin"), mant
 const bridges = { directory: path.join(scratch, "home/bridges"), plugin: mantlet.plugin, openclaw: path.join(cache, "node_modules/openclaw"), mantletRun: mantlet.mantletRun };
 await compareBridges(bridges);
 await raceBridge(bridges, path.join(home.directory, "outside.txt"));
-await play("control: sandbox off", control(home, model.baseUrl), { ...mantlet, sandbox: "off" });
-await play("control: OpenClaw's own workspaceOnly", workspaceOnly(home), { ...mantlet, sandbox: "off", more: { tools: { fs: { workspaceOnly: true } } } });
+// Without the plugin: its tool policy would ask about every tool of a session that has no sandbox.
+const alone = { ...mantlet, sandbox: "off", plugin: undefined } as const;
+await play("control: sandbox off", control(home, model.baseUrl), alone);
+await play("control: OpenClaw's own workspaceOnly", workspaceOnly(home), { ...alone, more: { tools: { fs: { workspaceOnly: true } } } });
 await play("sandbox backend mantlet", jailed(home, model.baseUrl), mantlet);
 await playGateway(home, model, randomBytes(4).toString("hex"), { ...mantlet, modelUrl: model.baseUrl });
 await play("the plugin is missing", withoutPlugin(home), { ...mantlet, plugin: undefined });
