@@ -40,7 +40,7 @@ pub(crate) fn run(call: &Call, program: &Path) -> anyhow::Result<(Verified, Stri
         "version = 1\n\n[agent.{}]\nrole = \"builder\"\nclient = \"{}\"\nworkspace = \"~/project\"\n",
         call.seam.agent, call.seam.client
     );
-    let props = |stage: &Stage, model: &str| (call.seam.props)(&site, stage, model);
+    let props = |stage: &Stage, model: &str| (call.seam.props)(&call.site, stage, model);
     let seen = canary::trial(
         &stage,
         |stage, model| canary::dress(stage, &real, &staged, &props(stage, model), &policy),

@@ -12,6 +12,8 @@ pub struct StatePlace {
     pub moved: Option<(&'static str, &'static str)>,
     /// How it is shown.
     pub shown: Shown,
+    /// Files that the client makes at its first start and cannot go on without: made where they are missing.
+    pub first: &'static [(&'static str, &'static str)],
 }
 
 /// How a state directory is shown.
@@ -50,6 +52,8 @@ pub struct Whole {
     pub command: &'static [&'static str],
     /// Its state.
     pub state: &'static [StatePlace],
+    /// The machine's settings of the client, which no user's can overrule.
+    pub machine: &'static [&'static str],
     /// Files of the home that the client rewrites by renaming, shown as a copy that ends with the jail.
     pub copied: &'static [&'static str],
     /// Variables that are passed on where they are set: keys, endpoints, and what moves its state.
@@ -107,7 +111,9 @@ pub const WHOLE: &[Whole] = &[
                 "tasks",
                 "tmp",
             ]),
+            first: &[],
         }],
+        machine: &[],
         copied: &[],
         env: &[
             "OPENCLAW_STATE_DIR",
@@ -151,7 +157,9 @@ pub const WHOLE: &[Whole] = &[
                 "skills/",
                 "workflows/",
             ]),
+            first: &[],
         }],
+        machine: &["/etc/claude-code"],
         copied: &[".claude.json"],
         env: &[
             "CLAUDE_CONFIG_DIR",
@@ -192,7 +200,9 @@ pub const WHOLE: &[Whole] = &[
                 "rules/",
                 "skills/",
             ]),
+            first: &[],
         }],
+        machine: &["/etc/codex"],
         copied: &[],
         env: &["CODEX_HOME", "CODEX_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION"],
         set: &[],
@@ -219,7 +229,9 @@ pub const WHOLE: &[Whole] = &[
                 "skills/",
                 "trustedFolders.json",
             ]),
+            first: &[],
         }],
+        machine: &["/etc/gemini-cli"],
         copied: &[],
         env: &[
             "GEMINI_CLI_HOME",
@@ -243,18 +255,25 @@ pub const WHOLE: &[Whole] = &[
                 path: ".config/opencode",
                 moved: Some(("XDG_CONFIG_HOME", "opencode")),
                 shown: Shown::ReadOnlyBut(&[]),
+                first: &[
+                    (".gitignore", "node_modules\npackage.json\npackage-lock.json\nbun.lock\n.gitignore"),
+                    ("opencode.jsonc", "{\n  \"$schema\": \"https://opencode.ai/config.json\"\n}\n"),
+                ],
             },
             StatePlace {
                 path: ".local/share/opencode",
                 moved: Some(("XDG_DATA_HOME", "opencode")),
                 shown: Shown::WritableBut(&["bin/", "plugin/", "plugins/"]),
+                first: &[],
             },
             StatePlace {
                 path: ".local/state/opencode",
                 moved: Some(("XDG_STATE_HOME", "opencode")),
                 shown: Shown::WritableBut(&[]),
+                first: &[],
             },
         ],
+        machine: &["/etc/opencode"],
         copied: &[],
         env: &[
             "XDG_CONFIG_HOME",
@@ -290,7 +309,9 @@ pub const WHOLE: &[Whole] = &[
                 "settings.json",
                 "skills/",
             ]),
+            first: &[],
         }],
+        machine: &[],
         copied: &[],
         env: &[
             "COPILOT_HOME",
@@ -327,7 +348,9 @@ pub const WHOLE: &[Whole] = &[
                 "sandbox.json",
                 "skills/",
             ]),
+            first: &[],
         }],
+        machine: &["/etc/cursor"],
         copied: &[],
         env: &["CURSOR_API_KEY"],
         set: &[],

@@ -43,6 +43,9 @@ pub(crate) enum Stdio {
     Pipe(OwnedFd),
 }
 
+/// The step of going to where the command starts.
+const ENTER: &str = "enter";
+
 /// A jail that stands, and may start its command.
 struct Ready {
     /// The terminal's slave.
@@ -63,7 +66,8 @@ pub(crate) fn run(mut entry: Entry<'_>) -> ! {
             Err(e) => (Tag::Failed, e),
         },
     };
-    let errno = failed.source.raw_os_error().unwrap_or(0);
+    // That a directory is not there says nothing of the command.
+    let errno = if failed.step == ENTER { 0 } else { failed.source.raw_os_error().unwrap_or(0) };
     let text = format!("{errno} {failed}");
     // The monitor notices the end itself; without this it lacks only the reason.
     drop(wire::send(entry.monitor.as_fd(), tag, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
@@ -84,7 +88,6 @@ fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     sys::set_not_dumpable().at("set not dumpable", "init")?;
     sys::die_with_parent().at("set death signal", "init")?;
     confine(plan, entry.tier)?;
-    rustix::process::chdir(plan.cwd.as_path()).at("enter", &plan.cwd)?;
     let mut fds = wait_for(entry, Tag::Go).at("wait for", "the monitor")?.into_iter();
     let lock = fds.next();
     fds.try_for_each(cgroup::join).at("join", "the control group")?;
@@ -106,7 +109,7 @@ fn without_namespaces(plan: &Plan) -> Result<Built, BuildError> {
     }
     // A new terminal among the host's: Landlock lets the jail reach no other, nor this one by its name.
     let pty = plan.terminal.as_ref().map(|start| root::open_pty(start, "/dev/ptmx")).transpose()?;
-    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty })
+    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty, listener: None })
 }
 
 /// Everything that needs privilege over the new namespaces, then the ids.
@@ -170,6 +173,7 @@ pub(crate) const HAS_PROC: u8 = 2;
 pub(crate) const HAS_TMPFS: u8 = 4;
 pub(crate) const HAS_MOUNT_NS: u8 = 8;
 pub(crate) const HAS_USER_NS: u8 = 16;
+pub(crate) const HAS_LISTENER: u8 = 32;
 
 /// Tells the monitor what was built, and hands over the terminal and views of the jail.
 fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
@@ -186,10 +190,16 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
         (HAS_TMPFS, &tmpfs),
         (HAS_MOUNT_NS, &mount),
         (HAS_USER_NS, &user),
+        (HAS_LISTENER, &built.listener),
     ];
     let flags = views.iter().filter(|(_, fd)| fd.is_some()).fold(0, |sum, (bit, _)| sum | bit);
     let fds: Vec<_> = views.iter().filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd)).collect();
     let mut payload = vec![flags];
+    if built.listener.is_some() {
+        // This process will soon be nobody's to look at, and the supervisor must know which namespace it serves.
+        let own = rustix::fs::stat("/proc/self/ns/pid").at("examine", "/proc/self/ns/pid")?;
+        payload.extend_from_slice(&own.st_ino.to_le_bytes());
+    }
     if let Extent::Partial(missing) = &built.proc {
         payload.extend_from_slice(missing.as_bytes());
     }
@@ -242,6 +252,8 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
 
 /// Starts the command and reaps until it ends. Answers its exit code.
 fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
+    // In the jail's own tree: what the path leads to outside is nobody's matter.
+    rustix::process::chdir(entry.plan.cwd.as_path()).at(ENTER, &entry.plan.cwd)?;
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
     // Its word to start may have outlived it: nobody would watch the command.
     if wire::is_gone(entry.monitor.as_fd()) {

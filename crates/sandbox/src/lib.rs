@@ -5,6 +5,7 @@
 //! what was left.
 
 mod advice;
+mod ask;
 mod budget;
 mod call;
 mod cgroup;
@@ -40,6 +41,8 @@ mod seccomp;
 mod source;
 mod spots;
 mod streams;
+mod supervisor;
+mod sweep;
 mod sys;
 mod syscalls;
 mod text;

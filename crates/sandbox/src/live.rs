@@ -42,6 +42,10 @@ pub(crate) struct Live {
     unwatched: usize,
     quarantine: Quarantine,
     pub(crate) findings: Vec<Finding>,
+    /// How many of these are in the ledger already.
+    told: usize,
+    /// How many more there were: of a service that runs for months the last are kept.
+    dropped: u64,
     pub(crate) notes: Vec<String>,
 }
 
@@ -54,6 +58,8 @@ impl Live {
             unwatched: 0,
             quarantine: Quarantine::new(state, &plan.call),
             findings: Vec::new(),
+            told: 0,
+            dropped: 0,
             notes: Vec::new(),
         };
         if plan.changes_nothing() {
@@ -139,6 +145,24 @@ impl Live {
         }
     }
 
+    /// The findings that nobody was told of yet. What was told long ago is let go.
+    pub(crate) fn take_new(&mut self) -> Vec<Finding> {
+        const MOST_KEPT: usize = 1000;
+        let new = self.findings.get(self.told..).unwrap_or_default().to_vec();
+        let old = self.findings.len().saturating_sub(MOST_KEPT);
+        self.findings.drain(..old);
+        self.dropped = self.dropped.saturating_add(old as u64);
+        self.told = self.findings.len();
+        new
+    }
+
+    /// Says at the end that there was more than is kept.
+    pub(crate) fn say_dropped(&mut self) {
+        if self.dropped > 0 {
+            self.notes.push(format!("{} earlier findings are in the ledger only", self.dropped));
+        }
+    }
+
     /// Judges a name that has appeared; a directory is watched and looked through.
     fn appeared(&mut self, plan: &Plan, tree: usize, path: &[u8]) {
         let judge = judge_of(plan, tree, &[]);
@@ -211,14 +235,12 @@ pub(crate) fn judge_of<'p>(plan: &'p Plan, number: usize, replaced: &[PathBuf]) 
     let tree = plan.tree(number);
     let held = plan.protected.iter().filter(|s| !replaced.contains(&s.path));
     let inside = |s: &Spot| Some(s.path.strip_prefix(tree.top).ok()?.as_os_str().as_bytes().to_vec());
-    // A client's state may lead to whatever else the jail shows; a workspace is followed by programs of the owner's.
-    let leads = if number == WORKSPACE { &[][..] } else { plan.leads.as_slice() };
     Judge {
         workspace: tree.top,
         top: tree.fd,
         rules: tree.rules,
         named: &tree.scan.named,
-        leads,
+        state: (number != WORKSPACE).then_some(plan.leads.as_slice()),
         made: RefCell::default(),
         mounted: held.chain(&plan.denied).filter_map(inside).collect(),
     }

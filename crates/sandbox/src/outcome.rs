@@ -187,6 +187,7 @@ impl Ending {
                 "the review could not undo everything: look at what it names before anything else runs there".into(),
             );
         }
+        live.say_dropped();
         self.findings.append(&mut live.findings);
         self.facts.notes.append(&mut live.notes);
         self.advise(plan);
@@ -221,6 +222,11 @@ impl Ending {
         const MOST_ADVICE: usize = 100;
         for finding in self.findings.iter_mut().filter(|f| f.action != "listed").take(MOST_ADVICE) {
             let path = plan.workspace.join(std::ffi::OsStr::from_bytes(&finding.raw));
+            if (1..plan.trees()).any(|tree| path.starts_with(plan.tree(tree).top)) {
+                let hint = "what a client obeys is changed outside: run the client without `mantlet run` for that";
+                finding.hint = Some(hint.into());
+                continue;
+            }
             match plan.advisor.open(Opening::Write, &path) {
                 Advice::Call(call) => finding.allow = Some(call),
                 Advice::Words(words) => finding.hint = Some(words),
@@ -230,9 +236,8 @@ impl Ending {
 
     /// Writes the ledger and makes the report.
     pub(crate) fn conclude(mut self, plan: &Plan, ledger: Result<&mut Writer, String>, began: Instant) -> Outcome {
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
-        let entry = self.entry(plan, &mechanisms, duration_ms);
+        let entry = self.entry(plan, &mechanisms, milliseconds(began));
         let written =
             ledger.and_then(|l| l.append(&entry).map_err(|e| format!("the ledger could not be written: {e}")));
         if let Err(why) = written {
@@ -243,12 +248,19 @@ impl Ending {
         }
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
-            self.facts.notes.extend(plan.whole.iter().flat_map(|whole| whole.notes.iter().cloned()));
+            self.facts.notes.extend(plan.notes.iter().cloned());
         }
         let messages = self.messages();
         if !plan.wants_report {
             return Outcome { code: self.code, messages, report: String::new() };
         }
+        let report = self.report(plan, began);
+        Outcome { code: self.code, messages, report: serde_json::to_string(&report).unwrap_or_default() }
+    }
+
+    /// The report of a call as far as it is known.
+    pub(crate) fn report(&self, plan: &Plan, began: Instant) -> Report {
+        let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
         let mut protect = held(plan, self.tier, &plan.protected);
         let undone = held(plan, self.tier, &plan.reviewed).into_iter();
         protect.extend(undone.map(|h| Held { how: "undone", ..h }));
@@ -263,7 +275,7 @@ impl Ending {
         {
             held.how = "undone";
         }
-        let report = Report {
+        Report {
             v: 1,
             call: plan.call.clone(),
             agent: plan.agent.clone(),
@@ -276,14 +288,13 @@ impl Ending {
             deny,
             protect,
             mechanisms,
-            findings: self.findings,
-            notes: self.facts.notes,
+            findings: self.findings.clone(),
+            notes: self.facts.notes.clone(),
             exit: self.code,
-            reason: self.reason,
-            duration_ms,
+            reason: self.reason.clone(),
+            duration_ms: milliseconds(began),
             bytes_out: self.bytes_out,
-        };
-        Outcome { code: self.code, messages, report: serde_json::to_string(&report).unwrap_or_default() }
+        }
     }
 
     /// What standard error gets: nothing unless Mantlet did something.
@@ -297,7 +308,8 @@ impl Ending {
         lines
     }
 
-    fn entry(&self, plan: &Plan, mechanisms: &Mechanisms, duration_ms: u64) -> mantlet_ledger::Entry {
+    /// The call as a line of the ledger.
+    pub(crate) fn entry(&self, plan: &Plan, mechanisms: &Mechanisms, duration_ms: u64) -> mantlet_ledger::Entry {
         mantlet_ledger::Entry {
             v: 1,
             time: mantlet_ledger::rfc3339(SystemTime::now()),
@@ -322,6 +334,10 @@ impl Ending {
             chain: None,
         }
     }
+}
+
+fn milliseconds(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Opens the evidence of a call.

@@ -20,6 +20,7 @@ use crate::request::{Access, Command, Kind, Request};
 use crate::review::Judge;
 use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
+use crate::supervisor::Outer;
 use crate::text;
 use crate::tier::Tier;
 use crate::tree::Tree;
@@ -77,6 +78,8 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<crate::streams::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    /// Worth knowing, for the report.
+    pub(crate) notes: Vec<String>,
     /// Everything about a whole agent's run.
     pub(crate) whole: Option<WholePlan>,
     /// Where symlinks in a client's own state may lead.
@@ -87,24 +90,24 @@ pub(crate) struct Plan {
 /// What a plan has beyond that of a command when it is a whole agent's.
 pub(crate) struct WholePlan {
     pub(crate) told: Told,
-    pub(crate) notes: Vec<String>,
     /// What of a client's own state can be written.
     pub(crate) trees: Vec<Tree>,
     pub(crate) copies: Vec<(PathBuf, Vec<u8>)>,
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) argv: Vec<OsString>,
+    pub(crate) command: Command,
     /// The policy file that its inner commands run under, as it was named.
     pub(crate) policy: Option<PathBuf>,
 }
 
 impl WholePlan {
     fn new(prepared: Prepared, request: &Request, places: &mut Vec<Place>) -> WholePlan {
-        let Prepared { places: own, trees, copies, links, env, argv, told, notes } = prepared;
+        let Prepared { places: own, trees, copies, links, env, argv, told, .. } = prepared;
         // An agent's own place comes after the policy's of the same name, and so is what is seen.
         places.extend(own);
         places.sort_by(|a, b| a.target.cmp(&b.target));
-        WholePlan { told, notes, trees, copies, links, env, argv, policy: request.policy.clone() }
+        let command = Command::Argv(argv);
+        WholePlan { told, trees, copies, links, env, command, policy: request.policy.clone() }
     }
 }
 
@@ -138,6 +141,18 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
+/// What a call is compiled from.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) agent: &'a Agent,
+    pub(crate) policy_hash: &'a str,
+    pub(crate) owner: &'a Owner,
+    pub(crate) state: &'a Path,
+    /// The jail that asks for the call.
+    pub(crate) outer: Option<&'a Outer>,
+}
+
 /// Refuses an agent whose role runs no commands. It has files all the same: as far as its policy opens them.
 pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
     if agent.exec() == Exec::Jailed || matches!(command, Command::Files(..)) {
@@ -151,15 +166,8 @@ pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] with the way out; nothing has been touched then.
-pub(crate) fn compile(
-    request: &Request,
-    agent: &Agent,
-    policy_hash: &str,
-    owner: &Owner,
-    state: &Path,
-    advisor: Advisor,
-    prepared: Option<Prepared>,
-) -> Result<Plan, Refusal> {
+pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<Prepared>) -> Result<Plan, Refusal> {
+    let Setting { request, agent, policy_hash, owner, state, outer } = *setting;
     // A whole agent is no command of one: its role says what its commands may do.
     if prepared.is_none() {
         may_run(agent, &request.command)?;
@@ -168,19 +176,14 @@ pub(crate) fn compile(
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
-    let rules = Rules::compile(agent).map_err(|e| {
-        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
-            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
-    })?;
-    spots::makes_itself(agent.files().deny(), &workspace)?;
+    let rules = rules(agent)?;
     let (scan, reviewed) = look(request, &workspace, &workspace_fd, &rules, state)?;
     let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let mut notes = outer.map_or_else(Vec::new, |outer| outer.narrow(&mut places));
+    notes.extend(prepared.iter().flat_map(|prepared| prepared.notes.iter().cloned()));
     let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
-    let cwd = cwd(request, &workspace, &places, &advisor)?;
-    let (argv, command_file) = match &whole {
-        Some(whole) => argv(&Command::Argv(whole.argv.clone()))?,
-        None => argv(&request.command)?,
-    };
+    let cwd = cwd(setting, &workspace, &places, &advisor)?;
+    let (argv, command_file) = argv(whole.as_ref().map_or(&request.command, |whole| &whole.command))?;
     let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;
     let mut files = own_files(agent, owner, ids, whole.as_ref());
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
@@ -192,7 +195,7 @@ pub(crate) fn compile(
         review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
         kind: request.kind,
         limits: budget::of(agent, request.kind, request.timeout),
-        least_tier: least_tier(agent, whole.as_ref()),
+        least_tier: least_tier(agent, whole.is_some() || outer.is_some()),
         accepts_no_deny: agent.accepts(Accept::Deny),
         cwd,
         ids,
@@ -217,15 +220,24 @@ pub(crate) fn compile(
         terminal: None,
         rules,
         scan,
+        notes,
         whole,
         advisor,
     })
 }
 
-fn least_tier(agent: &Agent, whole: Option<&WholePlan>) -> Tier {
+fn rules(agent: &Agent) -> Result<Rules, Refusal> {
+    spots::makes_itself(agent.files().deny(), agent.workspace())?;
+    Rules::compile(agent).map_err(|e| {
+        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
+            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
+    })
+}
+
+fn least_tier(agent: &Agent, needs_mounts: bool) -> Tier {
     match agent.tier() {
-        mantlet_policy::Tier::Landlock if whole.is_none() => Tier::Landlock,
-        // Without mounts a client's state cannot be shown in part.
+        mantlet_policy::Tier::Landlock if !needs_mounts => Tier::Landlock,
+        // Without mounts a client's state cannot be shown in part, and a path that a jail names leads through the host.
         _ => Tier::Full,
     }
 }
@@ -283,7 +295,7 @@ fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
 fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
     let named = scan.named.clone();
     let judge =
-        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, leads: &[], made: RefCell::default() };
+        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, state: None, made: RefCell::default() };
     crate::made::release(scan, &judge, state)
 }
 
@@ -349,7 +361,12 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
     Ok(places)
 }
 
-fn cwd(request: &Request, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+fn cwd(setting: &Setting<'_>, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+    let request = setting.request;
+    if setting.outer.is_some() {
+        // Found in the jail alone: the owner's rights are not lent to whoever asks what is where.
+        return Ok(request.cwd.clone().unwrap_or_else(|| workspace.to_owned()));
+    }
     let Some(wanted) = &request.cwd else {
         let here = std::env::current_dir().ok().filter(|here| here.starts_with(workspace));
         return Ok(here.unwrap_or_else(|| workspace.to_owned()));
@@ -426,6 +443,10 @@ impl Plan {
                     out.push((Path::new("/dev").join(name), Use::Write));
                 }
             }
+        }
+        if self.whole.is_some() {
+            // To connect is to write, where Landlock judges it (ABI 9).
+            out.push((layout::SOCKET.into(), Use::Write));
         }
         out.extend(self.places.iter().map(|p| (p.target.clone(), if p.is_writable { Use::Write } else { Use::Read })));
         out

@@ -33,10 +33,10 @@ impl Recovered {
 pub(crate) fn review(state: &State, record: &Record) -> Recovered {
     let mut out = Recovered::default();
     let mut quarantine = Quarantine::new(&state.top, &record.call);
-    let top = Top { path: record.workspace(), exempt: &record.exempt, protect: &record.protect, leads: Vec::new() };
+    let top = Top { path: record.workspace(), exempt: &record.exempt, protect: &record.protect, leads: None };
     review_tree(record, &top, &mut quarantine, &mut out);
     for (path, protect) in &record.state {
-        let leads = record.leads.iter().map(|bytes| journal::path(bytes)).collect();
+        let leads = Some(record.leads.iter().map(|bytes| journal::path(bytes)).collect());
         let top = Top { path: journal::path(path), exempt: &[], protect, leads };
         review_tree(record, &top, &mut quarantine, &mut out);
     }
@@ -48,7 +48,8 @@ struct Top<'r> {
     path: PathBuf,
     exempt: &'r [Vec<u8>],
     protect: &'r [String],
-    leads: Vec<PathBuf>,
+    /// Of a client's own state.
+    leads: Option<Vec<PathBuf>>,
 }
 
 fn review_tree(record: &Record, tree: &Top<'_>, quarantine: &mut Quarantine, out: &mut Recovered) {
@@ -69,7 +70,7 @@ fn review_tree(record: &Record, tree: &Top<'_>, quarantine: &mut Quarantine, out
         rules: &rules,
         mounted: HashSet::new(),
         named: &[],
-        leads: &tree.leads,
+        state: tree.leads.as_deref(),
         made: RefCell::default(),
     };
     let reviewed = review::review(&judge, None, &[], Since::Time(record.started));

@@ -31,6 +31,7 @@ pub(crate) struct BuildError {
 }
 
 mod cover;
+mod whole;
 
 type Result<T> = std::result::Result<T, BuildError>;
 
@@ -52,6 +53,8 @@ pub(crate) struct Built {
     pub(crate) proc_fd: Option<OwnedFd>,
     /// The master of the jail's terminal.
     pub(crate) pty: Option<OwnedFd>,
+    /// Where a whole agent's commands ask for jails of their own.
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 /// Builds the root and enters it. Irreversible: the host's tree is gone afterwards.
@@ -77,10 +80,11 @@ pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<Owned
     root.deny(plan)?;
     root.pivot()?;
     let pty = plan.terminal.as_ref().map(|start| open_pty(start, "/dev/pts/ptmx")).transpose()?;
+    let listener = plan.whole.as_ref().map(|_| whole::listen()).transpose()?;
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     rustix::process::umask(mask);
-    Ok(Built { proc, proc_fd, pty })
+    Ok(Built { proc, proc_fd, pty, listener })
 }
 
 /// Where the root grows: a directory that every host has, and that the plan's places cannot need meanwhile.
@@ -228,14 +232,6 @@ impl Root {
         self.attach_at(tree.as_fd(), at.as_fd()).at("mount", path)
     }
 
-    /// Makes a directory of the plan where it is missing.
-    fn make_points(&self, path: &Path) -> Result<()> {
-        match self.open(path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(rustix::io::Errno::NOENT) => self.make_point(path, true),
-            opened => opened.map(drop).at("open", path),
-        }
-    }
-
     /// Makes a mount point of the plan. Each directory on the way is opened beneath the one before it: an absolute
     /// symlink of the layout would lead to the host's own root, which is still in sight.
     fn make_point(&self, path: &Path, is_dir: bool) -> Result<()> {
@@ -368,37 +364,6 @@ impl Root {
         }
         self.attach(home, &plan.home)?;
         self.copy_into_home(plan)
-    }
-
-    /// A whole agent's copies of its owner's files.
-    fn copy_into_home(&self, plan: &Plan) -> Result<()> {
-        for (path, content) in plan.whole.iter().flat_map(|whole| &whole.copies) {
-            let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            let dir = self.open(dir, OFlags::PATH | OFlags::DIRECTORY).at("open", dir)?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o600)).at("make", path)?;
-            if plan.ids.mapping != Mapping::Caller {
-                let (uid, gid) = (rustix::fs::Uid::from_raw(self.uid), rustix::fs::Gid::from_raw(self.gid));
-                rustix::fs::fchown(&file, Some(uid), Some(gid)).at("set the owner of", path)?;
-            }
-            io::Write::write_all(&mut std::fs::File::from(file), content).at("write", path)?;
-        }
-        Ok(())
-    }
-
-    /// A whole agent's other names of what is shown. Last: a name may lie in a private directory.
-    fn make_links(&self, plan: &Plan) -> Result<()> {
-        for (path, target) in plan.whole.iter().flat_map(|whole| &whole.links) {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            self.make_points(parent)?;
-            let dir = self.open(parent, OFlags::PATH | OFlags::DIRECTORY).at("open", parent)?;
-            match rustix::fs::symlinkat(target, &dir, name) {
-                // A place of the same name is shown there.
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(e) => return Err(e).at("make", path),
-            }
-        }
-        Ok(())
     }
 
     fn make_private_dir(&self, plan: &Plan, path: &Path, mode: u32) -> Result<()> {

@@ -14,9 +14,17 @@ export default definePluginEntry({
   name: "Mantlet",
   description: "Runs every command of a sandboxed session in a Mantlet jail.",
   register(api) {
-    if (api.registrationMode !== "full") return;
     const configured = api.pluginConfig?.["mantletRun"];
-    const sessions = new Sessions();
+    const sessions = Sessions.ofProcess();
+    // In every mode: a turn obeys the policies of a registry of its own, which is made for discovery.
+    api.registerTrustedToolPolicy(
+      createToolPolicy({
+        sessions,
+        program: (workspace) => locateMantlet({ configured, workspace }),
+        env: () => launcherEnvironment(process.env),
+      }),
+    );
+    if (api.registrationMode !== "full") return;
     const unregister = registerSandboxBackend(
       BACKEND_ID,
       createBackend({
@@ -24,13 +32,6 @@ export default definePluginEntry({
         warn: (message) => api.logger.warn(message),
         sessions,
         skillMounts: (sandbox) => resolveReadOnlyWorkspaceSkillMounts({ ...sandbox, workdir: sandbox.containerWorkdir }),
-      }),
-    );
-    api.registerTrustedToolPolicy(
-      createToolPolicy({
-        sessions,
-        program: (workspace) => locateMantlet({ configured, workspace }),
-        env: () => launcherEnvironment(process.env),
       }),
     );
     api.lifecycle.registerRuntimeLifecycle({

@@ -8,9 +8,17 @@ export interface Jailed {
 /** The oldest are forgotten: then their tools are asked about, which is slower and no less safe. */
 const MOST = 1_000;
 
+const OF_PROCESS = Symbol.for("mantlet.openclaw.sessions");
+
 export class Sessions {
   readonly #jailed = new Map<string, Jailed>();
   readonly #runs = new Map<string, string>();
+
+  /** The same for every instance of the plugin in this process: OpenClaw makes several. */
+  static ofProcess(): Sessions {
+    const place = globalThis as { [OF_PROCESS]?: Sessions };
+    return (place[OF_PROCESS] ??= new Sessions());
+  }
 
   /** OpenClaw has got a sandbox for this session. */
   enter(sessionKey: string, jailed: Jailed): void {

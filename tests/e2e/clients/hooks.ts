@@ -1,17 +1,17 @@
 // The hook of each client at the strongest level that it has, and what can become of a hook.
 
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { Cell } from "./cell.ts";
 
-/** What stands in the place of the hook's program, and gets the sound hook's command line as its arguments. */
+/** What stands in the place of `mantlet`, in a shell: $mantlet is the true one. */
 const PROGRAMS = {
-  sound: 'exec "$@"',
-  user: 'exec "$@"',
+  sound: 'exec "$mantlet" "$@"',
+  user: 'exec "$mantlet" "$@"',
   failing: "exit 1",
   killed: "kill -KILL $$",
   hanging: "exec sleep 600",
-  truncated: '"$@" | head -c 10',
+  truncated: '"$mantlet" "$@" | head -c 10',
   silent: "exit 0",
   removed: "",
 } as const;
@@ -32,10 +32,11 @@ export function plantOff(cell: Cell): void {
 }
 
 /** Puts the hook before every tool of the client's, in root's configuration where the client reads any. */
-export function wireHook(cell: Cell, client: string, hook: readonly string[], state: Hook): void {
+export function wireHook(cell: Cell, client: string, state: Hook): void {
   const program = path.join(cell.hooks, "program");
-  cell.writeAt(program, `#!/bin/sh\n${PROGRAMS[state]}\n`, 0o755);
+  cell.writeAt(program, `#!/bin/sh\nmantlet='${path.join(cell.place.bin, "mantlet")}'\n${PROGRAMS[state]}\n`, 0o755);
   if (state === "removed") rmSync(program);
+  const hook = ["hook", client];
   const argv = [program, ...hook];
   const line = argv.map((part) => `'${part}'`).join(" ");
   switch (client) {
@@ -72,8 +73,8 @@ export function wireHook(cell: Cell, client: string, hook: readonly string[], st
       });
       break;
     case "opencode":
-      cell.writeEtc("opencode/mantlet.js", opencodePlugin(argv));
-      cell.writeEtc("opencode/opencode.json", { plugin: ["file:///etc/opencode/mantlet.js"] });
+      cell.writeEtc("opencode/mantlet.js", readFileSync(path.join(cell.place.scratch, "opencode/mantlet.js"), "utf8"));
+      cell.writeEtc("opencode/opencode.json", { plugin: [["file:///etc/opencode/mantlet.js", { program, timeoutMs: PATIENCE * 1000 }]] });
       break;
     case "copilot":
       cell.write(".copilot/hooks/mantlet.json", { version: 1, hooks: { preToolUse: [{ type: "command", bash: line, timeoutSec: PATIENCE }] } });
@@ -81,22 +82,4 @@ export function wireHook(cell: Cell, client: string, hook: readonly string[], st
     default:
       throw new Error(`no hook for ${client}`);
   }
-}
-
-/** A plugin that asks the program, and refuses on anything but an answer. */
-function opencodePlugin(argv: readonly string[]): string {
-  return `
-import { spawnSync } from "node:child_process";
-export const Mantlet = async () => ({
-  "tool.execute.before": async (input, output) => {
-    const question = JSON.stringify({ ...input, directory: process.cwd(), args: output.args });
-    const asked = spawnSync(${JSON.stringify(argv[0])}, ${JSON.stringify(argv.slice(1))}, { input: question, timeout: ${PATIENCE * 1000}, killSignal: "SIGKILL" });
-    if (asked.status !== 0) throw new Error("mantlet: no verdict");
-    const verdict = JSON.parse(String(asked.stdout));
-    if (verdict.decision === "deny") throw new Error(verdict.reason);
-    if (verdict.decision === "rewrite") output.args = verdict.args;
-    else if (verdict.decision !== "allow") throw new Error("mantlet: no verdict");
-  },
-});
-`;
 }

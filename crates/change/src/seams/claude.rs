@@ -22,7 +22,7 @@ const SECONDS: u32 = 10;
 
 const PREFIX: &str =
     "A command that a prompt smuggled in: each runs in the jail, where secrets and the network are absent.";
-const SCRUB: &str = "A command that prints its environment: the keys of Claude's own process are not in it.";
+const SCRUB: &str = "Commands in Claude's own bwrap, in which no jail can be built: the jail's environment is made from nothing anyway.";
 const ONLY: &str = "A repository that brings hooks of its own, which would run on the host before anybody was asked.";
 const ONE_JAIL: &str =
     "Claude's own sandbox around ours, whose bwrap cannot nest: commands would fail, or ask to run outside.";
@@ -55,7 +55,7 @@ fn files(site: &Site) -> Vec<FilePlan> {
         .append(&["hooks", "PreToolUse"], hook(site), &stops)
         .append(&["hooks", "PostToolUse"], hook(site), LOG)
         .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], prefix, PREFIX)
-        .set(&["env", "CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"], "1", SCRUB)
+        .set(&["env", "CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"], "0", SCRUB)
         .set(&["sandbox", "enabled"], false, ONE_JAIL)
         .set(&["sandbox", "allowUnsandboxedCommands"], false, NO_ESCAPE);
     if site.level == Level::Managed {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DENY, LOG, Seam, Site, no_props, quoted, text};
+use super::{DENY, LOG, Seam, Site, quoted, text};
 use crate::canary::{Call, Stage, Start};
 use crate::{FilePlan, Format, Level};
 
@@ -13,7 +13,7 @@ pub(super) const SEAM: Seam = Seam {
     has_managed: true,
     files,
     start: Some(start),
-    props: no_props,
+    props,
     next,
 };
 
@@ -47,11 +47,28 @@ fn files(site: &Site) -> Vec<FilePlan> {
 
 fn next(site: &Site) -> Vec<String> {
     let open = "a hook of Codex that crashes or hangs lets the call run, and write_stdin asks no hook: `mantlet run` confines both";
-    let trust = "Codex skips hooks that you have not trusted: open /hooks in Codex once and trust Mantlet's, or `sudo mantlet install codex`";
+    let trust = "Codex skips hooks that you have not trusted: trust Mantlet's in Codex's /hooks, then `mantlet verify codex`; or install as root";
     match site.level {
         Level::Managed => vec![open.into()],
         Level::User => vec![trust.into(), open.into()],
     }
+}
+
+/// A user's trust in a hook names the settings' place and a hash of what the hook is. The place of the trial's copy is
+/// another; the hash is not, and Codex itself compares it with the copy.
+fn props(site: &Site, stage: &Stage, _: &str) -> Vec<FilePlan> {
+    let real = site.dir("CODEX_HOME", ".codex");
+    let (real, staged) = (std::fs::canonicalize(&real).unwrap_or(real), stage.home().join(".codex"));
+    let config = crate::place::read(&real.join("config.toml")).ok().flatten().unwrap_or_default();
+    let states = crate::op::value_at(&config, Format::Toml, &["hooks", "state"]);
+    let mut file = FilePlan::edited(staged.join("config.toml"), Format::Toml);
+    for (place, state) in states.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        if let Some(rest) = place.strip_prefix(&text(&real.join("hooks.json"))) {
+            let place = text(&staged.join("hooks.json")) + rest;
+            file = file.set(&["hooks", "state", &place], state.clone(), "");
+        }
+    }
+    if site.level == Level::User { vec![file] } else { Vec::new() }
 }
 
 fn start(stage: &Stage, model: &str) -> Start {

@@ -29,7 +29,7 @@ pub struct Seam {
     pub files: fn(&Site) -> Vec<FilePlan>,
     /// How a live call is made; none for a client that cannot run without its vendor's service.
     pub start: Option<fn(&Stage, &str) -> Start>,
-    /// What a trial needs in its throwaway home beyond the copied settings.
+    /// What a trial needs in its throwaway home beyond the copied settings; the site is the real one.
     pub props: fn(&Site, &Stage, &str) -> Vec<FilePlan>,
     /// What is left for the owner to do or to know.
     pub next: fn(&Site) -> Vec<String>,

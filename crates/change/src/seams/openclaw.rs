@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Seam, Site, text};
+use super::{Seam, Site, quoted, text};
 use crate::canary::{Call, Stage, Start};
 use crate::{FilePlan, Format};
 
@@ -49,7 +49,9 @@ fn files(site: &Site) -> Vec<FilePlan> {
     let plugin = site.share("openclaw");
     let mut files: Vec<FilePlan> =
         PLUGIN.iter().map(|(name, text)| FilePlan::whole(plugin.join(name), *text, CODE)).collect();
-    files.push(FilePlan::program(gateway(site), site.wrapper(&["run", &site.agent, "--"]), OUTER));
+    // Without a network of its own to go out by, the gateway could neither be reached nor reach its model.
+    let words = ["run", "--network", "host", &quoted(&site.agent), "--", "openclaw"];
+    files.push(FilePlan::program(gateway(site), site.wrapper(&words), OUTER));
     let sandbox = ["agents", "defaults", "sandbox"];
     let at = |name: &'static str| [sandbox[0], sandbox[1], sandbox[2], name];
     let mut settings = FilePlan::edited(config(site), Format::Json5)
@@ -72,8 +74,10 @@ fn gateway(site: &Site) -> PathBuf {
 }
 
 fn next(site: &Site) -> Vec<String> {
-    let mut lines =
-        vec![format!("for the gateway itself in a jail: openclaw gateway install --wrapper {}", text(&gateway(site)))];
+    let mut lines = vec![format!(
+        "for the gateway itself in a jail (its network is the host's, not confined): openclaw gateway install --force --wrapper {}",
+        text(&gateway(site))
+    )];
     let agents = said(site, &["agents", "list"]).and_then(|list| list.as_array().cloned()).unwrap_or_default();
     for agent in agents {
         let is_outside =

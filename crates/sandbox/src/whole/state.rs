@@ -58,6 +58,9 @@ fn add_place(place: &StatePlace, asked: &Asked<'_>, out: &mut Prepared) -> Resul
         // Programs find it by either name.
         out.links.push((named.clone(), real.clone()));
     }
+    for (name, content) in place.first.iter().filter(|_| !asked.is_dry) {
+        make_file(&real.join(name), content, asked)?;
+    }
     let shown = mantlet_ledger::escape(real.as_os_str().as_bytes());
     match place.shown {
         Shown::ReadOnlyBut(holes) => {
@@ -120,6 +123,19 @@ fn make_dir(dir: &Path, asked: &Asked<'_>) -> Result<(), Refusal> {
         },
         Err(e) => Err(refused(e)),
     }
+}
+
+/// Makes a file of the client's, as the client would, if nothing has its name.
+fn make_file(path: &Path, content: &str, asked: &Asked<'_>) -> Result<(), Refusal> {
+    let refused = |e: io::Error| Refusal::new(format!("cannot make the client's file {path:?}: {e}"));
+    let mut file = match fs::File::create_new(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.map_err(refused)?,
+    };
+    if asked.ids.mapping == Mapping::Owner {
+        std::os::unix::fs::fchown(&file, Some(asked.ids.uid), Some(asked.ids.gid)).map_err(refused)?;
+    }
+    io::Write::write_all(&mut file, content.as_bytes()).map_err(refused)
 }
 
 /// A directory as a place, with the inode it must still have when the jail opens it.
