@@ -353,50 +353,46 @@ fn without_a_table_or_a_workspace_there_is_no_guard() {
     assert!(matches!(Guard::new(agent, &w.top, "claude"), Err(GuardError::Workspace { .. })));
 }
 
+/// Random texts, half of them made of what paths, patterns and patches are made of.
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, n: u64) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % n).unwrap()
+    }
+
+    fn text(&mut self) -> String {
+        const BITS: &str = "/|..|.|~|@|file://|%2e|{|}|,|*|[|]|\\|\0|\u{a0}|e\u{301}|src|.env|proc/self/|root|cwd|*** Add File: |\
+            *** Move to:|\n| |!|\u{10ffff}|(|AGENTS.md";
+        let bits: Vec<&str> = BITS.split('|').collect();
+        let mut text = String::new();
+        for _ in 0..self.below(9) {
+            match self.below(4) {
+                0 => text.push(char::from_u32(u32::try_from(self.below(0x11_0000)).unwrap()).unwrap_or('\u{fffd}')),
+                _ => text.push_str(bits[self.below(30) % bits.len()]),
+            }
+        }
+        text
+    }
+
+    fn value(&mut self) -> Value {
+        let text = self.text();
+        match self.below(8) {
+            0 => json!([text, 1]),
+            1 => json!({ text: null }),
+            2 => json!([text.clone(), text]),
+            _ => json!(text),
+        }
+    }
+}
+
 /// Any bytes as a path, a pattern, a patch or an input: an answer, and no panic.
 #[test]
 fn random_input_gets_an_answer() {
-    let w = World::builder();
-    let mut state = 0x0123_4567_89ab_cdef_u64;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    const BITS: [&str; 30] = [
-        "/",
-        "..",
-        ".",
-        "~",
-        "@",
-        "file://",
-        "%2e",
-        "{",
-        "}",
-        ",",
-        "*",
-        "[",
-        "]",
-        "\\",
-        "\0",
-        "\u{a0}",
-        "e\u{301}",
-        "src",
-        ".env",
-        "proc/self/",
-        "root",
-        "cwd",
-        "*** Add File: ",
-        "*** Move to:",
-        "\n",
-        " ",
-        "!",
-        "\u{10ffff}",
-        "(",
-        "AGENTS.md",
-    ];
-    let tools = [
+    const TOOLS: [(&str, &str, &str); 8] = [
         ("claude", "Read", "file_path"),
         ("claude", "Glob", "pattern"),
         ("claude", "Grep", "glob"),
@@ -406,25 +402,14 @@ fn random_input_gets_an_answer() {
         ("gemini", "read_many_files", "include"),
         ("copilot", "grep", "paths"),
     ];
-    for _ in 0..4000 {
-        let mut text = String::new();
-        for _ in 0..next() % 9 {
-            match next() % 4 {
-                0 => text.push(char::from_u32(u32::try_from(next() % 0x11_0000).unwrap()).unwrap_or('\u{fffd}')),
-                _ => text.push_str(BITS[usize::try_from(next() % 30).unwrap()]),
-            }
-        }
-        let (client, tool, name) = tools[usize::try_from(next() % 8).unwrap()];
-        let value = match next() % 8 {
-            0 => json!([text, 1]),
-            1 => json!({ text: null }),
-            2 => json!([text.clone(), text]),
-            _ => json!(text),
-        };
-        let input = if next() % 50 == 0 { value } else { json!({ name: value }) };
-        let decision = w.ask(client, tool, input.clone());
-        if let Decision::Allow(_) = decision {
-            assert!(!input.to_string().contains("\\u0000"), "{input}");
+    let w = World::builder();
+    let mut noise = Noise(0x0123_4567_89ab_cdef);
+    for _ in 0..2000 {
+        let (client, tool, name) = TOOLS[noise.below(8)];
+        let value = noise.value();
+        let input = if noise.below(50) == 0 { value } else { json!({ name: value }) };
+        if let Decision::Allow(_) = w.ask(client, tool, input.clone()) {
+            assert!(!input.to_string().contains("\\u0000"), "{client} {tool} {input}");
         }
     }
 }

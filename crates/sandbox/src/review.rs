@@ -18,6 +18,9 @@ use crate::made;
 use crate::quarantine::{self, open_beneath};
 use crate::walk::{self, Descend, Met};
 
+/// The rule for what git runs in a bare repository.
+const BARE: &str = "bare repository";
+
 /// What is wrong with one path.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
@@ -219,7 +222,7 @@ impl Judge<'_> {
             true => self.judge_git_config(path, watchlist::git_row("config")?),
             false => Some(Verdict::of_row(path, watchlist::git_row("hooks/")?)),
         };
-        verdict.map(|verdict| Verdict { rule: "bare repository".into(), ..verdict })
+        verdict.map(|verdict| Verdict { rule: BARE.into(), ..verdict })
     }
 
     /// A directory that git takes for a repository by its shape: HEAD, objects and refs (CVE-2022-24765 class).
@@ -236,7 +239,7 @@ impl Judge<'_> {
             && let Some(row) = row
             && let Some(verdict) = self.judge_git_config(&config, row)
         {
-            out.push(Verdict { rule: "bare repository".into(), ..verdict });
+            out.push(Verdict { rule: BARE.into(), ..verdict });
         }
         let hooks = join(dir, b"hooks");
         if let (Some(row), Ok(fd)) =
@@ -245,7 +248,7 @@ impl Judge<'_> {
             walk::walk(fd.as_fd(), &hooks, &mut |met| {
                 let is_open = met.name().ends_with(b".sample") || self.rules.is_exempt(met.path);
                 if met.kind != FileType::Directory && !is_open {
-                    out.push(Verdict { rule: "bare repository".into(), ..Verdict::of_row(met.path, row) });
+                    out.push(Verdict { rule: BARE.into(), ..Verdict::of_row(met.path, row) });
                 }
                 Descend::No
             });
@@ -376,6 +379,9 @@ pub(crate) fn review(
             review_dir(judge, dir, seen.as_ref(), since, &mut out);
         }
     }
+    // What was in a bare repository before counts where it has changed, not where something beside it has.
+    let before: HashSet<&[u8]> = known.iter().map(|file| &*file.path).collect();
+    out.verdicts.retain(|verdict| verdict.rule != BARE || !before.contains(&*verdict.path));
     for file in known {
         let Ok(stat) = statx(judge.top.as_fd(), &file.path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if since.is_after(&stat) {
