@@ -460,3 +460,19 @@ fn an_option_that_is_not_understood_blocks() {
     let help = world.mantlet(&["hook", "--help"]);
     assert!(code(&help) == 0 && out(&help).contains("--no-rewrite"));
 }
+
+#[test]
+fn inside_a_jail_the_kernel_limits_files_and_commands_are_still_rewritten() {
+    let world = world("hook-inside", Who::Me);
+    let with = |name: &str| common::programs().join(name).to_str().unwrap().to_owned();
+    let (mantlet, run) = (with("mantlet"), with("mantlet-run"));
+    for (event, wanted) in [
+        (fill(&world, BASH), "'/run/mantlet/mantlet-run' exec --client claude --cwd"),
+        (fill(&world, BASH).replace("Bash", "Read"), r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse"}}"#),
+    ] {
+        world.file("home/work/event.json", event);
+        let line = "/run/mantlet/mantlet hook claude <event.json | cat";
+        let output = world.exec(&["--client", "claude", "--with", &mantlet, "--with", &run, "-c", line]);
+        assert!(code(&output) == 0 && out(&output).contains(wanted), "{}{}", out(&output), err(&output));
+    }
+}

@@ -1,3 +1,5 @@
+//! The dialects: what is refused as an event, and each client's words for each verdict.
+
 use super::*;
 
 const CLAUDE: &str =
