@@ -10,18 +10,21 @@ import { FileJail, JailGone, type FileAnswer, type FileRequest } from "./jail.ts
 /** How long a jail for reading is kept without a question. */
 const IDLE_MS = 5_000;
 
+/** How long at most, however much it is asked: where the gateway is jailed itself, it cannot see the policy change. */
+const AGE_MS = 10_000;
+
 export interface FilesParts {
   /** The argument list of a jail; an error when it must not be made. Asked anew for every operation. */
   readonly argv: (access: "read" | "write", words: readonly string[]) => string[];
   readonly env: () => Record<string, string>;
   /** The workspace by its real path. */
   readonly root: () => string;
-  readonly idleMs?: number;
+  readonly ageMs?: number;
 }
 
 export class Files {
   readonly #parts: FilesParts;
-  #kept: { jail: FileJail; madeFrom: string } | undefined;
+  #kept: { jail: FileJail; madeFrom: string; madeAt: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: FilesParts) {
@@ -78,10 +81,13 @@ export class Files {
     const argv = this.#parts.argv("read", []);
     const env = this.#parts.env();
     const madeFrom = identity([argv[0] ?? "", root, ...policies(env)]);
-    if (this.#kept !== undefined && !this.#kept.jail.isGone && this.#kept.madeFrom === madeFrom) return { jail: this.#kept.jail, isOld: true };
-    this.#kept?.jail.release();
-    this.#kept = { jail: new FileJail(argv, env), madeFrom };
-    return { jail: this.#kept.jail, isOld: false };
+    const kept = this.#kept;
+    const isYoung = kept !== undefined && performance.now() - kept.madeAt < (this.#parts.ageMs ?? AGE_MS);
+    if (kept !== undefined && isYoung && !kept.jail.isGone && kept.madeFrom === madeFrom) return { jail: kept.jail, isOld: true };
+    kept?.jail.release();
+    const jail = new FileJail(argv, env);
+    this.#kept = { jail, madeFrom, madeAt: performance.now() };
+    return { jail, isOld: false };
   }
 
   #rest(): void {
@@ -89,7 +95,7 @@ export class Files {
     this.#timer = setTimeout(() => {
       this.#kept?.jail.release();
       this.#kept = undefined;
-    }, this.#parts.idleMs ?? IDLE_MS);
+    }, IDLE_MS);
     this.#timer.unref();
   }
 }

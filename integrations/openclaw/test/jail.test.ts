@@ -96,6 +96,14 @@ test("a_jail_for_reading_is_kept_until_something_it_was_made_from_changes", asyn
   run = "two";
 });
 
+test("a_jail_for_reading_is_not_kept_for_ever_by_being_asked", async () => {
+  const text = onRequest('frame("R", JSON.stringify({ ok: process.pid }));');
+  const files = new Files({ argv: () => program(text), env: () => ({}), root: () => root, ageMs: 300 });
+  const seen = new Set<unknown>();
+  for (const end = Date.now() + 1_000; Date.now() < end; ) seen.add((await files.read({ op: "read", path: "a" })).told);
+  assert.ok(seen.size > 1 && seen.size < 20, String(seen.size));
+});
+
 test("what_may_not_be_made_is_not_served_by_a_jail_that_was_kept", async () => {
   let missing = false;
   const files = new Files({
