@@ -52,6 +52,8 @@ pub struct Whole {
     pub command: &'static [&'static str],
     /// Its state.
     pub state: &'static [StatePlace],
+    /// The machine's settings of the client, which no user's can overrule.
+    pub machine: &'static [&'static str],
     /// Files of the home that the client rewrites by renaming, shown as a copy that ends with the jail.
     pub copied: &'static [&'static str],
     /// Variables that are passed on where they are set: keys, endpoints, and what moves its state.
@@ -111,6 +113,7 @@ pub const WHOLE: &[Whole] = &[
             ]),
             first: &[],
         }],
+        machine: &[],
         copied: &[],
         env: &[
             "OPENCLAW_STATE_DIR",
@@ -156,6 +159,7 @@ pub const WHOLE: &[Whole] = &[
             ]),
             first: &[],
         }],
+        machine: &["/etc/claude-code"],
         copied: &[".claude.json"],
         env: &[
             "CLAUDE_CONFIG_DIR",
@@ -198,6 +202,7 @@ pub const WHOLE: &[Whole] = &[
             ]),
             first: &[],
         }],
+        machine: &["/etc/codex"],
         copied: &[],
         env: &["CODEX_HOME", "CODEX_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION"],
         set: &[],
@@ -226,6 +231,7 @@ pub const WHOLE: &[Whole] = &[
             ]),
             first: &[],
         }],
+        machine: &["/etc/gemini-cli"],
         copied: &[],
         env: &[
             "GEMINI_CLI_HOME",
@@ -267,6 +273,7 @@ pub const WHOLE: &[Whole] = &[
                 first: &[],
             },
         ],
+        machine: &["/etc/opencode"],
         copied: &[],
         env: &[
             "XDG_CONFIG_HOME",
@@ -304,6 +311,7 @@ pub const WHOLE: &[Whole] = &[
             ]),
             first: &[],
         }],
+        machine: &[],
         copied: &[],
         env: &[
             "COPILOT_HOME",
@@ -342,6 +350,7 @@ pub const WHOLE: &[Whole] = &[
             ]),
             first: &[],
         }],
+        machine: &["/etc/cursor"],
         copied: &[],
         env: &["CURSOR_API_KEY"],
         set: &[],

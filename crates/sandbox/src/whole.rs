@@ -135,6 +135,12 @@ pub(crate) fn prepare(whole: Whole, request: &Request, asked: &Asked<'_>) -> Res
     if let Some(preset) = preset {
         out.told.own_sandbox = switch_off(preset, &mut argv, &mut out.env);
         state::add(preset, asked, &mut out)?;
+        let own = asked.owner.home.join(OWN_SHARE);
+        for path in preset.machine.iter().map(PathBuf::from).chain([own]) {
+            if let Ok(real) = std::fs::canonicalize(&path) {
+                out.places.push(Place { source: real, target: path, is_writable: false, must_be: None });
+            }
+        }
     }
     program::add(&mut argv, asked, &mut out)?;
     if whole.network == Network::Host {
@@ -189,6 +195,9 @@ fn switch_off(
         }
     }
 }
+
+/// Where `mantlet install` puts plugins for clients, below the home.
+const OWN_SHARE: &str = ".local/share/mantlet";
 
 /// The files of /etc that tell names on the host's network, in place of those that tell there is none.
 pub(crate) const NAMES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];

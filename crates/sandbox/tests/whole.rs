@@ -252,3 +252,116 @@ fn a_run_whose_monitor_is_killed_is_reviewed_by_the_next() {
     assert!(text(&output.stdout).contains("clean"), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("hooks.json"), "{}", text(&output.stderr));
 }
+
+/// Without a network the host's loopback is out of reach; with the host's, its abstract sockets still are.
+#[test]
+fn the_network_is_what_was_asked_for_and_abstract_sockets_stay_out() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    for who in everyone() {
+        let agent = Agent::new("network", who, "openclaw");
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let name = format!("mantlet-test-{port}");
+        let abstract_server = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let script = format!(
+            "python3 -c \"
+import socket
+def can(family, address):
+    try: socket.socket(family).connect(address); return 'yes'
+    except OSError: return 'no'
+print(can(socket.AF_INET, ('127.0.0.1', {port})), can(socket.AF_UNIX, chr(0) + '{name}'))\"
+            grep -c . /etc/resolv.conf; grep -q 'no way out' /etc/resolv.conf && echo own || echo hosts"
+        );
+        let run = |network: &str| {
+            let report = agent.top().join("state/report");
+            let report = report.to_str().unwrap();
+            let words = ["run", "main", "--network", network, "--report", report, "--", "bash", "-c", &script];
+            let output = agent.words(&words);
+            must_succeed(&output, network);
+            (text(&output.stdout), text(&output.stderr))
+        };
+        let (none, _) = run("none");
+        assert!(none.starts_with("no no\n") && none.ends_with("own\n"), "{who:?}: {none}");
+        assert_eq!(agent.report()["mechanisms"]["network"], "full");
+        let (host, error) = run("host");
+        assert!(host.starts_with("yes no\n") && host.ends_with("hosts\n"), "{who:?}: {host}");
+        assert!(error.contains("the host's network, not confined"), "{who:?}: {error}");
+        assert!(agent.report()["mechanisms"]["network"].as_str().unwrap().contains("not confined"));
+        // The control: outside both are in reach.
+        assert!(text(&agent.outside(&script).stdout).starts_with("yes yes\n"), "{who:?}");
+        drop((server, abstract_server));
+    }
+}
+
+/// What a program is installed with is shown, the rest of the home is not, and a secret beside it refuses the run.
+#[test]
+fn a_program_of_the_home_comes_with_its_installation() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    for who in everyone() {
+        let agent = Agent::new("installed", who, "openclaw");
+        agent.home(
+            ".npm-global/lib/node_modules/tool/cli.sh",
+            "#!/usr/bin/env own-sh\ncat \"$(dirname \"$(realpath \"$0\")\")/../other/data\"; ls ~ -A; echo \"$@\"\n",
+        );
+        agent.home(".npm-global/lib/node_modules/other/data", "data of a package beside\n");
+        agent.home(".npm-global/secret", "no part of it");
+        agent.home("runtimes/own-sh/bin/own-sh", "");
+        for program in [".npm-global/lib/node_modules/tool/cli.sh", "runtimes/own-sh/bin/own-sh"] {
+            std::fs::set_permissions(agent.path(program), PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        std::fs::remove_file(agent.path("runtimes/own-sh/bin/own-sh")).unwrap();
+        std::fs::copy("/bin/sh", agent.path("runtimes/own-sh/bin/own-sh")).unwrap();
+        std::fs::create_dir_all(agent.path("bin")).unwrap();
+        symlink("../.npm-global/lib/node_modules/tool/cli.sh", agent.path("bin/tool")).unwrap();
+        let path =
+            format!("{}:{}:/usr/bin:/bin", agent.path("bin").display(), agent.path("runtimes/own-sh/bin").display());
+        let run = || {
+            let mut command = agent.command(&["run", "main", "--", "tool", "a b"]);
+            command.env("PATH", &path).output().unwrap()
+        };
+        let output = run();
+        must_succeed(&output, &format!("{who:?}"));
+        let said = text(&output.stdout);
+        assert!(said.starts_with("data of a package beside\n") && said.ends_with("a b\n"), "{who:?}: {said}");
+        assert!(
+            said.contains(".npm-global\n") && !said.contains("secret") && !said.contains("\nbin\n"),
+            "{who:?}: {said}"
+        );
+        // In the home itself it is one file; beside keys it is refused.
+        agent.home(".ssh/id_x", "private");
+        std::fs::remove_file(agent.path("bin/tool")).unwrap();
+        std::fs::copy("/bin/true", agent.path(".ssh/tool")).unwrap();
+        symlink("../.ssh/tool", agent.path("bin/tool")).unwrap();
+        let output = run();
+        assert_eq!(output.status.code(), Some(125), "{who:?}");
+        assert!(
+            text(&output.stderr).contains("cannot be shown") && text(&output.stderr).contains("hint: "),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// A state directory is often a symlink to a larger disk: programs find it by either name, and it is held by both.
+#[test]
+fn a_state_directory_behind_a_symlink_is_held_by_either_name() {
+    for who in everyone() {
+        let agent = Agent::new("linked", who, "openclaw");
+        agent.home("data/oc/openclaw.json", "{}");
+        std::os::unix::fs::symlink(agent.path("data/oc"), agent.path(".openclaw")).unwrap();
+        let data = agent.path("data/oc");
+        let script = format!(
+            "{TRY}; try config 'echo x > ~/.openclaw/openclaw.json'; try other 'echo x > {0}/openclaw.json';
+            try state 'echo x > ~/.openclaw/state/a && cat {0}/state/a'",
+            data.display()
+        );
+        let output = agent.run(&script);
+        assert_eq!(
+            text(&output.stdout),
+            "cannot config\ncannot other\nx\ncan state\n",
+            "{who:?}: {}",
+            text(&output.stderr)
+        );
+    }
+}
