@@ -47,7 +47,7 @@ async function measure(client: Client, arm: Arm, state: State): Promise<void> {
   if (hook !== undefined) wireHook(cell, client.name, hook);
   if (off === true) plantOff(cell);
   const command = { ...start, env: { ...start.env, ...env } };
-  const outcome = await cell.run(arm === "jail" ? cell.jailed(command) : command, 90);
+  const outcome = await cell.run(arm === "jail" ? cell.jailed(command) : command, 180);
   const open = leaks(cell, client, script);
   measured.set(name, open);
   const seen = `exit ${outcome.code}: ${outcome.output.slice(-600)}\n${script.results.join("\n---\n")}`;

@@ -18,8 +18,8 @@ const PROGRAMS = {
 /** The state of a hook; `user` is a sound one in the user's own settings. */
 export type Hook = keyof typeof PROGRAMS;
 
-/** Seconds after which a client gives up on a hook. */
-const PATIENCE = 1;
+/** Seconds after which a client gives up on a hook: soon on one that hangs, late on one that a busy machine slows. */
+const patience = (state: Hook): number => (state === "hanging" ? 1 : 30);
 
 /** Files with which a repository switches hooks off, for every client that looks into the repository. */
 export function plantOff(cell: Cell): void {
@@ -41,7 +41,7 @@ export function wireHook(cell: Cell, client: string, state: Hook): void {
   const line = argv.map((part) => `'${part}'`).join(" ");
   switch (client) {
     case "claude": {
-      const hooks = { PreToolUse: [{ matcher: "*", hooks: [{ type: "command", command: program, args: hook, timeout: PATIENCE, onFailure: "block" }] }] };
+      const hooks = { PreToolUse: [{ matcher: "*", hooks: [{ type: "command", command: program, args: hook, timeout: patience(state), onFailure: "block" }] }] };
       if (state === "user") cell.write(".claude/settings.json", { hooks });
       else cell.writeEtc("claude-code/managed-settings.d/mantlet.json", { allowManagedHooksOnly: true, hooks });
       break;
@@ -60,7 +60,7 @@ export function wireHook(cell: Cell, client: string, state: Hook): void {
           "[[hooks.PreToolUse.hooks]]",
           'type = "command"',
           `command = ${JSON.stringify(line)}`,
-          `timeout = ${PATIENCE}`,
+          `timeout = ${patience(state)}`,
           "",
         ].join("\n"),
       );
@@ -69,15 +69,15 @@ export function wireHook(cell: Cell, client: string, state: Hook): void {
     case "gemini":
       cell.writeEtc("gemini-cli/settings.json", {
         hooksConfig: { enabled: true },
-        hooks: { BeforeTool: [{ matcher: "*", hooks: [{ name: "mantlet", type: "command", command: line, timeout: PATIENCE * 1000 }] }] },
+        hooks: { BeforeTool: [{ matcher: "*", hooks: [{ name: "mantlet", type: "command", command: line, timeout: patience(state) * 1000 }] }] },
       });
       break;
     case "opencode":
       cell.writeEtc("opencode/mantlet.js", readFileSync(path.join(cell.place.scratch, "opencode/mantlet.js"), "utf8"));
-      cell.writeEtc("opencode/opencode.json", { plugin: [["file:///etc/opencode/mantlet.js", { program, timeoutMs: PATIENCE * 1000 }]] });
+      cell.writeEtc("opencode/opencode.json", { plugin: [["file:///etc/opencode/mantlet.js", { program, timeoutMs: patience(state) * 1000 }]] });
       break;
     case "copilot":
-      cell.write(".copilot/hooks/mantlet.json", { version: 1, hooks: { preToolUse: [{ type: "command", bash: line, timeoutSec: PATIENCE }] } });
+      cell.write(".copilot/hooks/mantlet.json", { version: 1, hooks: { preToolUse: [{ type: "command", bash: line, timeoutSec: patience(state) }] } });
       break;
     default:
       throw new Error(`no hook for ${client}`);
