@@ -237,12 +237,15 @@ impl World {
                 self.links.push(at);
             }
         }
-        // Chains around the kernel's limit of 40.
+        // Chains around the kernel's limit of 40. Of those in between nothing can be said: where a lookup is disturbed
+        // the kernel begins again, up to twice, and does not begin to count anew (nameidata's total_link_count).
         let work = self.work();
         for index in 0..45 {
             let to = if index == 0 { "a/ok.txt".to_owned() } else { format!("chain{}", index - 1) };
             symlink(to, work.join(format!("chain{index}"))).unwrap();
-            self.links.push(work.join(format!("chain{index}")));
+            if !(11..40).contains(&index) {
+                self.links.push(work.join(format!("chain{index}")));
+            }
         }
     }
 
