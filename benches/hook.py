@@ -44,7 +44,7 @@ def rows(world: World, rounds: int) -> list[Row]:
                  "hook_event_name": "PreToolUse", "permission_mode": "default", "tool_name": tool, "tool_input": given}
         events[tool] = world.top / f"{tool}.json"
         events[tool].write_text(json.dumps(event))
-    ours = [str(world.binaries / "mantlet"), "hook", "claude", "--policy", policy]
+    ours = [str(world.binaries / "mantlet"), "hook", "claude", "--agent", "main", "--policy", policy]
     arms = {
         "/bin/true": Arm(TRUE, str(space), input=events["Bash"]),
         "bash and jq, Bash": Arm([str(script)], str(space), input=events["Bash"]),

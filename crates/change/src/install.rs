@@ -132,9 +132,9 @@ impl Journal {
         for dir in record.dirs.iter().rev().filter(|dir| !previous.dirs.contains(dir)) {
             remove_dir(dir)?;
         }
-        // Its seal is written anew with it, if it had one.
-        let verified = previous.verified.clone();
-        self.confirm(*previous, verified)?;
+        // Its seal is written anew with it.
+        let seen = previous.seen.clone();
+        self.confirm(*previous, seen)?;
         Ok(notes)
     }
 

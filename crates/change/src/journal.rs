@@ -28,8 +28,7 @@ pub struct Record {
     /// Directories that were made, the outermost first.
     pub(crate) dirs: Vec<PathBuf>,
     /// What a live call through the client showed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified: Option<Verified>,
+    pub seen: Seen,
     /// What was installed before, until this install is known to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<Box<Record>>,
@@ -57,6 +56,19 @@ pub struct Verified {
     pub time: String,
 }
 
+/// What a live call showed of an installed seam.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// None was made.
+    #[default]
+    Untried,
+    /// The last one was not refused as it should be.
+    Failed,
+    /// It was refused as it should be.
+    Verified(Verified),
+}
+
 /// One file: what it says without us, what it said when the install began, and what it says with us.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +86,7 @@ pub(crate) struct Step {
 impl Record {
     pub(crate) fn new(client: &str, level: Level, steps: Vec<Step>, dirs: Vec<PathBuf>) -> Record {
         let client = client.to_owned();
-        Record { v: 1, client, level, phase: Phase::Applying, steps, dirs, verified: None, previous: None }
+        Record { v: 1, client, level, phase: Phase::Applying, steps, dirs, seen: Seen::Untried, previous: None }
     }
 
     /// Names the files that are changed.
@@ -201,21 +213,20 @@ impl Journal {
     ///
     /// # Errors
     /// The record cannot be written.
-    pub fn confirm(&self, mut record: Record, verified: Option<Verified>) -> Result<Record, ChangeError> {
+    pub fn confirm(&self, mut record: Record, seen: Seen) -> Result<Record, ChangeError> {
         record.phase = Phase::Installed;
         record.previous = None;
-        record.verified = verified;
+        record.seen = seen;
         self.unseal(&record.client, record.level)?;
-        self.store(&record)?;
-        if let Some(verified) = &record.verified {
-            let path = seal(&self.dir, &record.client, record.level);
-            let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
-            let text = serde_json::to_string(verified).map_err(broken)?;
-            if let Some(above) = path.parent() {
-                make_dir(above, 0o755)?;
-            }
-            replace(&path, None, Some(&text), 0o644)?;
+        let path = seal(&self.dir, &record.client, record.level);
+        let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+        let text = serde_json::to_string(&record.seen).map_err(broken)?;
+        if let Some(above) = path.parent() {
+            make_dir(above, 0o755)?;
         }
+        replace(&path, None, Some(&text), 0o644)?;
+        // Last: what stands has its seal, and an install that is cut off before is taken back with it.
+        self.store(&record)?;
         Ok(record)
     }
 
@@ -230,33 +241,18 @@ impl Journal {
     }
 }
 
-/// What is known of a client's seam without trying it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Standing {
-    /// A live call through this version was refused as it should be.
-    Verified(Verified),
-    /// That was shown for another version.
-    OtherVersion(Verified),
-    /// Nothing was shown: not installed, not tried, or tried without success.
-    Unverified,
-}
-
-/// Says whether the seam of a client is verified for this version. Everybody can ask, also about the machine's level.
+/// Answers what is known of a client's seam without trying it; nothing where none is installed. Everybody can ask, also
+/// about the machine's level.
 ///
 /// `dir` is [`changes_dir`]'s answer for that level: root's for [`Level::Managed`].
 ///
 /// # Errors
 /// The answer cannot be read.
-pub fn standing(dir: &Path, client: &str, level: Level, version: &str) -> Result<Standing, ChangeError> {
+pub fn standing(dir: &Path, client: &str, level: Level) -> Result<Option<Seen>, ChangeError> {
     let path = seal(dir, client, level);
-    let Some(text) = read(&path)? else { return Ok(Standing::Unverified) };
+    let Some(text) = read(&path)? else { return Ok(None) };
     let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
-    let verified: Verified = serde_json::from_str(&text).map_err(broken)?;
-    Ok(match verified.version == version {
-        true => Standing::Verified(verified),
-        false => Standing::OtherVersion(verified),
-    })
+    serde_json::from_str(&text).map(Some).map_err(broken)
 }
 
 /// The one part of a record without anybody's settings in it: who starts an agent may read it.

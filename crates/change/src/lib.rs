@@ -20,7 +20,7 @@ mod toml_text;
 
 pub use error::ChangeError;
 pub use install::{Listed, Notes, Prepared};
-pub use journal::{Journal, Record, Standing, Verified, changes_dir, peek, standing};
+pub use journal::{Journal, Record, Seen, Verified, changes_dir, peek, standing};
 pub use op::{EditError, Format, Op, Undo, apply, take_back};
 pub use plan::{Change, Content, FilePlan, Level, Plan};
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use mantlet_change::seams::{SEAMS, Seam, Site};
-use mantlet_change::{ChangeError, Journal, Level, Plan, Prepared, Record, canary};
+use mantlet_change::{ChangeError, Journal, Level, Plan, Prepared, Record, Seen, canary};
 use mantlet_sandbox::RealHost;
 
 use crate::install_policy::{self, Section};
@@ -127,10 +127,7 @@ impl Call {
     pub(crate) fn program(&self) -> anyhow::Result<PathBuf> {
         let found = match &self.program {
             Some(given) => Some(given.clone()),
-            None => std::env::var_os("PATH").and_then(|path| {
-                let dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect::<Vec<_>>();
-                dirs.into_iter().map(|dir| dir.join(self.seam.program)).find(|candidate| candidate.is_file())
-            }),
+            None => in_path(self.seam.program),
         };
         let Some(found) = found else {
             let client = self.seam.client;
@@ -202,7 +199,7 @@ pub(crate) fn install(args: &InstallArgs) -> anyhow::Result<ExitCode> {
 
 fn finish(call: &Call, journal: &Journal, record: Record, program: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some(program) = program else {
-        explained(journal.confirm(record, None))?;
+        explained(journal.confirm(record, Seen::Untried))?;
         tell(&format!("{} is installed, and NOT verified: no live call was made", call.seam.client))?;
         return next(call);
     };
@@ -210,7 +207,7 @@ fn finish(call: &Call, journal: &Journal, record: Record, program: Option<&Path>
     match install_trial::run(call, program) {
         Ok((verified, denial)) => {
             let version = verified.version.clone();
-            explained(journal.confirm(record, Some(verified)))?;
+            explained(journal.confirm(record, Seen::Verified(verified)))?;
             tell(&format!("{} ({version}) is installed and verified. Its model was told: {denial}", call.seam.client))?;
             next(call)
         }
@@ -304,19 +301,33 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     confirm(&call, &journal, record, &call.program()?)
 }
 
+/// As `mantlet verify`, for a program that is about to be started. Answers whether it holds.
+pub(crate) fn verify_at(client: &str, level: Level, program: &Path) -> anyhow::Result<bool> {
+    let target =
+        TargetArgs { client: client.into(), level: Some(level.name().into()), program: Some(program.to_owned()) };
+    Ok(verify(&VerifyArgs { target })? == ExitCode::SUCCESS)
+}
+
+/// The first program of this name in an absolute directory of `PATH`.
+pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+    dirs.map(|dir| dir.join(name)).find(|candidate| candidate.is_file())
+}
+
 /// Tries what is installed, and writes down what was seen.
 fn confirm(call: &Call, journal: &Journal, record: Record, program: &Path) -> anyhow::Result<ExitCode> {
     let client = call.seam.client;
     match install_trial::run(call, program) {
         Ok((verified, denial)) => {
             let version = verified.version.clone();
-            explained(journal.confirm(record, Some(verified)))?;
+            explained(journal.confirm(record, Seen::Verified(verified)))?;
             tell(&format!("{client} ({version}) is verified. Its model was told: {denial}"))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
             // What held for one version is no promise for another.
-            explained(journal.confirm(record, None))?;
+            explained(journal.confirm(record, Seen::Failed))?;
             let fatal = matches!(error.downcast_ref(), Some(canary::CanaryError::Leaked));
             let advice = if fatal { "do not use this client until it holds: " } else { "" };
             tell(&format!(

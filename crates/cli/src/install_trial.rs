@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mantlet_change::canary::{self, Stage};
 use mantlet_change::seams::Site;
-use mantlet_change::{Record, Verified};
+use mantlet_change::{Record, Seen, Verified};
 use mantlet_ledger::rfc3339;
 
 use crate::install::Call;
@@ -19,7 +19,7 @@ const SYSTEM: &str = "/etc/mantlet/mantlet.toml";
 
 /// Whether this very version was tried before.
 pub(crate) fn is_known(record: &Record, program: &Path) -> anyhow::Result<bool> {
-    let Some(verified) = &record.verified else { return Ok(false) };
+    let Seen::Verified(verified) = &record.seen else { return Ok(false) };
     let throwaway = Throwaway::new("version")?;
     Ok(canary::version(program, &throwaway.path)? == verified.version)
 }

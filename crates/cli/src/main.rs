@@ -17,6 +17,7 @@ mod look_walk;
 mod mcp;
 mod policy_cmd;
 mod run;
+mod run_seam;
 mod shell_prefix;
 mod throwaway;
 mod write;
@@ -36,7 +37,6 @@ fn main() -> ExitCode {
     let result = match words.first().and_then(|word| word.to_str()) {
         // Asked for before the large command line is built: an agent waits for these.
         Some("exec") if exec::is_passed_on(&words) => exec::pass_on(&words),
-        Some("run") if run::is_passed_on(&words) => run::pass_on(&words),
         Some("hook") if hook_cmd::is_hook(&words) => return hook_cmd::run(&words),
         Some(shell_prefix::WORD) => shell_prefix::run(&words),
         Some(shell_prefix::RELAY) => shell_prefix::relay(&words),
@@ -63,7 +63,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
     };
     match &cli.command {
         Command::Exec(_) => exec::pass_on(words),
-        Command::Run(_) => run::pass_on(words),
+        Command::Run(args) => run::pass_on(args, words),
         Command::Shell(args) => exec::shell(args),
         Command::Mcp(args) => mcp::run(args),
         Command::Hook(args) => Ok(hook_cmd::run_parsed(args)),

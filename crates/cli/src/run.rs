@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use crate::run_seam;
+
 /// Run a whole agent in a jail of its own
 ///
 /// AGENT is a section of the policy. Its `client` says what is run when no command is given, which parts of the
@@ -16,13 +18,13 @@ use anyhow::bail;
 pub(crate) struct RunArgs {
     /// The agent
     #[arg(value_name = "AGENT")]
-    agent: OsString,
+    pub(crate) agent: OsString,
     /// The network: none but its own loopback, or the host's, which is not confined
     #[arg(long, value_name = "NETWORK", value_parser = ["none", "host"], default_value = "none")]
     network: String,
     /// The policy (default: /etc/mantlet/mantlet.toml, else ~/.config/mantlet/mantlet.toml)
     #[arg(long, value_name = "FILE")]
-    policy: Option<OsString>,
+    pub(crate) policy: Option<OsString>,
     /// Writes the report of what is enforced, as JSON: when the agent starts, and again when it ends
     #[arg(long, value_name = "FILE")]
     report: Option<OsString>,
@@ -31,18 +33,14 @@ pub(crate) struct RunArgs {
     dry_run: bool,
     /// The command and its arguments, if it is not the client's usual one
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
-}
-
-/// Whether these words are for the jailer as they stand: only help and version are answered here.
-pub(crate) fn is_passed_on(words: &[OsString]) -> bool {
-    let own = words.iter().take_while(|word| *word != "--");
-    let is_help = own.clone().any(|word| ["-h", "--help", "-V", "--version"].iter().any(|help| word == help));
-    words.first().is_some_and(|word| word == "run") && !is_help
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Runs the jailer on these words, in this process.
-pub(crate) fn pass_on(words: &[OsString]) -> anyhow::Result<ExitCode> {
+pub(crate) fn pass_on(args: &RunArgs, words: &[OsString]) -> anyhow::Result<ExitCode> {
+    if !args.dry_run {
+        run_seam::check(args)?;
+    }
     mantlet_sandbox::close_inherited();
     match mantlet_sandbox::run_words(words.iter().skip(1).cloned()) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code)?)),

@@ -199,7 +199,7 @@ fn a_policy_that_leaves_it_open_is_refused() {
 
 /// A client that speaks to the model as Claude Code does: `$kind` says how well it is protected.
 const CLIENT: &str = r#"#!/bin/bash
-[ "$1" != --version ] || { cat "${0%/*}/version"; exit; }
+for word; do [ "$word" != --version ] || { echo 'VERSION (Script)'; exit; }; done
 port=${ANTHROPIC_BASE_URL##*:}
 post() {
   exec 3<>"/dev/tcp/127.0.0.1/$port"
@@ -224,8 +224,7 @@ post "$(said "$(result "$first"),$(result "$second")")"
 
 fn client(ground: &Ground, kind: &str, version: &str) -> String {
     ground.0.file("client/kind", kind);
-    ground.0.file("client/version", format!("{version} (Script)\n"));
-    format!("--program {}", ground.0.program("client/claude", CLIENT).display())
+    format!("--program {}", ground.0.program("client/claude", CLIENT.replace("VERSION", version)).display())
 }
 
 #[test]
@@ -267,8 +266,39 @@ fn what_was_verified_is_written_down_with_its_version() {
         client(&ground, "leaks", "3.0");
         let failed = ground.user(&format!("verify claude {program}"));
         assert!(code(&failed) == 1 && err(&failed).contains("do not use this client"), "{}", err(&failed));
-        assert!(!seal.exists());
+        assert_eq!(fs::read_to_string(&seal).unwrap(), "\"failed\"");
         assert_eq!(code(&ground.user("uninstall claude")), 0);
+        assert!(!seal.exists());
+    }
+}
+
+#[test]
+fn a_version_that_stops_asking_its_hooks_is_not_started() {
+    for who in everybody() {
+        let ground = Ground::new("versions", who);
+        let program = client(&ground, "works", "1.0");
+        assert_eq!(code(&ground.user(&format!("install claude --yes --workspace ~/work {program}"))), 0);
+        let start = || {
+            let line = format!("cd work && mantlet run claude -- {}/client/claude --version", ground.0.top.display());
+            let output = ground.line(&format!("cd {} && {line}", ground.0.home().display()), false);
+            (code(&output), out(&output), err(&output))
+        };
+        let (exit, said, told) = start();
+        assert_eq!((exit, said.as_str()), (0, "1.0 (Script)\n"), "{who:?}: {told}");
+        assert!(!told.contains("trying it"), "{told}");
+        client(&ground, "works", "2.0");
+        let (exit, said, told) = start();
+        assert_eq!((exit, said.as_str()), (0, "2.0 (Script)\n"), "{told}");
+        assert!(told.contains("another version now") && told.contains("2.0 (Script)) is verified"), "{told}");
+        // The attack: an update that asks no hook any more. It is not forgotten by the next start either.
+        client(&ground, "leaks", "3.0");
+        for _ in 0..2 {
+            let (exit, said, told) = start();
+            assert_eq!((exit, said.as_str()), (125, ""), "{told}");
+            assert!(told.contains("NOT PROTECTED") && told.contains("claude is not started\nhint: "), "{told}");
+        }
+        client(&ground, "works", "3.1");
+        assert_eq!(start().1, "3.1 (Script)\n");
     }
 }
 

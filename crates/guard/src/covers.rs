@@ -9,7 +9,7 @@ use std::path::Path;
 
 use mantlet_clients::{Scope, watchlist};
 use mantlet_policy::Rules;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, ResolveFlags};
 
 use crate::below::{self, Next};
 
@@ -19,7 +19,7 @@ pub(crate) enum Cover {
     /// A deny rule takes it away.
     Denied { name: Vec<u8>, rule: String },
     /// It is read-only, or undone after the call.
-    Protected { name: Vec<u8>, rule: String, why: &'static str },
+    Protected { name: Vec<u8>, rule: String, why: String },
 }
 
 /// The covers of one workspace.
@@ -29,7 +29,8 @@ pub(crate) struct Covers<'g> {
     pub(crate) top: &'g OwnedFd,
 }
 
-const OWNERS: &str = "a protect rule of the policy";
+const OWNERS: &str = "is protected by the owner";
+const NAMES_A_REPOSITORY: &str = "names the repository whose configuration git obeys here";
 
 impl Covers<'_> {
     /// Says what the jail mounts over this name itself. A symlink is never covered: what it leads to is.
@@ -43,7 +44,9 @@ impl Covers<'_> {
         if self.rules.is_exempt(path) {
             return None;
         }
-        let protected = |rule: &str, why| Some(Cover::Protected { name: path.to_vec(), rule: rule.to_owned(), why });
+        let protected = |rule: &str, why: &str| {
+            Some(Cover::Protected { name: path.to_vec(), rule: rule.to_owned(), why: why.to_owned() })
+        };
         if let Some((rule, _)) = self.rules.protecting_itself(path) {
             return protected(rule, OWNERS);
         }
@@ -52,12 +55,12 @@ impl Covers<'_> {
             return None;
         }
         if name == b".git" && kind == FileType::RegularFile {
-            return protected(".git", "it names the repository whose configuration git obeys here");
+            return protected(".git", NAMES_A_REPOSITORY);
         }
         let row = watchlist::classify(path)?;
         let is_vendored = parent.split(|b| *b == b'/').any(watchlist::is_vendored);
         let is_mounted = watchlist::is_enforced(row) && watchlist::is_row_itself(row, path) && !is_vendored;
-        is_mounted.then_some(()).and_then(|()| protected(row.path, row.runs))
+        is_mounted.then_some(()).and_then(|()| protected(row.path, &runs(row.runs)))
     }
 
     /// Says what covers a path that exists: it itself, or a directory above it.
@@ -72,17 +75,19 @@ impl Covers<'_> {
         if self.rules.is_exempt(path) {
             return None;
         }
-        let protected = |rule: &str, why| Some(Cover::Protected { name: path.to_vec(), rule: rule.to_owned(), why });
+        let protected = |rule: &str, why: &str| {
+            Some(Cover::Protected { name: path.to_vec(), rule: rule.to_owned(), why: why.to_owned() })
+        };
         if let Some(rule) = self.rules.protecting(path) {
             return protected(rule, OWNERS);
         }
         let (parent, name) = split(path);
         if let Some(row) = watchlist::classify(path).filter(|row| watchlist::is_enforced(row)) {
             let is_sample = row.scope == Scope::GitDir && row.path.starts_with("hooks") && name.ends_with(b".sample");
-            return if is_sample { None } else { protected(row.path, row.runs) };
+            return if is_sample { None } else { protected(row.path, &runs(row.runs)) };
         }
         if name == b".git" {
-            return protected(".git", "it names the repository whose configuration git obeys here");
+            return protected(".git", NAMES_A_REPOSITORY);
         }
         self.named_by_git(path).or_else(|| self.in_bare_repository(path, parent, name))
     }
@@ -98,14 +103,15 @@ impl Covers<'_> {
         };
         let is_config = name == b"config" && is_bare(parent);
         let is_hook = split(parent).1 == b"hooks" && !name.ends_with(b".sample") && is_bare(split(parent).0);
-        let why = "git, on any command in this bare repository";
+        let why = runs("git, on any command in this bare repository");
         (is_config || is_hook).then(|| Cover::Protected { name: path.to_vec(), rule: "bare repository".into(), why })
     }
 
     /// What the configuration of a repository around this path includes, or takes hooks from.
     fn named_by_git(&self, path: &[u8]) -> Option<Cover> {
-        let tops = ends(path).map(|end| &path[..end]).chain([&b""[..]]);
-        for tree in tops {
+        let above = ends(path).map(|end| path[..end].to_vec()).chain([Vec::new()]);
+        for tree in above.flat_map(|dir| self.with_children(dir)) {
+            let tree = tree.as_slice();
             let slash: &[u8] = if tree.is_empty() { b"" } else { b"/" };
             let git_dir = [tree, slash, b".git"].concat();
             let Some(text) = self.read_small(&[&git_dir[..], b"/config"].concat()) else { continue };
@@ -116,13 +122,28 @@ impl Covers<'_> {
                         path.strip_prefix(&named[..]).is_some_and(|r| r.is_empty() || r[0] == b'/')
                     }) {
                         let rule = "named by a git configuration".to_owned();
-                        let why = "git, on any command: its configuration includes it or takes hooks from it";
+                        let why = runs("git, on any command: its configuration includes it or takes hooks from it");
                         return Some(Cover::Protected { name: path.to_vec(), rule, why });
                     }
                 }
             }
         }
         None
+    }
+
+    /// A directory and those in it: a repository may name what lies beside it. From further below nobody does.
+    fn with_children(&self, dir: Vec<u8>) -> Vec<Vec<u8>> {
+        let at: &[u8] = if dir.is_empty() { b"." } else { &dir };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = rustix::fs::openat2(self.top, Path::new(OsStr::from_bytes(at)), flags, Mode::empty(), resolve);
+        let entries = opened.and_then(Dir::new).into_iter().flatten().flatten();
+        let is_child = |entry: &DirEntry| entry.file_type().is_dir() && !entry.file_name().to_bytes().starts_with(b".");
+        let slash: &[u8] = if dir.is_empty() { b"" } else { b"/" };
+        let name = |entry: DirEntry| [&dir, slash, entry.file_name().to_bytes()].concat();
+        let mut all: Vec<Vec<u8>> = entries.filter(is_child).map(name).collect();
+        all.push(dir);
+        all
     }
 
     /// Reads a configuration of git's: no symlink, no special file, and no more than one has.
@@ -222,6 +243,11 @@ impl Covers<'_> {
         })?;
         Ok(found)
     }
+}
+
+/// Why a file that something outside executes or obeys is closed.
+fn runs(by: &str) -> String {
+    format!("is run or obeyed by {by}")
 }
 
 /// Where the directories above a path end.

@@ -80,7 +80,7 @@ impl<'a> Guard<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::openat(CWD, agent.workspace(), flags, Mode::empty())
             .map_err(|e| GuardError::Workspace { path: agent.workspace().to_owned(), source: e.into() })?;
-        let tree = Tree::new(agent, Rules::compile(agent)?)?;
+        let tree = Tree::new(agent, home, Rules::compile(agent)?)?;
         Ok(Guard { agent, host: OwnersHome::new(home), home: home.to_owned(), tools, spelling, tree, top })
     }
 

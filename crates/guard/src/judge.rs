@@ -164,8 +164,8 @@ impl Judge<'_> {
             Cover::Protected { name, rule, why } => {
                 let other = self.tree.workspace.join(OsStr::from_bytes(&name));
                 let what = match other == path {
-                    true => format!("{} is obeyed or run by {why}", show(path)),
-                    false => format!("{} is, or is part of, {}, obeyed or run by {why}", show(path), show(&other)),
+                    true => format!("{} {why}", show(path)),
+                    false => format!("{} is, or is in, {}, which {why}", show(path), show(&other)),
                 };
                 refused(format!("protected: {}", show_bytes(rule.as_bytes())), what, Way::Write(other))
             }
@@ -195,8 +195,9 @@ impl Judge<'_> {
             return Ok("the workspace");
         }
         self.writable_name(&inside, &path)?;
-        let over = if reached.rest.is_empty() { real.kind() } else { FileType::RegularFile };
-        if let Some(cover) = covers.over(&inside, over) {
+        // Of a path that is not there yet, what is there may be covered.
+        let there = self.tree.inside(&reached.path).unwrap_or_default();
+        if let Some(cover) = covers.over(there, real.kind()) {
             return Err(self.covered(cover, &path));
         }
         // A symlink has no content that another name would share.

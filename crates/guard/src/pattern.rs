@@ -8,6 +8,8 @@ const MOST: usize = 256;
 pub(crate) enum Unclear {
     #[error("it has more alternatives than can be judged")]
     Many,
+    #[error("it has a NUL in it")]
+    Nul,
     #[error("`..` after a wildcard leads wherever the names before it lead")]
     Climbs,
 }
@@ -25,6 +27,9 @@ const WILD: [char; 8] = ['*', '?', '[', ']', '{', '}', '\\', '('];
 
 /// Splits a pattern into its alternatives.
 pub(crate) fn parts(pattern: &str) -> Result<Vec<Part>, Unclear> {
+    if pattern.contains('\0') {
+        return Err(Unclear::Nul);
+    }
     let mut open = vec![pattern.to_owned()];
     let mut out = Vec::new();
     while let Some(text) = open.pop() {
@@ -123,6 +128,7 @@ mod tests {
         for pattern in ["*/../../etc/*", "a*/..", "x/[.][.]/y", "x/\\.\\./y", "*/{..,a}/b"] {
             assert_eq!(parts(pattern), Err(Unclear::Climbs), "{pattern}");
         }
+        assert_eq!(parts("a*\0"), Err(Unclear::Nul));
         assert_eq!(parts(&"{a,b}".repeat(20)), Err(Unclear::Many));
         assert_eq!(parts(&format!("{{{}}}", "a,".repeat(1000))), Err(Unclear::Many));
     }

@@ -188,7 +188,7 @@ mod tests {
             let all = read(text, NONE).unwrap();
             assert!(all.contains(&format!("/w/{text}")), "{text:?} {all:?}");
         }
-        assert_eq!(read("file:///etc/x", NONE).unwrap(), ["/w/file:/etc/x", "/w/file:///etc/x"]);
+        assert_eq!(read("file:///etc/x", NONE).unwrap(), ["/w/file:///etc/x", "/w/file:/etc/x"]);
     }
 
     #[test]

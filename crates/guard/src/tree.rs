@@ -22,6 +22,9 @@ pub(crate) enum Area {
     Device,
 }
 
+/// Directories that each jail makes anew, beside the home.
+const OWN: [&str; 6] = ["/proc", "/dev/pts", "/dev/shm", "/tmp", "/var/tmp", "/run/mantlet"];
+
 /// The jail's tree for one agent.
 pub(crate) struct Tree {
     pub(crate) workspace: PathBuf,
@@ -29,6 +32,8 @@ pub(crate) struct Tree {
     places: Vec<Opened>,
     system: Vec<PathBuf>,
     devices: Vec<PathBuf>,
+    /// Directories of the jail's own: nothing of the host's is in them, and a path may lead through them.
+    own: Vec<PathBuf>,
     /// What rules take away, or protect, outside the workspace: under its names in the jail.
     pub(crate) denied: Vec<(PathBuf, String)>,
     pub(crate) protected: Vec<(PathBuf, String)>,
@@ -45,7 +50,7 @@ pub(crate) enum At<'t> {
 }
 
 impl Tree {
-    pub(crate) fn new(agent: &Agent, rules: Rules) -> Result<Tree, Unresolved> {
+    pub(crate) fn new(agent: &Agent, home: &Path, rules: Rules) -> Result<Tree, Unresolved> {
         let canonical = |path: &Path| std::fs::canonicalize(path);
         let places = mantlet_policy::opened(agent, canonical);
         let system: Vec<PathBuf> = layout::system().collect();
@@ -57,6 +62,7 @@ impl Tree {
             workspace: agent.workspace().to_owned(),
             denied: named(agent.files().deny())?,
             protected: named(agent.files().protect())?,
+            own: OWN.iter().map(PathBuf::from).chain([home.to_owned()]).collect(),
             rules,
             places,
             system,
@@ -81,9 +87,11 @@ impl Tree {
             return At::Host(device, Area::Device);
         }
         let targets = self.places.iter().map(|place| place.target.as_path());
-        let mut all = targets.chain(self.system.iter().map(PathBuf::as_path)).chain([self.workspace.as_path()]);
-        let is_own = ["/proc", "/dev"].iter().any(|own| path == Path::new(own));
-        if is_own || all.any(|target| target.starts_with(path)) { At::Made } else { At::Nothing }
+        let mut all = targets
+            .chain(self.system.iter().map(PathBuf::as_path))
+            .chain(self.own.iter().map(PathBuf::as_path))
+            .chain([self.workspace.as_path()]);
+        if all.any(|target| target.starts_with(path)) { At::Made } else { At::Nothing }
     }
 
     /// The path of something in the workspace, relative to it.

@@ -97,6 +97,8 @@ struct Walk<'t> {
     tree: Option<&'t Tree>,
     steps: Vec<Step>,
     pending: VecDeque<Vec<u8>>,
+    /// How many of the pending names were given, and not read in a link.
+    given: usize,
     links: usize,
     cwd: &'t [u8],
     last: Last,
@@ -109,9 +111,13 @@ pub(crate) fn walk(tree: Option<&Tree>, path: &[u8], cwd: &[u8], last: Last) -> 
         None => open_root()?,
     };
     let root = Step { name: Vec::new(), node: root };
-    let mut walk = Walk { tree, steps: vec![root], pending: names(path).into(), links: 0, cwd, last };
+    let pending = VecDeque::from(names(path));
+    let given = pending.len();
+    let mut walk = Walk { tree, steps: vec![root], pending, given, links: 0, cwd, last };
     while let Some(name) = walk.pending.pop_front() {
-        if let Some(rest) = walk.step(name)? {
+        let is_given = walk.pending.len() < walk.given;
+        walk.given = walk.given.min(walk.pending.len());
+        if let Some(rest) = walk.step(name, is_given)? {
             return Ok(walk.end(rest));
         }
     }
@@ -159,7 +165,7 @@ impl Walk<'_> {
     }
 
     /// Takes one name. Answers the names that are missing when there is nothing more to follow.
-    fn step(&mut self, name: Vec<u8>) -> Result<Option<Vec<Vec<u8>>>, Stop> {
+    fn step(&mut self, name: Vec<u8>, is_given: bool) -> Result<Option<Vec<Vec<u8>>>, Stop> {
         let is_dir = match self.node() {
             Node::Real(real) => real.kind().is_dir(),
             Node::Made | Node::OwnProcess => true,
@@ -187,15 +193,19 @@ impl Walk<'_> {
         }
         match self.child(&name, &at) {
             Ok(node) => self.push(name, node, at).map(|()| None),
-            Err(Stop::Nowhere(_, Errno::NOENT)) => self.missing(name, at).map(Some),
+            Err(Stop::Nowhere(_, Errno::NOENT)) => self.missing(name, at, is_given).map(Some),
             Err(stop) => Err(stop),
         }
     }
 
-    /// What is missing may be made, with the directories above it; a path that turns back in it leads nowhere.
-    fn missing(&mut self, name: Vec<u8>, at: PathBuf) -> Result<Vec<Vec<u8>>, Stop> {
-        let rest: Vec<Vec<u8>> = std::iter::once(name).chain(self.pending.drain(..)).collect();
-        match rest.iter().any(|name| name == b"." || name == b"..") {
+    /// What is missing may be made, with the directories above it; a path that turns back in it leads nowhere, and
+    /// no directory is made through a link that dangles.
+    fn missing(&mut self, name: Vec<u8>, at: PathBuf, is_given: bool) -> Result<Vec<Vec<u8>>, Stop> {
+        let is_file = self.pending.back().is_none_or(|last| last != b".");
+        let more = self.pending.drain(..).filter(|name| name != b".");
+        let rest: Vec<Vec<u8>> = std::iter::once(name).chain(more).collect();
+        let turns = rest.iter().any(|name| name == b"..");
+        match turns || !is_file || !is_given && rest.len() > 1 {
             true => Err(Stop::Nowhere(at, Errno::NOENT)),
             false => Ok(rest),
         }

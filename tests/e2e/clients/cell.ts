@@ -2,7 +2,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 /** Where everything of the whole test lies, and how to become the user that it is for. */
@@ -105,6 +105,10 @@ export class Cell {
   /** Writes a file of the test's own. */
   writeAt(file: string, content: string, mode = 0o644): void {
     put(file, content, mode);
+  }
+
+  has(name: string): boolean {
+    return existsSync(path.join(this.home, name));
   }
 
   read(name: string): string {

@@ -50,22 +50,22 @@ const claude: Client = {
   },
 };
 
+const patch = (change: string): ToolCall => ({ tool: "apply_patch", args: {}, text: `*** Begin Patch\n${change}\n*** End Patch\n` });
+
 const codex: Client = {
   name: "codex",
   look: { namespace: "mcp__probe", tool: "look", args: {} },
   ways: ["denied", "typed"],
   exec: (command) => ({ tool: "exec_command", args: { cmd: command } }),
   read: (file) => ({ tool: "exec_command", args: { cmd: `cat '${file}'` } }),
-  write: (file, content) => ({ tool: "exec_command", args: { cmd: `apply_patch <<'END'\n*** Begin Patch\n*** Add File: ${file}\n+${content.trimEnd()}\n*** End Patch\nEND` } }),
-  edit: (file, before, after) => ({
-    tool: "exec_command",
-    args: { cmd: `apply_patch <<'END'\n*** Begin Patch\n*** Update File: ${file}\n@@\n-${before}\n+${after}\n*** End Patch\nEND` },
-  }),
+  write: (file, content) => patch(`*** Add File: ${file}\n+${content.trimEnd()}`),
+  edit: (file, before, after) => patch(`*** Update File: ${file}\n@@\n-${before}\n+${after}`),
   start: (cell, script, prompt = script.message) => {
     cell.write(
       ".codex/config.toml",
       [
-        'model = "scripted"',
+        // A model that Codex knows, or it would not offer its tool for patches.
+        'model = "gpt-5.5"',
         'model_provider = "scripted"',
         "[model_providers.scripted]",
         'name = "Scripted"',

@@ -9,10 +9,14 @@ import { attacks, flaws, foundNothing, leaks, promptFor, waysOf, work } from "./
 import { Cell, type Place, type Way } from "./cell.ts";
 import { CLIENTS, type Client } from "./clients.ts";
 import { plantOff, wireHook } from "./hooks.ts";
-import { STATES, statesOf, tables, type Arm, type Conditions, type State } from "./measured.ts";
+import { BRIEF, STATES, statesOf, tables, type Arm, type Conditions, type State } from "./measured.ts";
+import { seamsOf } from "./seams.ts";
 
-const [scratch, uid, wanted, ...become] = process.argv.slice(2);
-if (scratch === undefined || uid === undefined || wanted === undefined) throw new Error("usage: drive.ts SCRATCH UID CLIENTS BECOME...");
+const [scratch, uid, wanted, extent, ...become] = process.argv.slice(2);
+if (scratch === undefined || uid === undefined || wanted === undefined || extent === undefined) {
+  throw new Error("usage: drive.ts SCRATCH UID CLIENTS whole|brief BECOME...");
+}
+const isBrief = extent === "brief";
 const place: Place = { scratch, cache: path.join(scratch, "cache"), bin: path.join(scratch, "bin"), become, uid: Number(uid) };
 const model = await ScriptedModel.listen();
 const clients = CLIENTS.filter((client) => wanted.split(" ").includes(client.name));
@@ -20,9 +24,13 @@ const measured = new Map<string, readonly Way[]>();
 
 // The hooks alone first: what they let through tells what must be met by the jail.
 for (const arm of ["hook", "jail"] as const) {
-  await inPairs(clients.flatMap((client) => statesOf(client, arm).map((state) => () => measure(client, arm, state))));
+  const wanted = (state: State): boolean => !isBrief || BRIEF.includes(state);
+  await inPairs(clients.flatMap((client) => statesOf(client, arm).filter(wanted).map((state) => () => measure(client, arm, state))));
 }
-for (const client of clients) compare(client);
+if (!isBrief) {
+  await inPairs(clients.flatMap((client) => seamsOf(client.name, place, model)));
+  for (const client of clients) compare(client);
+}
 check("nothing that was started is still running", survivors().length === 0, survivors().join("; "));
 model.close();
 process.exitCode = close() ? 0 : 1;
@@ -32,12 +40,13 @@ async function measure(client: Client, arm: Arm, state: State): Promise<void> {
   const name = `${client.name}-${arm}-${state}`;
   const cell = new Cell(place, name, client.name);
   const going = attacks(cell, client);
-  const { hook, off }: Conditions = STATES[state];
+  const { hook, off, env }: Conditions = STATES[state];
   const works = state === "none" || (arm === "hook" && state === "sound");
   const script = model.prepare(name, works ? [...going, ...work(cell, client)] : going);
-  const command = client.start(cell, script, promptFor(cell, client, script));
+  const start = client.start(cell, script, promptFor(cell, client, script));
   if (hook !== undefined) wireHook(cell, client.name, hook);
   if (off === true) plantOff(cell);
+  const command = { ...start, env: { ...start.env, ...env } };
   const outcome = await cell.run(arm === "jail" ? cell.jailed(command) : command, 90);
   const open = leaks(cell, client, script);
   measured.set(name, open);

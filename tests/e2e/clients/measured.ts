@@ -11,6 +11,8 @@ export interface Conditions {
   readonly hook?: Hook;
   /** The repository brings files that switch hooks off. */
   readonly off?: true;
+  /** In the client's environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export const STATES = {
@@ -24,8 +26,19 @@ export const STATES = {
   truncated: { title: "the hook's answer is cut off", hook: "truncated" },
   silent: { title: "the hook exits 0 with nothing", hook: "silent" },
   removed: { title: "the hook's program is removed", hook: "removed" },
+  unloaded: { title: "`OPENCODE_PURE=1` keeps plugins out", hook: "sound", env: { OPENCODE_PURE: "1" } },
 } as const satisfies Record<string, Conditions>;
 export type State = keyof typeof STATES;
+
+/** States that only one client can be in. */
+const ONLY: Partial<Record<State, string>> = { user: "claude", unloaded: "opencode" };
+
+/** States that add nothing in the jail: the same as others to whoever is in there, or made by a variable that the jail
+ * does not pass on. */
+const OUTSIDE: readonly State[] = ["failing", "silent", "unloaded"];
+
+/** What is tried for every user, where the whole is measured for one. */
+export const BRIEF: readonly State[] = ["none", "sound", "truncated"];
 
 const WORDS: Readonly<Record<Way, string>> = {
   command: "command",
@@ -40,7 +53,7 @@ const WORDS: Readonly<Record<Way, string>> = {
 
 export function statesOf(client: Client, arm: Arm): State[] {
   const all = Object.keys(STATES) as State[];
-  return all.filter((state) => (state !== "user" || client.name === "claude") && !(arm === "jail" && state === "failing"));
+  return all.filter((state) => (state in ONLY ? ONLY[state] === client.name : true) && !(arm === "jail" && OUTSIDE.includes(state)));
 }
 
 const word = (read: boolean | undefined): string => (read === undefined ? "not measured" : read ? "**read**" : "held");

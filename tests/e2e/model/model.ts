@@ -10,6 +10,8 @@ export interface ToolCall {
   readonly namespace?: string;
   readonly tool: string;
   readonly args: Readonly<Record<string, unknown>>;
+  /** The input of one of OpenAI's custom tools, which take a text instead of arguments. */
+  readonly text?: string;
 }
 
 /** A call, or one made from what the earlier calls gave. */

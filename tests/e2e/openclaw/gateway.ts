@@ -1,7 +1,7 @@
 // One gateway, and the turns that nobody types: an ordinary one, a subagent's, a cron job's and a heartbeat's. Each uses
-// every tool inside the workspace and outside it. `mantlet hook` is asked about the tools of the gateway's own process.
+// every tool inside the workspace and outside it. `mantlet hook` decides about the tools of the gateway's own process.
 
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { check } from "../model/check.ts";
 import type { ScriptedModel, Prepared } from "../model/model.ts";
@@ -18,7 +18,7 @@ interface Played {
 
 export async function playGateway(home: Home, model: ScriptedModel, nonce: string, setup: Setup): Promise<void> {
   const started = Date.now();
-  const asked = standIn(path.join(path.dirname(setup.mantletRun), "mantlet"), home.directory);
+  writePolicy(home);
   const prepare = (tag: string, steps: readonly Step[]): Played => ({ tag, steps, script: model.prepare(`${tag}-${nonce}`, steps.map((step) => step.call)) });
   const subagent = prepare("subagent", everyTool(home, "subagent"));
   const heartbeat = prepare("heartbeat", everyTool(home, "heartbeat"));
@@ -27,13 +27,15 @@ export async function playGateway(home: Home, model: ScriptedModel, nonce: strin
     { call: { tool: "write", args: { path: "MEMORY.md", content: `remember: ${nonce}\n` } }, claims: {} },
     ...everyTool(home, "ordinary"),
     // Last: what a subagent reports interrupts the turn that started it.
-    { call: { tool: "session_status", args: {} }, claims: { "and denied where it says so, with its reason": (result) => result.includes("denied by the stand-in") } },
-    { call: { tool: "sessions_spawn", args: { task: subagent.script.message, label: "sub" } }, claims: { "a tool of the gateway is allowed where the hook says so": (result) => result.includes("accepted") } },
+    { call: { tool: "web_fetch", args: { url: "http://127.0.0.1:1/" } }, claims: { "a tool of the gateway that the policy does not allow is denied with the way out": (result) => result.includes("mantlet allow --agent main --tool web_fetch") } },
+    { call: { tool: "sessions_spawn", args: { task: subagent.script.message, label: "sub" } }, claims: { "and one that it allows runs": (result) => result.includes("accepted") } },
   ]);
   const later = prepare("later", [{ call: { tool: "read", args: { path: "MEMORY.md" } }, claims: { "memory is read where it is": (result) => result.includes(nonce) } }]);
   home.configure({ ...setup, more: {
     agents: { heartbeat: { every: "20s", target: "none", prompt: heartbeat.script.message, isolatedSession: true } },
     gateway: { port: PORT, bind: "loopback" },
+    // Offered in a sandbox, and run in the gateway's process.
+    tools: { sandbox: { tools: { alsoAllow: ["web_fetch"] } } },
   } });
 
   const gateway = home.start(["gateway", "run", "--port", String(PORT)]);
@@ -42,14 +44,15 @@ export async function playGateway(home: Home, model: ScriptedModel, nonce: strin
   gateway.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
   const gone = new Promise((ended) => gateway.once("close", ended));
   try {
-    await until(async () => (await fetch(`http://127.0.0.1:${PORT}/healthz`).catch(() => undefined))?.ok === true, 60_000);
+    const serves = await until(async () => (await fetch(`http://127.0.0.1:${PORT}/healthz`).catch(() => undefined))?.ok === true, 180_000);
+    check("the gateway serves", serves, log.slice(-2000));
     const [turn, added] = await Promise.all([
       home.run(["agent", "--session-id", `ordinary-${nonce}`, "--message", ordinary.script.message, "--json", "--timeout", "120"]),
       home.run(["cron", "add", "--name", "now", "--at", "25s", "--session", "isolated", "--message", cron.script.message, "--no-deliver", "--json"]),
     ]);
     check("a cron job is accepted", added.code === 0, added.output);
     for (const played of [ordinary, subagent, cron, heartbeat]) {
-      const finished = await until(() => played.script.results.length >= played.steps.length, 60_000);
+      const finished = await until(() => played.script.results.length >= played.steps.length, 90_000);
       check(`the ${played.tag} turn uses every tool`, finished, `${played.script.results.length} of ${played.steps.length}; ${turn.output.slice(-500)}; ${log.slice(-1000)}`);
       judge(played);
     }
@@ -60,7 +63,7 @@ export async function playGateway(home: Home, model: ScriptedModel, nonce: strin
     gateway.kill("SIGTERM");
     await gone;
   }
-  told(home, asked);
+  told(home);
   console.log(`one gateway, four kinds of turns (${((Date.now() - started) / 1000).toFixed(1)} s)`);
 }
 
@@ -71,16 +74,16 @@ function judge({ steps, script }: Played): void {
   }
 }
 
-/** What the policy asked, and what the ledger says of the sessions. */
-function told(home: Home, asked: string): void {
-  const questions = lines(asked) as { toolName: string; agentId?: string; sessionKey?: string; runId?: string; workspace?: string }[];
-  const spawned = questions.find((question) => question.toolName === "sessions_spawn");
-  check("the hook is told agent, session, turn and workspace", spawned?.agentId === "main" && spawned.sessionKey !== undefined && spawned.runId !== undefined && spawned.workspace === home.workspace, JSON.stringify(spawned));
-  const names = new Set(questions.map((question) => question.toolName));
-  check("it is not asked about what the jail decides", !["exec", "read", "write", "ls", "apply_patch"].some((name) => names.has(name)), [...names].join(" "));
-  const entries = lines(path.join(home.directory, ".local/state/mantlet/ledger/ledger.jsonl")) as { session?: string; run?: string; command: string }[];
+/** What the ledger says of tools and of commands. */
+function told(home: Home): void {
+  const entries = lines(path.join(home.directory, ".local/state/mantlet/ledger/ledger.jsonl")) as { kind: string; session?: string; run?: string; command?: string; tool?: string; decision?: string; by?: string }[];
+  const tools = entries.filter((entry) => entry.kind === "tool");
+  const decided = (tool: string, decision: string): boolean => tools.some((entry) => entry.tool === tool && entry.decision === decision && entry.by === "main" && entry.session !== undefined);
+  check("the ledger has each decision with agent and session", decided("sessions_spawn", "allowed") && decided("web_fetch", "denied"), JSON.stringify(tools));
+  const left = tools.filter((entry) => ["exec", "process", "read", "write", "edit", "ls", "apply_patch"].includes(entry.tool ?? ""));
+  check("nothing is asked that the jail decides", left.length === 0, JSON.stringify(left));
   for (const kind of [":cron:", ":subagent:", "heartbeat"]) {
-    const found = entries.filter((entry) => entry.session?.includes(kind));
+    const found = entries.filter((entry) => entry.kind === "exec" && entry.session?.includes(kind));
     check(`the ledger names the session and the turn of ${kind}`, found.length > 5 && found.every((entry) => entry.run !== undefined), JSON.stringify(found.slice(0, 2)));
   }
   check("and the files that were written", entries.some((entry) => entry.command === "files-write write cron-made/note"), "");
@@ -90,21 +93,11 @@ function lines(file: string): unknown[] {
   return readFileSync(file, "utf8").split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
 }
 
-/** A program in place of `mantlet hook openclaw`: allows all but one tool, and writes down what it was asked. */
-function standIn(program: string, directory: string): string {
-  const asked = path.join(directory, "asked.jsonl");
-  const text = `#!/bin/sh
-[ "$1 $2" = "hook openclaw" ] || exit 2
-question=$(cat)
-printf '%s\\n' "$question" >> '${asked}'
-case $question in
-  *'"toolName":"session_status"'*) echo '{"decision":"deny","reason":"denied by the stand-in"}' ;;
-  *) echo '{"decision":"allow"}' ;;
-esac
-`;
-  writeFileSync(program, text);
-  chmodSync(program, 0o755);
-  return asked;
+function writePolicy(home: Home): void {
+  const directory = path.join(home.directory, ".config/mantlet");
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const text = `version = 1\n[agent.main]\nrole = "builder"\nclient = "openclaw"\nworkspace = ${JSON.stringify(home.workspace)}\n`;
+  writeFileSync(path.join(directory, "mantlet.toml"), text, { mode: 0o600 });
 }
 
 async function until(holds: () => boolean | Promise<boolean>, limit: number): Promise<boolean> {
