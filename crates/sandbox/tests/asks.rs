@@ -90,7 +90,8 @@ fn a_terminal_of_the_agents_is_made_again_for_its_command() {
         let agent = asking("terminal", who);
         let inner = "for fd in 0 1 2; do test -t $fd && echo tty $fd; done; stty size; echo err >&2; read x; echo \"<$x>\"; exit 6";
         let script = format!("printf 'typed\\n' | mantlet-run exec --terminal 31x97 -c '{inner}'; echo code $?");
-        let seen = text(&agent.run(&script).stdout).replace("\r\n", "\n");
+        // The terminal shows the keys whenever they come.
+        let seen = text(&agent.run(&script).stdout).replace("\r\n", "\n").replace("typed\n", "");
         for part in ["tty 0\ntty 1\ntty 2\n31 97\n", "err\n", "<typed>\n", "code 6\n"] {
             assert!(seen.contains(part), "{who:?}: {part:?} in {seen:?}");
         }
