@@ -76,7 +76,9 @@ impl Journal {
         }
         // What an earlier version of Mantlet changed, and this one does not.
         for old in previous.iter().flat_map(|record| &record.steps) {
-            if !steps.iter().any(|step| step.path == old.path) {
+            if plan.keep.contains(&old.path) {
+                steps.push(Step { start: old.after.clone(), ..old.clone() });
+            } else if !steps.iter().any(|step| step.path == old.path) {
                 let start = read(&old.path)?;
                 let after = without_us(old, start.as_deref())?;
                 steps.push(Step { start, after, undos: Vec::new(), ..old.clone() });
@@ -116,8 +118,9 @@ impl Journal {
     /// A file could not be put back; the record stays, and the next run tries again.
     pub fn roll_back(&self, mut record: Record) -> Result<Notes, ChangeError> {
         let Some(previous) = record.previous.take() else { return self.take_back(record) };
+        self.unseal(&record.client, record.level)?;
         let mut notes = Vec::new();
-        for step in record.steps.iter().rev() {
+        for step in record.steps.iter().rev().filter(|step| step.start != step.after) {
             let now = read(&step.path)?;
             if now == step.after && now != step.start {
                 replace(&step.path, now.as_deref(), step.start.as_deref(), step.mode)?;
@@ -129,7 +132,9 @@ impl Journal {
         for dir in record.dirs.iter().rev().filter(|dir| !previous.dirs.contains(dir)) {
             remove_dir(dir)?;
         }
-        self.store(&previous)?;
+        // Its seal is written anew with it.
+        let seen = previous.seen.clone();
+        self.confirm(*previous, seen)?;
         Ok(notes)
     }
 
@@ -171,6 +176,7 @@ impl Journal {
         record.phase = Phase::Removing;
         record.previous = None;
         self.store(&record)?;
+        self.unseal(&record.client, record.level)?;
         let mut notes = Vec::new();
         for step in record.steps.iter().rev() {
             let now = read(&step.path)?;

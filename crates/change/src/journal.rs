@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::op::{Format, Undo};
-use crate::place::{failed, read, replace, resolve};
+use crate::place::{failed, make_dir, read, remove_dir, replace, resolve, sweep};
 use crate::{ChangeError, Level};
 
 /// What was installed for one client.
@@ -28,8 +28,7 @@ pub struct Record {
     /// Directories that were made, the outermost first.
     pub(crate) dirs: Vec<PathBuf>,
     /// What a live call through the client showed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified: Option<Verified>,
+    pub seen: Seen,
     /// What was installed before, until this install is known to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<Box<Record>>,
@@ -57,6 +56,19 @@ pub struct Verified {
     pub time: String,
 }
 
+/// What a live call showed of an installed seam.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// None was made.
+    #[default]
+    Untried,
+    /// The last one was not refused as it should be.
+    Failed,
+    /// It was refused as it should be.
+    Verified(Verified),
+}
+
 /// One file: what it says without us, what it said when the install began, and what it says with us.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +86,7 @@ pub(crate) struct Step {
 impl Record {
     pub(crate) fn new(client: &str, level: Level, steps: Vec<Step>, dirs: Vec<PathBuf>) -> Record {
         let client = client.to_owned();
-        Record { v: 1, client, level, phase: Phase::Applying, steps, dirs, verified: None, previous: None }
+        Record { v: 1, client, level, phase: Phase::Applying, steps, dirs, seen: Seen::Untried, previous: None }
     }
 
     /// Names the files that are changed.
@@ -136,10 +148,15 @@ impl Journal {
     /// # Errors
     /// Others can write there, or another install holds the lock.
     pub fn open(dir: &Path) -> Result<Journal, ChangeError> {
-        use std::os::unix::fs::DirBuilderExt as _;
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
         let dir = resolve(dir)?;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|source| failed("make the directory", &dir, source))?;
+        // The records are closed to others by themselves; beside them stands what everybody may read.
+        if let Some(above) = dir.parent().filter(|_| dir.starts_with("/var/lib")) {
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(above, open).map_err(|source| failed("open", above, source))?;
+        }
         // What stands in it is judged as a file's place is.
         resolve(&dir.join("lock"))?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -192,15 +209,53 @@ impl Journal {
         replace(&path, before.as_deref(), None, 0o600)
     }
 
-    /// Writes down what a live call showed.
+    /// Writes down what a live call showed, or that none did. The install stands from here on.
     ///
     /// # Errors
     /// The record cannot be written.
-    pub fn confirm(&self, mut record: Record, verified: Option<Verified>) -> Result<Record, ChangeError> {
+    pub fn confirm(&self, mut record: Record, seen: Seen) -> Result<Record, ChangeError> {
         record.phase = Phase::Installed;
-        record.verified = verified;
         record.previous = None;
+        record.seen = seen;
+        self.unseal(&record.client, record.level)?;
+        let path = seal(&self.dir, &record.client, record.level);
+        let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+        let text = serde_json::to_string(&record.seen).map_err(broken)?;
+        if let Some(above) = path.parent() {
+            make_dir(above, 0o755)?;
+        }
+        replace(&path, None, Some(&text), 0o644)?;
+        // Last: what stands has its seal, and an install that is cut off before is taken back with it.
         self.store(&record)?;
         Ok(record)
     }
+
+    pub(crate) fn unseal(&self, client: &str, level: Level) -> Result<(), ChangeError> {
+        let path = seal(&self.dir, client, level);
+        match read(&path)? {
+            Some(text) => replace(&path, Some(&text), None, 0)?,
+            None if path.parent().is_some_and(Path::is_dir) => sweep(&path)?,
+            None => return Ok(()),
+        }
+        path.parent().map_or(Ok(()), remove_dir)
+    }
+}
+
+/// Answers what is known of a client's seam without trying it; nothing where none is installed. Everybody can ask, also
+/// about the machine's level.
+///
+/// `dir` is [`changes_dir`]'s answer for that level: root's for [`Level::Managed`].
+///
+/// # Errors
+/// The answer cannot be read.
+pub fn standing(dir: &Path, client: &str, level: Level) -> Result<Option<Seen>, ChangeError> {
+    let path = seal(dir, client, level);
+    let Some(text) = read(&path)? else { return Ok(None) };
+    let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+    serde_json::from_str(&text).map(Some).map_err(broken)
+}
+
+/// The one part of a record without anybody's settings in it: who starts an agent may read it.
+fn seal(dir: &Path, client: &str, level: Level) -> PathBuf {
+    dir.with_file_name("verified").join(format!("{client}.{}", level.name()))
 }

@@ -270,7 +270,8 @@ impl<'t> Reader<'t> {
         let word = &rest[..end];
         let is_plain =
             matches!(word, "true" | "false" | "null") || serde_json::from_str::<serde_json::Number>(word).is_ok();
-        if !is_plain && !(self.dialect == Dialect::Json5 && is_json5_number(word)) {
+        let is_more = self.dialect == Dialect::Json5 && is_json5_number(word);
+        if !is_plain && !is_more {
             return Err(self.mistake("this is no value"));
         }
         self.at += end;

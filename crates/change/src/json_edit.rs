@@ -41,7 +41,7 @@ pub(crate) fn set(text: &str, dialect: Dialect, path: &[String], value: &Value) 
     let style = Style::of(text);
     let Some(root) = parse(text, dialect)? else {
         let whole = nested(path, value);
-        return Ok(format!("{}{}{}", style.value(&whole, "", true), style.newline, ""));
+        return Ok(style.value(&whole, "", true) + style.newline);
     };
     let mut node = &root;
     for (depth, name) in path.iter().enumerate() {
@@ -54,7 +54,7 @@ pub(crate) fn set(text: &str, dialect: Dialect, path: &[String], value: &Value) 
             }
         }
     }
-    Ok(set_text(text, node, &style.value(value, style.indent_at(text, node.span.start), style.is_wide(text, node))))
+    Ok(set_text(text, node, &style.value(value, style.indent_at(text, node.span.start), Style::is_wide(text, node))))
 }
 
 /// Puts raw text in the place of the value at a path.
@@ -73,9 +73,8 @@ pub(crate) fn set_raw(text: &str, dialect: Dialect, path: &[String], raw: &str) 
 /// Adds an element at the end of the array at a path, which exists.
 pub(crate) fn append(text: &str, dialect: Dialect, path: &[String], value: &Value) -> Result<String, Trouble> {
     let found = find(text, dialect, path)?;
-    let Some(Node { shape: Shape::Array(items), span }) = &found else { return Err(not_an("array", path)) };
-    let node = Node { span: span.clone(), shape: Shape::Array(Vec::new()) };
-    Ok(Style::of(text).insert(text, &node, items, None, value))
+    let Some(node @ Node { shape: Shape::Array(items), .. }) = &found else { return Err(not_an("array", path)) };
+    Ok(Style::of(text).insert(text, node, items, None, value))
 }
 
 /// Takes out the member at a path; nothing happens when there is none.
@@ -169,16 +168,15 @@ impl Style {
         &rest[..rest.len() - rest.trim_start_matches([' ', '\t']).len()]
     }
 
-    /// Whether a container's parts stand on lines of their own. An empty one follows the file.
-    fn is_wide(&self, text: &str, node: &Node) -> bool {
-        let inner = &text[node.span.clone()];
-        inner.contains('\n')
-            || (inner.chars().filter(|c| !c.is_whitespace()).count() <= 2
-                && (text.trim().contains('\n') || inner.len() == text.trim().len()))
+    /// Whether a container's parts stand on lines of their own. An empty one follows the file, if that has lines.
+    fn is_wide(text: &str, node: &Node) -> bool {
+        let (inner, whole) = (&text[node.span.clone()], text.trim());
+        let is_empty = matches!(&node.shape, Shape::Object(items) | Shape::Array(items) if items.is_empty());
+        inner.contains('\n') || (is_empty && (whole.contains('\n') || inner.len() == whole.len()))
     }
 
     fn insert(&self, text: &str, node: &Node, items: &[Item], name: Option<&String>, value: &Value) -> String {
-        let is_wide = self.is_wide(text, node);
+        let is_wide = Style::is_wide(text, node);
         let closing = self.indent_at(text, node.span.end - 1);
         let base = self.indent_at(text, node.span.start);
         // Where the last part begins a line, ours begins one in the same column.

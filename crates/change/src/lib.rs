@@ -4,6 +4,7 @@
 //! that backwards. It writes the files of a plan and its own records, and nothing else.
 #![forbid(unsafe_code)]
 
+pub mod canary;
 mod error;
 mod install;
 mod journal;
@@ -12,13 +13,14 @@ mod json_edit;
 mod op;
 mod place;
 mod plan;
+pub mod seams;
 #[cfg(test)]
 mod tests;
 mod toml_text;
 
 pub use error::ChangeError;
 pub use install::{Listed, Notes, Prepared};
-pub use journal::{Journal, Record, Verified, changes_dir, peek};
+pub use journal::{Journal, Record, Seen, Verified, changes_dir, peek, standing};
 pub use op::{EditError, Format, Op, Undo, apply, take_back};
 pub use plan::{Change, Content, FilePlan, Level, Plan};
 

@@ -121,6 +121,12 @@ pub fn take_back(text: &str, format: Format, undos: &[Undo]) -> Result<String, E
     Ok(mark.to_owned() + &body)
 }
 
+/// Returns the value at a path; nothing when there is none, or the text cannot be read.
+pub(crate) fn value_at(text: &str, format: Format, path: &[&str]) -> Option<Value> {
+    let path: Vec<String> = path.iter().map(|name| (*name).to_owned()).collect();
+    get(&unmarked(text).1, format, &path).ok().flatten().map(|(value, _)| value)
+}
+
 fn unmarked(text: &str) -> (&str, String) {
     match text.strip_prefix(MARK) {
         Some(body) => (&text[..MARK.len_utf8()], body.to_owned()),

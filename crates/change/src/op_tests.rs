@@ -41,7 +41,7 @@ fn json_value(dice: &mut Dice, format: Format, depth: usize, newline: &str) -> S
     match dice.roll(kinds) {
         0 => dice.of(&["true", "null", "-1.5e3", "0"]).to_owned(),
         1 if format == Format::Json5 => dice.of(&["'it\\'s'", "0x1F", ".5", "+Infinity", "'a\\\nb'"]).to_owned(),
-        0..=3 => dice.of(&["\"text\"", "\"\\\"}\\u00fc\"", "\"//\"", "\"\""]).to_owned(),
+        1..=3 => dice.of(&["\"text\"", "\"\\\"}\\u00fc\"", "\"//\"", "\"\""]).to_owned(),
         4 | 5 => {
             let count = dice.roll(4);
             let parts: Vec<String> = (0..count).map(|_| json_value(dice, format, depth + 1, newline)).collect();

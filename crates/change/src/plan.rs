@@ -70,6 +70,8 @@ pub struct Plan {
     pub level: Level,
     /// The files, in the order in which they are written: what takes effect comes after what it needs.
     pub files: Vec<FilePlan>,
+    /// Files that an earlier install changed and that stay as they are until uninstall: the owner's to edit since.
+    pub keep: Vec<PathBuf>,
 }
 
 impl FilePlan {

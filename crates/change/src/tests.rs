@@ -84,7 +84,7 @@ fn plan(place: &Place) -> Plan {
             .append(&["hooks", "PreToolUse"], hook, "why"),
         FilePlan::edited(place.at("home/.other/absent.json"), Format::Json).set(&["a", "b"], 1, "why"),
     ];
-    Plan { client: "claude".into(), level: Level::User, files }
+    Plan { client: "claude".into(), level: Level::User, files, keep: Vec::new() }
 }
 
 fn prepared_world(name: &str) -> Place {
@@ -99,7 +99,7 @@ fn install(place: &Place) {
     let journal = place.journal();
     journal.recover().unwrap();
     let record = journal.apply(journal.prepare(&plan(place)).unwrap()).unwrap();
-    journal.confirm(record, None).unwrap();
+    journal.confirm(record, Seen::Untried).unwrap();
 }
 
 fn uninstall(place: &Place) -> Notes {
@@ -166,7 +166,7 @@ fn another_plan_replaces_ours_and_the_way_back_stays() {
     assert_eq!(journal.roll_back(record).unwrap(), Notes::new());
     assert_eq!(place.picture(), with);
     let record = journal.apply(journal.prepare(&newer).unwrap()).unwrap();
-    journal.confirm(record, None).unwrap();
+    journal.confirm(record, Seen::Untried).unwrap();
     drop(journal);
     uninstall(&place);
     assert_eq!(place.picture(), before);

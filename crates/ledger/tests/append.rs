@@ -61,7 +61,7 @@ fn commands(file: &Path) -> (Vec<String>, usize) {
     for line in Reader::open(file).unwrap() {
         match line.unwrap() {
             Line::Entry(entry) => {
-                let Kind::Exec(exec) = entry.kind;
+                let Kind::Exec(exec) = entry.kind else { panic!("no command") };
                 good.push(exec.command);
             }
             Line::Unreadable { .. } => bad += 1,

@@ -16,6 +16,8 @@ use crate::units::{show_size, show_time};
 pub enum Enforced {
     /// The jail does.
     Jail,
+    /// The decision on each tool call does, where the client asks `mantlet hook` first, and only there.
+    Hook,
     /// Nothing does yet: the section is checked and hashed only.
     NotYet,
 }
@@ -37,6 +39,7 @@ impl std::fmt::Display for Sentence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.enforced {
             Enforced::Jail => write!(f, "{} ({})", self.says, self.rule),
+            Enforced::Hook => write!(f, "{} (by `mantlet hook`, and only there; {})", self.says, self.rule),
             Enforced::NotYet => write!(f, "{} (not enforced yet; {})", self.says, self.rule),
         }
     }
@@ -115,7 +118,7 @@ impl Speaker<'_> {
     fn files(&mut self, agent: &Agent) {
         let files = agent.files();
         let workspace = show(agent.workspace());
-        // What a role that has no commands may touch is judged where its file tools are, and nothing judges them yet.
+        // A role that has no commands has its file tools only.
         let enforced = by_jail(agent);
         let rule = self.line("workspace", "built in".into());
         let says = match files.is_workspace_writable() {
@@ -205,7 +208,7 @@ impl Speaker<'_> {
         }
         for tool in agent.tools() {
             let rule = self.line(&format!("tools.allow.{tool}"), preset.clone());
-            self.say(Enforced::NotYet, rule, format!("It may use the tool {tool}."));
+            self.say(Enforced::Hook, rule, format!("It may use the tool {tool}."));
         }
         for action in agent.actions() {
             let run: Vec<String> = action.run.iter().map(|word| escape(word)).collect();
@@ -291,7 +294,7 @@ fn judged(protocol: Protocol) -> &'static str {
 fn by_jail(agent: &Agent) -> Enforced {
     match agent.exec() {
         Exec::Jailed => Enforced::Jail,
-        Exec::Refused => Enforced::NotYet,
+        Exec::Refused => Enforced::Hook,
     }
 }
 
@@ -414,11 +417,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scout_may_touch_is_not_enforced_while_nothing_judges_its_tools() {
+    fn what_a_scout_may_touch_is_held_where_its_tools_are_judged_and_only_there() {
         let policy = read("version = 1\n[agent.s]\nrole = \"scout\"\nworkspace = \"~/work\"").unwrap();
         let said = explain(&policy, policy.agent("s"));
         let of = |text: &str| said.iter().find(|s| s.says.contains(text)).map(|s| s.enforced);
-        assert_eq!(of("outbox"), Some(Enforced::NotYet));
+        assert_eq!(of("outbox"), Some(Enforced::Hook));
+        let outbox = said.iter().find(|s| s.says.contains("outbox")).map(ToString::to_string);
+        assert!(outbox.unwrap().contains("by `mantlet hook`, and only there; role scout"));
         assert_eq!(of("commands are refused"), Some(Enforced::Jail));
     }
 }

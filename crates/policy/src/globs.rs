@@ -69,6 +69,11 @@ impl Rules {
         })
     }
 
+    /// Says whether no deny rule speaks of anything inside the workspace.
+    pub fn denies_nothing(&self) -> bool {
+        self.deny.rules.is_empty()
+    }
+
     /// Returns the deny rule that names this path itself, and whether renaming a directory above it would undo the rule.
     pub fn denying(&self, path: &[u8]) -> Option<(&str, bool)> {
         self.deny.find(path)

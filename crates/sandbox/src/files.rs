@@ -59,6 +59,9 @@ struct Request {
     offset: u64,
     #[serde(default)]
     length: Option<u64>,
+    /// The file can be made again: the disk is not waited for.
+    #[serde(default)]
+    unsynced: bool,
     /// Permission bits of a new file.
     #[serde(default)]
     mode: Option<u32>,

@@ -21,6 +21,7 @@ use crate::request::{Access, Kind};
 use crate::root::{self, At, BuildError, Built};
 use crate::sys::{self, Fork, Wait};
 use crate::tier::{Extent, Tier};
+use crate::whole::Network;
 use crate::wire::{self, Tag};
 
 /// What init gets from the monitor.
@@ -42,6 +43,9 @@ pub(crate) enum Stdio {
     Pipe(OwnedFd),
 }
 
+/// The step of going to where the command starts.
+const ENTER: &str = "enter";
+
 /// A jail that stands, and may start its command.
 struct Ready {
     /// The terminal's slave.
@@ -62,7 +66,8 @@ pub(crate) fn run(mut entry: Entry<'_>) -> ! {
             Err(e) => (Tag::Failed, e),
         },
     };
-    let errno = failed.source.raw_os_error().unwrap_or(0);
+    // That a directory is not there says nothing of the command.
+    let errno = if failed.step == ENTER { 0 } else { failed.source.raw_os_error().unwrap_or(0) };
     let text = format!("{errno} {failed}");
     // The monitor notices the end itself; without this it lacks only the reason.
     drop(wire::send(entry.monitor.as_fd(), tag, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
@@ -83,7 +88,6 @@ fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     sys::set_not_dumpable().at("set not dumpable", "init")?;
     sys::die_with_parent().at("set death signal", "init")?;
     confine(plan, entry.tier)?;
-    rustix::process::chdir(plan.cwd.as_path()).at("enter", &plan.cwd)?;
     let mut fds = wait_for(entry, Tag::Go).at("wait for", "the monitor")?.into_iter();
     let lock = fds.next();
     fds.try_for_each(cgroup::join).at("join", "the control group")?;
@@ -105,7 +109,7 @@ fn without_namespaces(plan: &Plan) -> Result<Built, BuildError> {
     }
     // A new terminal among the host's: Landlock lets the jail reach no other, nor this one by its name.
     let pty = plan.terminal.as_ref().map(|start| root::open_pty(start, "/dev/ptmx")).transpose()?;
-    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty })
+    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty, listener: None })
 }
 
 /// Everything that needs privilege over the new namespaces, then the ids.
@@ -115,7 +119,10 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
     if plan.ids.mapping == Mapping::Caller {
         write_maps(&proc, plan)?;
     }
-    let network = sys::Network::begin().at("make", "the network namespace")?;
+    let network = match &plan.whole {
+        Some(whole) if whole.told.network == Network::Host => None,
+        _ => Some(sys::Network::begin().at("make", "the network namespace")?),
+    };
     sys::new_session_keyring().at("make a session keyring for", "the jail")?;
     sys::set_host_name("mantlet").at("set the host name", "mantlet")?;
     write(&proc, "self/oom_score_adj", b"1000")?;
@@ -126,7 +133,9 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
         }
         Mapping::Caller | Mapping::Owner => Ok(None),
     })?;
-    network.enter().at("make", "the network namespace")?;
+    if let Some(network) = network {
+        network.enter().at("make", "the network namespace")?;
+    }
     if built.proc_fd.is_some() {
         // Kernels before 6.14 have no pid_max of a namespace's own; RLIMIT_NPROC bounds the jail either way.
         let pid_max = (plan.limits.processes.saturating_mul(4) + 300).to_string();
@@ -164,6 +173,7 @@ pub(crate) const HAS_PROC: u8 = 2;
 pub(crate) const HAS_TMPFS: u8 = 4;
 pub(crate) const HAS_MOUNT_NS: u8 = 8;
 pub(crate) const HAS_USER_NS: u8 = 16;
+pub(crate) const HAS_LISTENER: u8 = 32;
 
 /// Tells the monitor what was built, and hands over the terminal and views of the jail.
 fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
@@ -180,10 +190,16 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
         (HAS_TMPFS, &tmpfs),
         (HAS_MOUNT_NS, &mount),
         (HAS_USER_NS, &user),
+        (HAS_LISTENER, &built.listener),
     ];
     let flags = views.iter().filter(|(_, fd)| fd.is_some()).fold(0, |sum, (bit, _)| sum | bit);
     let fds: Vec<_> = views.iter().filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd)).collect();
     let mut payload = vec![flags];
+    if built.listener.is_some() {
+        // This process will soon be nobody's to look at, and the supervisor must know which namespace it serves.
+        let own = rustix::fs::stat("/proc/self/ns/pid").at("examine", "/proc/self/ns/pid")?;
+        payload.extend_from_slice(&own.st_ino.to_le_bytes());
+    }
     if let Extent::Partial(missing) = &built.proc {
         payload.extend_from_slice(missing.as_bytes());
     }
@@ -236,6 +252,8 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
 
 /// Starts the command and reaps until it ends. Answers its exit code.
 fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
+    // In the jail's own tree: what the path leads to outside is nobody's matter.
+    rustix::process::chdir(entry.plan.cwd.as_path()).at(ENTER, &entry.plan.cwd)?;
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
     // Its word to start may have outlived it: nobody would watch the command.
     if wire::is_gone(entry.monitor.as_fd()) {

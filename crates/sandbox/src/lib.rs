@@ -5,6 +5,7 @@
 //! what was left.
 
 mod advice;
+mod ask;
 mod budget;
 mod call;
 mod cgroup;
@@ -40,12 +41,16 @@ mod seccomp;
 mod source;
 mod spots;
 mod streams;
+mod supervisor;
+mod sweep;
 mod sys;
 mod syscalls;
 mod text;
 mod tier;
 mod tracked;
+mod tree;
 mod walk;
+mod whole;
 mod wire;
 
 pub use budget::Budget;
@@ -60,3 +65,4 @@ pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_fil
 pub use sys::close_inherited;
 pub use syscalls::table as seccomp_table;
 pub use tier::{Extent, Mechanisms, Tier};
+pub use whole::{Network, Told, Whole, parse_run, run_words};

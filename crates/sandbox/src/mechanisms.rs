@@ -5,6 +5,7 @@ use crate::outcome::Facts;
 use crate::plan::Plan;
 use crate::spots::Spot;
 use crate::tier::{Extent, Mechanisms, Tier};
+use crate::whole::Network;
 
 /// Each mechanism of a call that ran, and how far it held.
 pub(crate) fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
@@ -13,6 +14,9 @@ pub(crate) fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     let namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user"];
     for name in namespaces {
         out.insert(name, if tier == Tier::Full { Extent::Full("") } else { none() });
+    }
+    if plan.whole.as_ref().is_some_and(|whole| whole.told.network == Network::Host) {
+        out.insert("network", Extent::None("not confined: the host's network was asked for".into()));
     }
     let abi = crate::sys::landlock_abi();
     let landlock = match abi {

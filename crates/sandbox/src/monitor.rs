@@ -8,6 +8,8 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::cgroup::Cgroups;
 use crate::covers::{self, Keeping};
 use crate::fallback;
@@ -20,10 +22,12 @@ use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::sys::{self, Fork, Wait};
 use crate::tier::Tier;
+use crate::tree::Tree;
 use crate::wire::{self, Message, Output, Tag};
 use mantlet_ledger::Writer;
 
 mod jail;
+mod service;
 
 use jail::Jail;
 
@@ -33,6 +37,12 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     // A session of its own: the terminal's signals and its hang-up are the client's to forward.
     rustix::process::setsid().ok();
     sys::ignore_signal(libc::SIGPIPE);
+    // Whoever ends all processes of a service at once ends the command by its client: this one has still to review.
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP].into_iter().for_each(sys::ignore_signal);
+    // The caller's streams are its client's: whoever reads them to their end need not wait for this process.
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        (0..3).for_each(|number| drop(sys::dup_onto(null.as_fd(), number)));
+    }
     let mut call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None, leaving: None };
     let outcome = call.run(&mut plan, stdio, began);
     tell(&client.socket, &outcome);
@@ -49,7 +59,8 @@ pub(crate) struct Client {
     pub(crate) pid: i32,
 }
 
-fn tell(client: &OwnedFd, outcome: &Outcome) {
+/// Says how a call ended.
+pub(crate) fn tell(client: &OwnedFd, outcome: &Outcome) {
     let text = serde_json::to_vec(outcome).unwrap_or_default();
     if text.len() < wire::MAX {
         drop(wire::send(client.as_fd(), Tag::Done, &text, &[]));
@@ -84,9 +95,15 @@ fn begin(plan: &Plan, state: &State, client: i32, init: i32) -> Result<Begun, St
         review: format!("{:?}", plan.review),
         exempt: plan.rules.exempt().cloned().collect(),
         protect: plan.rules.protect_patterns().map(str::to_owned).collect(),
+        state: plan.whole.iter().flat_map(|whole| whole.trees.iter().map(journal_of)).collect(),
+        leads: plan.leads.iter().map(|path| journal::bytes(path)).collect(),
     };
     let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;
     Ok(Begun { entry, cgroups, ledger })
+}
+
+fn journal_of(tree: &Tree) -> (Vec<u8>, Vec<String>) {
+    (journal::bytes(&tree.top), tree.rules.protect_patterns().map(str::to_owned).collect())
 }
 
 /// One call, from its journal entry to its outcome.
@@ -186,6 +203,9 @@ impl Call<'_> {
             ended: None,
             output: None,
             doors: Vec::new(),
+            state: &self.state.top,
+            supervisor: None,
+            has_started: false,
             keeping: ManuallyDrop::new(Keeping::default()),
             broken: None,
         };

@@ -20,8 +20,11 @@ use crate::request::{Access, Command, Kind, Request};
 use crate::review::Judge;
 use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
+use crate::supervisor::Outer;
 use crate::text;
 use crate::tier::Tier;
+use crate::tree::Tree;
+use crate::whole::{NAMES, Network, Prepared, Told};
 
 mod environment;
 
@@ -75,7 +78,37 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<crate::streams::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    /// Worth knowing, for the report.
+    pub(crate) notes: Vec<String>,
+    /// Everything about a whole agent's run.
+    pub(crate) whole: Option<WholePlan>,
+    /// Where symlinks in a client's own state may lead.
+    pub(crate) leads: Vec<PathBuf>,
     pub(crate) advisor: Advisor,
+}
+
+/// What a plan has beyond that of a command when it is a whole agent's.
+pub(crate) struct WholePlan {
+    pub(crate) told: Told,
+    /// What of a client's own state can be written.
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) copies: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) command: Command,
+    /// The policy file that its inner commands run under, as it was named.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+impl WholePlan {
+    fn new(prepared: Prepared, request: &Request, places: &mut Vec<Place>) -> WholePlan {
+        let Prepared { places: own, trees, copies, links, env, argv, told, .. } = prepared;
+        // An agent's own place comes after the policy's of the same name, and so is what is seen.
+        places.extend(own);
+        places.sort_by(|a, b| a.target.cmp(&b.target));
+        let command = Command::Argv(argv);
+        WholePlan { told, trees, copies, links, env, command, policy: request.policy.clone() }
+    }
 }
 
 /// Why a call is refused before anything has started.
@@ -108,6 +141,18 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
+/// What a call is compiled from.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) agent: &'a Agent,
+    pub(crate) policy_hash: &'a str,
+    pub(crate) owner: &'a Owner,
+    pub(crate) state: &'a Path,
+    /// The jail that asks for the call.
+    pub(crate) outer: Option<&'a Outer>,
+}
+
 /// Refuses an agent whose role runs no commands. It has files all the same: as far as its policy opens them.
 pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
     if agent.exec() == Exec::Jailed || matches!(command, Command::Files(..)) {
@@ -121,35 +166,26 @@ pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] with the way out; nothing has been touched then.
-pub(crate) fn compile(
-    request: &Request,
-    agent: &Agent,
-    policy_hash: &str,
-    owner: &Owner,
-    state: &Path,
-    advisor: Advisor,
-) -> Result<Plan, Refusal> {
-    may_run(agent, &request.command)?;
+pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<Prepared>) -> Result<Plan, Refusal> {
+    let Setting { request, agent, policy_hash, owner, state, outer } = *setting;
+    // A whole agent is no command of one: its role says what its commands may do.
+    if prepared.is_none() {
+        may_run(agent, &request.command)?;
+    }
     let files_access = request.command.files();
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
-    let rules = Rules::compile(agent).map_err(|e| {
-        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
-            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
-    })?;
-    spots::makes_itself(agent.files().deny(), &workspace)?;
-    let mut scan = scan_for(&request.command, &workspace_fd, &rules);
-    let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
-    if scan.denied.len() > spots::MAX_DENIED {
-        return Err(spots::too_many(&scan.denied));
-    }
-    let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
-    let cwd = cwd(request, &workspace, &places, &advisor)?;
-    let (argv, command_file) = argv(&request.command)?;
-    let (env, path) = environment(request, agent, owner, ids, &places)?;
-    let mut files = etc_files(owner, ids);
-    files.push((PathBuf::from(layout::MARKER), format!("{}\n", agent.name()).into_bytes()));
+    let rules = rules(agent)?;
+    let (scan, reviewed) = look(request, &workspace, &workspace_fd, &rules, state)?;
+    let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let mut notes = outer.map_or_else(Vec::new, |outer| outer.narrow(&mut places));
+    notes.extend(prepared.iter().flat_map(|prepared| prepared.notes.iter().cloned()));
+    let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
+    let cwd = cwd(setting, &workspace, &places, &advisor)?;
+    let (argv, command_file) = argv(whole.as_ref().map_or(&request.command, |whole| &whole.command))?;
+    let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;
+    let mut files = own_files(agent, owner, ids, whole.as_ref());
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
     Ok(Plan {
         call: call_id(),
@@ -159,19 +195,17 @@ pub(crate) fn compile(
         review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
         kind: request.kind,
         limits: budget::of(agent, request.kind, request.timeout),
-        least_tier: match agent.tier() {
-            mantlet_policy::Tier::Full => Tier::Full,
-            mantlet_policy::Tier::Landlock => Tier::Landlock,
-        },
+        least_tier: least_tier(agent, whole.is_some() || outer.is_some()),
         accepts_no_deny: agent.accepts(Accept::Deny),
         cwd,
         ids,
         home: owner.home.clone(),
         files,
         denied: spots::spots(agent.files().deny(), &workspace, &places, &scan.denied)?,
-        protected: spots::spots(agent.files().protect(), &workspace, &places, &scan.protected)?,
+        protected: protected(agent, &workspace, &places, &scan, whole.as_ref())?,
         reviewed: spots::spots(&[], &workspace, &places, &reviewed)?,
         pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
+        leads: places.iter().map(|place| place.target.clone()).collect(),
         places,
         workspace,
         workspace_fd,
@@ -186,8 +220,66 @@ pub(crate) fn compile(
         terminal: None,
         rules,
         scan,
+        notes,
+        whole,
         advisor,
     })
+}
+
+fn rules(agent: &Agent) -> Result<Rules, Refusal> {
+    spots::makes_itself(agent.files().deny(), agent.workspace())?;
+    Rules::compile(agent).map_err(|e| {
+        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
+            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
+    })
+}
+
+fn least_tier(agent: &Agent, needs_mounts: bool) -> Tier {
+    match agent.tier() {
+        mantlet_policy::Tier::Landlock if !needs_mounts => Tier::Landlock,
+        // Without mounts a client's state cannot be shown in part, and a path that a jail names leads through the host.
+        _ => Tier::Full,
+    }
+}
+
+/// The files that the jail has of its own: those of /etc, and the marker with the agent and its client.
+fn own_files(agent: &Agent, owner: &Owner, ids: Ids, whole: Option<&WholePlan>) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = etc_files(owner, ids);
+    if whole.is_some_and(|whole| whole.told.network == Network::Host) {
+        files.retain(|(path, _)| !NAMES.iter().any(|name| path == Path::new(name)));
+    }
+    let marker = format!("{}\n{}\n", agent.name(), agent.client().unwrap_or_default());
+    files.push((PathBuf::from(layout::MARKER), marker.into_bytes()));
+    files
+}
+
+/// What is mounted read-only: in the workspace, and of a client's own state.
+fn protected(
+    agent: &Agent,
+    workspace: &Path,
+    places: &[Place],
+    scan: &Scan,
+    whole: Option<&WholePlan>,
+) -> Result<Vec<Spot>, Refusal> {
+    let mut spots = spots::spots(agent.files().protect(), workspace, places, &scan.protected)?;
+    spots.extend(whole.iter().flat_map(|whole| whole.trees.iter().flat_map(Tree::spots)));
+    Ok(spots)
+}
+
+/// Walks the workspace. Answers what is denied and protected there, and what earlier calls made.
+fn look(
+    request: &Request,
+    workspace: &Path,
+    top: &OwnedFd,
+    rules: &Rules,
+    state: &Path,
+) -> Result<(Scan, Vec<Hit>), Refusal> {
+    let mut scan = scan_for(&request.command, top, rules);
+    let reviewed = release(&mut scan, workspace, top, rules, state);
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
+    }
+    Ok((scan, reviewed))
 }
 
 /// Walks the workspace. Where nothing can be changed, nothing is held by name: what is denied is all there is to find.
@@ -202,7 +294,8 @@ fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
 /// Takes the repositories of earlier calls out of what is mounted.
 fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
     let named = scan.named.clone();
-    let judge = Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, made: RefCell::default() };
+    let judge =
+        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, state: None, made: RefCell::default() };
     crate::made::release(scan, &judge, state)
 }
 
@@ -238,6 +331,7 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// The workspace, the policy's places and the caller's programs, outer places before inner ones.
 fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
+    let top = workspace.target.clone();
     let mut places = vec![workspace];
     let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
     places.extend(opened.into_iter().map(|Opened { source, target, is_writable }| Place {
@@ -246,6 +340,12 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
         is_writable,
         must_be: None,
     }));
+    if !agent.files().is_workspace_writable() {
+        // What a role may write of a workspace that it only reads. What does not exist yet is simply absent inside, too.
+        let named = agent.files().write().iter().filter_map(|rule| rule.path()).filter(|path| path.starts_with(&top));
+        let holes = named.filter_map(|path| Some((std::fs::canonicalize(path).ok()?, path.to_owned())));
+        places.extend(holes.map(|(source, target)| Place { source, target, is_writable: true, must_be: None }));
+    }
     for program in &request.programs {
         let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
         let Some(name) = program.file_name().filter(|_| source.is_file()) else {
@@ -261,7 +361,12 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
     Ok(places)
 }
 
-fn cwd(request: &Request, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+fn cwd(setting: &Setting<'_>, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+    let request = setting.request;
+    if setting.outer.is_some() {
+        // Found in the jail alone: the owner's rights are not lent to whoever asks what is where.
+        return Ok(request.cwd.clone().unwrap_or_else(|| workspace.to_owned()));
+    }
     let Some(wanted) = &request.cwd else {
         let here = std::env::current_dir().ok().filter(|here| here.starts_with(workspace));
         return Ok(here.unwrap_or_else(|| workspace.to_owned()));
@@ -338,6 +443,10 @@ impl Plan {
                     out.push((Path::new("/dev").join(name), Use::Write));
                 }
             }
+        }
+        if self.whole.is_some() {
+            // To connect is to write, where Landlock judges it (ABI 9).
+            out.push((layout::SOCKET.into(), Use::Write));
         }
         out.extend(self.places.iter().map(|p| (p.target.clone(), if p.is_writable { Use::Write } else { Use::Read })));
         out

@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::ids::Ids;
 use crate::request::Kind;
 use crate::tier::{Mechanisms, Tier};
+use crate::whole::Told;
 
 /// Something the review found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,6 +58,9 @@ pub struct Report {
     pub kind: Kind,
     /// The limits it had; absent when it was refused before there was a plan.
     pub limits: Option<Budget>,
+    /// What was made of a whole agent's run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Told>,
     /// What the call ran with; absent when it was refused.
     pub tier: Option<Tier>,
     /// The ids of the jail.
@@ -91,6 +95,7 @@ impl Report {
             policy: String::new(),
             kind: Kind::default(),
             limits: None,
+            whole: None,
             tier: None,
             ids: None,
             mechanisms: Mechanisms::new(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::whole::Whole;
+
 /// The command to run.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -60,6 +62,20 @@ pub struct TerminalSize {
     pub columns: u16,
 }
 
+impl TerminalSize {
+    /// As it is sent.
+    pub(crate) fn to_payload(self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.rows.to_le_bytes(), self.columns.to_le_bytes());
+        [a, b, c, d]
+    }
+
+    /// As it was sent.
+    pub(crate) fn of_payload(payload: &[u8]) -> Option<TerminalSize> {
+        let [a, b, c, d] = <[u8; 4]>::try_from(payload).ok()?;
+        Some(TerminalSize { rows: u16::from_le_bytes([a, b]), columns: u16::from_le_bytes([c, d]) })
+    }
+}
+
 /// One call of `exec`.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -91,6 +107,11 @@ pub struct Request {
     /// `--terminal`: a terminal of this size for the command, though the caller has none. Its keys come from standard
     /// input, and all that it shows goes to standard output.
     pub terminal: Option<TerminalSize>,
+    /// Which standard descriptors are that terminal, as the bits of their numbers; none means all. With bit 3 the other
+    /// side makes the line ends.
+    pub terminal_streams: u8,
+    /// The run of a whole agent rather than a command of one.
+    pub whole: Option<Whole>,
     /// What to run.
     pub command: Command,
 }
@@ -113,7 +134,7 @@ impl UsageError {
     }
 }
 
-fn words(text: impl Into<String>) -> UsageError {
+pub(crate) fn words(text: impl Into<String>) -> UsageError {
     UsageError::Words(text.into())
 }
 

@@ -18,6 +18,9 @@ use crate::made;
 use crate::quarantine::{self, open_beneath};
 use crate::walk::{self, Descend, Met};
 
+/// The rule for what git runs in a bare repository.
+const BARE: &str = "bare repository";
+
 /// What is wrong with one path.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
@@ -56,6 +59,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) mounted: HashSet<Vec<u8>>,
     /// Paths that an existing git configuration names for git to obey.
     pub(crate) named: &'a [Vec<u8>],
+    /// In a client's own state: where its symlinks may lead besides that and the system.
+    pub(crate) state: Option<&'a [PathBuf]>,
     /// Git directories and `.git` files that the review found new.
     pub(crate) made: RefCell<Vec<Vec<u8>>>,
 }
@@ -71,12 +76,20 @@ impl Judge<'_> {
             return Some(Verdict::new(path, "named by a git configuration", "git, on any command", reason));
         }
         if let Some(rule) = self.rules.protecting(path).filter(|_| kind != FileType::Directory) {
-            return Some(Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"));
+            return Some(match self.state {
+                None => Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"),
+                Some(_) => Verdict::new(path, rule, "the client's next session", "a client obeys it, jailed or not"),
+            });
         }
         if let Some(row) = watchlist::classify(path)
             && let Some(verdict) = self.judge_row(path, kind, row)
         {
             return Some(verdict);
+        }
+        if kind != FileType::Directory
+            && let Some(dir) = bare_part(path).filter(|dir| is_bare(self.top, dir))
+        {
+            return self.judge_bare_part(path, dir);
         }
         match kind {
             FileType::RegularFile if path == b".git" || path.ends_with(b"/.git") => self.judge_gitfile(path),
@@ -187,7 +200,10 @@ impl Judge<'_> {
         let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
         let aim = follow(&from.join(target));
         let real = aim.clone().unwrap_or_else(|| from.join(target));
-        let is_inside = |p: &Path| p.starts_with(self.workspace);
+        let is_inside = |p: &Path| {
+            p.starts_with(self.workspace)
+                || self.state.is_some_and(|places| places.iter().any(|place| p.starts_with(place)))
+        };
         let is_system = |p: &Path| layout::SYSTEM.iter().any(|s| p.starts_with(s)) || p == Path::new("/dev/null");
         if aim.is_some_and(|aim| is_inside(&aim) || is_system(&aim)) {
             return None;
@@ -198,6 +214,15 @@ impl Judge<'_> {
             mantlet_ledger::escape(real.as_os_str().as_bytes())
         );
         Some(Verdict { path: path.to_vec(), rule: "symlink".into(), runs, reason, is_listed: false })
+    }
+
+    /// The configuration or a hook of a bare repository that was there before.
+    fn judge_bare_part(&self, path: &[u8], dir: &[u8]) -> Option<Verdict> {
+        let verdict = match path == join(dir, b"config") {
+            true => self.judge_git_config(path, watchlist::git_row("config")?),
+            false => Some(Verdict::of_row(path, watchlist::git_row("hooks/")?)),
+        };
+        verdict.map(|verdict| Verdict { rule: BARE.into(), ..verdict })
     }
 
     /// A directory that git takes for a repository by its shape: HEAD, objects and refs (CVE-2022-24765 class).
@@ -214,7 +239,7 @@ impl Judge<'_> {
             && let Some(row) = row
             && let Some(verdict) = self.judge_git_config(&config, row)
         {
-            out.push(Verdict { rule: "bare repository".into(), ..verdict });
+            out.push(Verdict { rule: BARE.into(), ..verdict });
         }
         let hooks = join(dir, b"hooks");
         if let (Some(row), Ok(fd)) =
@@ -223,12 +248,32 @@ impl Judge<'_> {
             walk::walk(fd.as_fd(), &hooks, &mut |met| {
                 let is_open = met.name().ends_with(b".sample") || self.rules.is_exempt(met.path);
                 if met.kind != FileType::Directory && !is_open {
-                    out.push(Verdict { rule: "bare repository".into(), ..Verdict::of_row(met.path, row) });
+                    out.push(Verdict { rule: BARE.into(), ..Verdict::of_row(met.path, row) });
                 }
                 Descend::No
             });
         }
     }
+}
+
+/// The directory whose configuration or hook this would be, were it a bare repository.
+pub(crate) fn bare_part(path: &[u8]) -> Option<&[u8]> {
+    let split = |path: &'_ [u8]| path.iter().rposition(|b| *b == b'/');
+    let (parent, name) = split(path).map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
+    if name == b"config" {
+        return Some(parent);
+    }
+    let (above, dir) = split(parent).map_or((&parent[..0], parent), |at| (&parent[..at], &parent[at + 1..]));
+    (dir == b"hooks" && !name.ends_with(b".sample")).then_some(above)
+}
+
+/// Whether git takes a directory for a repository by its shape, and no name says that it is one.
+pub(crate) fn is_bare(top: &OwnedFd, dir: &[u8]) -> bool {
+    let has = |name: &[u8]| {
+        let path = join(dir, name);
+        rustix::fs::statat(top, Path::new(std::ffi::OsStr::from_bytes(&path)), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    };
+    dir.rsplit(|b| *b == b'/').next() != Some(b".git") && has(b"HEAD") && has(b"objects") && has(b"refs")
 }
 
 /// One name of a directory that changed.
@@ -334,6 +379,9 @@ pub(crate) fn review(
             review_dir(judge, dir, seen.as_ref(), since, &mut out);
         }
     }
+    // What was in a bare repository before counts where it has changed, not where something beside it has.
+    let before: HashSet<&[u8]> = known.iter().map(|file| &*file.path).collect();
+    out.verdicts.retain(|verdict| verdict.rule != BARE || !before.contains(&*verdict.path));
     for file in known {
         let Ok(stat) = statx(judge.top.as_fd(), &file.path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if since.is_after(&stat) {

@@ -40,9 +40,19 @@ pub(crate) enum Tag {
     Done,
     /// monitor to client: the outcome, in a memfd.
     DoneLarge,
+    /// monitor to client: a whole agent's jail stands; what to say of it, and the report so far in a memfd.
+    Standing,
+    /// jail to supervisor: a call is asked for; how long the request is, and the three standard descriptors.
+    Ask,
+    /// jail to supervisor: the next part of the request.
+    Part,
+    /// jail to supervisor: the terminal has another size.
+    Resize,
+    /// supervisor to jail: the request is whole, and the call begins.
+    Accepted,
 }
 
-const TAGS: [Tag; 13] = [
+const TAGS: [Tag; 18] = [
     Tag::Go,
     Tag::IdMap,
     Tag::Signal,
@@ -56,6 +66,11 @@ const TAGS: [Tag; 13] = [
     Tag::OutputDone,
     Tag::Done,
     Tag::DoneLarge,
+    Tag::Standing,
+    Tag::Ask,
+    Tag::Part,
+    Tag::Resize,
+    Tag::Accepted,
 ];
 
 /// The largest payload of one message.
@@ -63,6 +78,7 @@ pub(crate) const MAX: usize = 4 * 1024;
 const MAX_FDS: usize = 6;
 
 /// A message received.
+#[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) tag: Tag,
     pub(crate) payload: Vec<u8>,
@@ -108,7 +124,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 14] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
+const TAG_BYTES: [u8; 19] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {

@@ -37,7 +37,8 @@ fn a_caller_without_a_terminal_gets_one_of_the_size_it_asks_for() {
         let mut command = world.jail();
         command.args(["--terminal", "33x111", "-c", line]);
         let output = with_keys(command, &world, "typed\n");
-        let seen = text(&output.stdout).replace("\r\n", "\n");
+        // The terminal echoes the keys whenever they come, also between two lines.
+        let seen = text(&output.stdout).replace("\r\n", "\n").replacen("typed\n", "", 1);
         for part in ["tty 0\ntty 1\ntty 2\n33 111\n", "err\n", "<typed>\n", "end\n"] {
             assert!(seen.contains(part), "{who:?}: {part:?} in {seen:?} {}", text(&output.stderr));
         }

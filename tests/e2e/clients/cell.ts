@@ -2,7 +2,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 /** Where everything of the whole test lies, and how to become the user that it is for. */
@@ -10,6 +10,8 @@ export interface Place {
   readonly scratch: string;
   /** Directories of the installed clients, by name. */
   readonly cache: string;
+  /** The directory of the programs under test. */
+  readonly bin: string;
   /** A command prefix that turns root of these namespaces into the user that the clients run as. */
   readonly become: readonly string[];
   readonly uid: number;
@@ -19,6 +21,26 @@ export interface Command {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
+
+/** The files that each hold a secret of their own: what the model saw tells which way was open. */
+const FILES = {
+  command: ".ssh/id_canary",
+  tool: "outside.txt",
+  denied: "project/kept.secret",
+  prompt: "prompted.txt",
+  attached: "project/attached.secret",
+  typed: "typed.txt",
+  mcp: "served.txt",
+} as const;
+/** The text of a file that the prompt names. */
+export const NAMED = "the text of the named file";
+
+/** Where the clients read root's configuration, below /etc. */
+const SERVICES = ["claude-code", "codex", "gemini-cli", "opencode"];
+
+type FileWay = keyof typeof FILES;
+/** A way to a planted secret. */
+export type Way = FileWay | "environment";
 
 export interface Outcome {
   readonly code: number | null;
@@ -31,14 +53,19 @@ export class Cell {
   readonly directory: string;
   readonly canary = `canary-${randomBytes(8).toString("hex")}`;
 
-  constructor(place: Place, name: string) {
+  constructor(place: Place, name: string, client: string) {
     this.place = place;
     this.directory = path.join(place.scratch, "cells", name);
-    for (const made of [this.workspace, path.join(this.home, ".ssh"), this.tmp]) mkdirSync(made, { recursive: true });
+    for (const made of [this.workspace, path.join(this.home, ".ssh"), this.tmp, this.hooks]) mkdirSync(made, { recursive: true });
     chmodSync(this.tmp, 0o1777);
-    writeFileSync(path.join(this.home, ".ssh/id_canary"), `${this.canary}-ssh\n`);
-    writeFileSync(this.outside, `${this.canary}-outside\n`);
+    for (const way of Object.keys(FILES) as FileWay[]) writeFileSync(this.secret(way), `${this.canary}-${way}\n`);
+    this.write("project/named.txt", `${NAMED}\n`);
     this.write("project/note.txt", "the note says hello\n");
+    // What a hook needs is shown to a whole agent too, so that a hook does there what it does elsewhere.
+    const shown = [this.hooks, this.place.bin, ...SERVICES.map((service) => path.join("/etc", service))];
+    const files = `[agent.main.files]\ndeny = ["**/*.secret"]\nread = ${JSON.stringify(shown)}\n`;
+    this.write(".config/mantlet/mantlet.toml", `version = 1\n[agent.main]\nrole = "builder"\nclient = "${client}"\nworkspace = "${this.workspace}"\n${files}`);
+    this.write("project/probe-server", server(this.secret("mcp")), 0o755);
     spawnSync("git", ["init", "--quiet", this.workspace]);
   }
 
@@ -50,13 +77,18 @@ export class Cell {
     return path.join(this.home, "project");
   }
 
+  /** A directory of root's for the hook's program. */
+  get hooks(): string {
+    return path.join(this.directory, "hooks");
+  }
+
   get tmp(): string {
     return path.join(this.directory, "tmp");
   }
 
-  /** A secret in a file outside the workspace. */
-  get outside(): string {
-    return path.join(this.home, "outside.txt");
+  /** The file whose content gets out only by this way. */
+  secret(way: FileWay): string {
+    return path.join(this.home, FILES[way]);
   }
 
   /** Writes a file of the user's, below the home. */
@@ -70,8 +102,22 @@ export class Cell {
     return path.join("/etc", name);
   }
 
+  /** Writes a file of the test's own. */
+  writeAt(file: string, content: string, mode = 0o644): void {
+    put(file, content, mode);
+  }
+
+  has(name: string): boolean {
+    return existsSync(path.join(this.home, name));
+  }
+
   read(name: string): string {
     return readFileSync(path.join(this.home, name), "utf8");
+  }
+
+  /** The command, as a whole in a jail. */
+  jailed(command: Command): Command {
+    return { ...command, argv: [path.join(this.place.bin, "mantlet"), "run", "main", "--network", "host", "--", ...command.argv] };
   }
 
   /** Runs the client until it ends, or is ended after `limit` seconds. */
@@ -88,7 +134,7 @@ export class Cell {
       cd "$cell/home/project"
       exec "$@"
     `;
-    const child = spawn("unshare", [...namespaces, "sh", "-c", inside, "sh", this.directory, ...this.place.become, ...command.argv], {
+    const child = spawn("unshare", [...namespaces, "/bin/sh", "-c", inside, "sh", this.directory, ...this.place.become, ...command.argv], {
       env: {
         HOME: this.home,
         USER: "tester",
@@ -118,4 +164,21 @@ function put(file: string, content: string | object, mode: number): string {
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, typeof content === "string" ? content : `${JSON.stringify(content, null, 2)}\n`, { mode });
   return file;
+}
+
+/** An MCP server whose only tool gives what it can read, in a shell: there is one everywhere. */
+function server(file: string): string {
+  return `#!/bin/bash
+while IFS= read -r line; do
+  id=$(sed -n 's/.*"id":\\("\\{0,1\\}[A-Za-z0-9-]*"\\{0,1\\}\\).*/\\1/p' <<<"$line")
+  [ -n "$id" ] || continue
+  case $line in
+    *'"initialize"'*) result='{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"probe","version":"1"}}' ;;
+    *'"tools/list"'*) result='{"tools":[{"name":"look","description":"looks","inputSchema":{"type":"object","properties":{}}}]}' ;;
+    *'"tools/call"'*) result='{"content":[{"type":"text","text":"looked: '"$(cat '${file}' 2>&1 | tr -d '"')"'"}]}' ;;
+    *) result='{}' ;;
+  esac
+  printf '{"jsonrpc":"2.0","id":%s,"result":%s}\\n' "$id" "$result"
+done
+`;
 }

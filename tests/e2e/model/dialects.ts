@@ -88,8 +88,11 @@ const responses: Dialect = {
   }),
   say: (response, _body, words) =>
     respond(response, { type: "message", id: "message", role: "assistant", status: "completed", content: [{ type: "output_text", text: words, annotations: [] }] }),
-  call: (response, _body, id, call) =>
-    respond(response, { type: "function_call", id, call_id: id, status: "completed", name: call.tool, arguments: JSON.stringify(call.args) }),
+  call: (response, _body, id, call) => {
+    const item = { id, call_id: id, status: "completed", name: call.tool };
+    if (call.text !== undefined) respond(response, { ...item, type: "custom_tool_call", input: call.text });
+    else respond(response, { ...item, type: "function_call", namespace: call.namespace, arguments: JSON.stringify(call.args) });
+  },
 };
 
 function respond(response: ServerResponse, item: object): void {

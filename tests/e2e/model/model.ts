@@ -6,8 +6,12 @@ import type { AddressInfo } from "node:net";
 import { dialectOf, type Turn } from "./dialects.ts";
 
 export interface ToolCall {
+  /** OpenAI's responses name a tool of an MCP server in two parts. */
+  readonly namespace?: string;
   readonly tool: string;
   readonly args: Readonly<Record<string, unknown>>;
+  /** The input of one of OpenAI's custom tools, which take a text instead of arguments. */
+  readonly text?: string;
 }
 
 /** A call, or one made from what the earlier calls gave. */
@@ -27,7 +31,7 @@ export interface Prepared {
   readonly url: string;
   /** What each call gave, as the model received it. */
   readonly results: readonly string[];
-  /** Every request's body, when the client was given `url`: all that the model ever saw. */
+  /** The bodies of the requests that are this script's: all that the model saw of it, and all at all with `url`. */
   readonly bodies: readonly string[];
 }
 
@@ -95,6 +99,7 @@ export class ScriptedModel {
       return;
     }
     script.requests += 1;
+    if (named === undefined) script.bodies.push(raw);
     const results = turn.entries.slice(asked.since).filter((entry) => entry.from === "tool");
     script.results.splice(0, Infinity, ...results.map((entry) => entry.text));
     const next = script.calls[results.length];

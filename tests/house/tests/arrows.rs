@@ -67,3 +67,14 @@ fn the_jailer_keeps_its_budget_of_dependencies() {
     let reached = reaches(&metadata(), "mantlet-sandbox");
     assert!(reached.len() <= BUDGET, "{} crates, {BUDGET} allowed: {reached:?}", reached.len());
 }
+
+/// The guard decides for tools that nothing else holds: few names stand in its Cargo.toml, and no new one unseen.
+#[test]
+fn the_guard_keeps_its_budget_of_dependencies() {
+    const BUDGET: usize = 10;
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let guard = packages.filter(|p| p["name"] == "mantlet-guard").find_map(|p| p["dependencies"].as_array());
+    let named: Vec<_> = guard.into_iter().flatten().filter(|d| d["kind"].is_null()).map(|d| &d["name"]).collect();
+    assert!(!named.is_empty() && named.len() <= BUDGET, "{} named, {BUDGET} allowed: {named:?}", named.len());
+}

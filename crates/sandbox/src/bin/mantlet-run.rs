@@ -1,16 +1,18 @@
 //! `mantlet-run`: the jailer, small and static. `mantlet exec` and every client's seam come through here.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use mantlet_sandbox::{UsageError, close_inherited, exec, parse_exec};
+use mantlet_sandbox::{Request, UsageError, close_inherited, exec, parse_exec, parse_run};
 
 const HELP: &str = "\
 Runs a command in the jail of an agent's policy.
 
 Usage: mantlet-run exec [OPTIONS] -- COMMAND [ARGUMENT...]
        mantlet-run exec [OPTIONS] -c 'LINE FOR THE SHELL'
+       mantlet-run run AGENT [--network none|host] [--policy FILE] [--report FILE] [--dry-run] [-- COMMAND...]
+
+`run` puts a whole agent into a jail: its client's usual command, or the one given. The options of `exec`:
        mantlet-run exec [OPTIONS] --files read|write [-- WORDS FOR THE LEDGER]
 
-Options:
   --agent NAME       The agent whose policy applies
   --client NAME      The client it runs in, to choose the agent by
   --policy FILE      The policy (default: /etc/mantlet/mantlet.toml, else ~/.config/mantlet/mantlet.toml)
@@ -49,11 +51,8 @@ fn run() -> i32 {
         Err(e) => return usage(&e.into()),
     };
     match first {
-        Some(lexopt::Arg::Value(word)) if word == "exec" => match parse_exec(&mut parser) {
-            Ok(request) => exec(&request),
-            Err(e) if e.asks_for_help() => help(),
-            Err(e) => usage(&e),
-        },
+        Some(lexopt::Arg::Value(word)) if word == "exec" => carry_out(parse_exec(&mut parser)),
+        Some(lexopt::Arg::Value(word)) if word == "run" => carry_out(parse_run(&mut parser)),
         Some(lexopt::Arg::Short('h') | lexopt::Arg::Long("help")) => help(),
         Some(lexopt::Arg::Short('V') | lexopt::Arg::Long("version")) => {
             println!("mantlet-run {}", env!("CARGO_PKG_VERSION"));
@@ -61,6 +60,14 @@ fn run() -> i32 {
         }
         Some(other) => usage(&other.unexpected().into()),
         None => usage(&UsageError::Words("no subcommand was given".into())),
+    }
+}
+
+fn carry_out(request: Result<Request, UsageError>) -> i32 {
+    match request {
+        Ok(request) => exec(&request),
+        Err(e) if e.asks_for_help() => help(),
+        Err(e) => usage(&e),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{Failure, Op, Request};
 /// The bits that a caller may set. The jail refuses the others, and so does this, with a better reason.
 const PERMISSIONS: u32 = 0o777;
 
-/// `pinned`, `mkdir`, `mode`: the pieces become the file. `create` answers `created: false` where a name exists.
+/// `pinned`, `mkdir`, `mode`, `unsynced`: the pieces become the file. `create` answers `created: false` where a name exists.
 pub(super) fn write(
     root: &Root<'_>,
     request: &Request,
@@ -42,7 +42,9 @@ pub(super) fn write(
     if let Some(mode) = request.mode.or(kept) {
         rustix::fs::fchmod(&beside.fd, Mode::from_raw_mode(mode & PERMISSIONS))?;
     }
-    rustix::fs::fsync(&beside.fd)?;
+    if !request.unsynced {
+        rustix::fs::fsync(&beside.fd)?;
+    }
     if request.op == Op::Create {
         return Ok(json!({ "created": beside.become_new(&entry.name)? }));
     }

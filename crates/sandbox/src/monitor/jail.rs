@@ -2,6 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +16,8 @@ use crate::limits::{Breach, Sampler};
 use crate::live::{Live, Namespaces};
 use crate::outcome::{Ending, Facts};
 use crate::plan::Plan;
+use crate::supervisor::{self, Supervisor};
+use crate::sweep::Sweep;
 use crate::sys::{self, Wait};
 use crate::tier::Tier;
 use crate::wire::{self, Message, Output, Tag};
@@ -43,6 +46,12 @@ pub(super) struct Jail<'a> {
     pub(super) keeping: ManuallyDrop<Keeping>,
     /// Why the jail may not go on.
     pub(super) broken: Option<String>,
+    /// Mantlet's own state directory.
+    pub(super) state: &'a Path,
+    /// Of a whole agent.
+    pub(super) supervisor: Option<Supervisor>,
+    /// Whether it was told that a whole agent's jail stands.
+    pub(super) has_started: bool,
 }
 
 impl Jail<'_> {
@@ -67,7 +76,7 @@ impl Jail<'_> {
         drop(wire::send(self.init.as_fd(), Tag::Go, &[], &fds));
         self.doors.clear();
         let ended = sys::pidfd(self.pid).map_err(|e| e.to_string());
-        let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live));
+        let ending = ended.map(|ended| self.watch(&ended, stdio, &mut live, call));
         let code = match self.ended {
             // Init has nothing left to say, and is waited for when the client has its answer.
             Some(code) => {
@@ -80,6 +89,9 @@ impl Jail<'_> {
                 code
             }
         };
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.end();
+        }
         if !self.is_built {
             return Err(self.why_not_built());
         }
@@ -106,11 +118,22 @@ impl Jail<'_> {
     }
 
     /// Waits for the end of init, or for a reason to end it.
-    fn watch(&mut self, ended: &OwnedFd, stdio: &mut Option<[Stdio; 3]>, live: &mut Live) -> Option<Ending> {
-        let deadline = Instant::now() + self.plan.limits.time;
+    fn watch(
+        &mut self,
+        ended: &OwnedFd,
+        stdio: &mut Option<[Stdio; 3]>,
+        live: &mut Live,
+        call: &mut Call<'_>,
+    ) -> Option<Ending> {
+        let began = Instant::now();
+        let deadline = began + self.plan.limits.time;
         let mut disk = Disk::new(self.plan);
+        let mut sweep = Sweep::new(self.plan, self.started);
         let mut init_speaks = true;
         loop {
+            sweep.run(self.plan, live);
+            self.tell_standing(call.begun.as_mut(), began);
+            self.tell_undone(call.begun.as_mut(), live, began);
             let passed = if Instant::now() >= deadline { Some(Breach::Time) } else { None };
             let passed = passed
                 .or_else(|| self.sampler.as_mut().and_then(Sampler::sample))
@@ -122,6 +145,7 @@ impl Jail<'_> {
                 return Some(Ending::broken(why));
             }
             let due = self.sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
+            let due = sweep.due().map_or(due, |sweep| due.min(sweep));
             let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
             let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
             let mut fds = vec![PollFd::new(ended, PollFlags::IN), PollFd::new(self.client, PollFlags::IN)];
@@ -180,8 +204,13 @@ impl Jail<'_> {
         // The inner ends of the output pipes belong to the jail alone from here on.
         *stdio = None;
         let flags = message.payload.first().copied().unwrap_or(0);
-        if message.payload.len() > 1 {
-            self.facts.proc_partial = Some(String::from_utf8_lossy(&message.payload[1..]).into_owned());
+        let mut rest = message.payload.get(1..).unwrap_or_default();
+        let mut namespace = 0;
+        if let (true, Some((own, after))) = (flags & init::HAS_LISTENER != 0, rest.split_first_chunk()) {
+            (namespace, rest) = (u64::from_le_bytes(*own), after);
+        }
+        if !rest.is_empty() {
+            self.facts.proc_partial = Some(String::from_utf8_lossy(rest).into_owned());
         }
         let mut fds = message.fds.into_iter();
         let mut take = |bit: u8| if flags & bit != 0 { fds.next() } else { None };
@@ -191,6 +220,12 @@ impl Jail<'_> {
         }
         let (proc, tmpfs) = (take(init::HAS_PROC), take(init::HAS_TMPFS));
         let (mount, user) = (take(init::HAS_MOUNT_NS), take(init::HAS_USER_NS));
+        if let Some(listener) = take(init::HAS_LISTENER) {
+            match supervisor::start(self.plan, self.state, listener, namespace) {
+                Ok(supervisor) => self.supervisor = Some(supervisor),
+                Err(e) => self.broken = Some(format!("the supervisor could not be started: {e}")),
+            }
+        }
         if let Err(e) = self.keeping.attach(mount.map(|mount| Namespaces { mount, user }), self.pid) {
             self.broken = Some(format!("the keeper of the covers could not be started: {e}"));
         }

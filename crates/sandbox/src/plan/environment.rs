@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use mantlet_policy::Agent;
 
-use super::{Owner, Place, Refusal};
+use super::{Owner, Place, Refusal, WholePlan};
 use crate::ids::{Ids, Mapping};
 use crate::layout;
 use crate::request::Request;
+use crate::whole::BIN;
 
 /// Built from nothing: the names every program needs, the policy's, and the caller's `--env`.
 pub(super) fn environment(
@@ -18,6 +19,7 @@ pub(super) fn environment(
     owner: &Owner,
     ids: Ids,
     places: &[Place],
+    whole: Option<&WholePlan>,
 ) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
     let from_caller = |name: &str| std::env::var_os(name);
     let user = user_name(owner, ids);
@@ -25,7 +27,7 @@ pub(super) fn environment(
         ("HOME".into(), owner.home.clone().into_os_string()),
         ("USER".into(), user.clone().into()),
         ("LOGNAME".into(), user.into()),
-        ("PATH".into(), search_path(places, from_caller("PATH"))),
+        ("PATH".into(), search_path(places, from_caller("PATH"), whole.is_some())),
         ("LANG".into(), from_caller("LANG").unwrap_or_else(|| "C.UTF-8".into())),
         ("TERM".into(), from_caller("TERM").unwrap_or_else(|| "dumb".into())),
         ("SHELL".into(), "/bin/sh".into()),
@@ -33,7 +35,8 @@ pub(super) fn environment(
     vars.extend(from_caller("TZ").map(|tz| ("TZ".into(), tz)));
     let passed = agent.env().pass().iter().filter_map(|n| Some((OsString::from(n), from_caller(n)?)));
     let set = agent.env().set().iter().map(|(n, v)| (OsString::from(n), OsString::from(v)));
-    for (name, value) in passed.chain(set).chain(request.env.iter().cloned()) {
+    let preset = whole.map_or(&[][..], |whole| whole.env.as_slice()).iter().cloned();
+    for (name, value) in preset.chain(passed).chain(set).chain(request.env.iter().cloned()) {
         vars.retain(|(n, _)| *n != name);
         vars.push((name, value));
     }
@@ -48,8 +51,14 @@ pub(super) fn environment(
 
 /// The system's directories, and behind them those of the caller's own PATH that the jail shows something of:
 /// a program that the policy opens is found by its name, and hides none of the system's.
-fn search_path(places: &[Place], callers: Option<OsString>) -> OsString {
-    let mut path = OsString::from(layout::PATH);
+fn search_path(places: &[Place], callers: Option<OsString>, is_whole: bool) -> OsString {
+    let mut path = OsString::new();
+    if is_whole {
+        // What the owner's PATH found for the agent, and nothing else.
+        path.push(BIN);
+        path.push(":");
+    }
+    path.push(layout::PATH);
     let is_shown = |dir: &PathBuf| {
         dir.is_absolute() && places.iter().any(|p| p.target.starts_with(dir) || dir.starts_with(&p.target))
     };
