@@ -37,7 +37,10 @@ pub fn name(bytes: &[u8]) {
 pub fn head(bytes: &[u8]) {
     if let Ok(Some((head, end))) = RequestHead::parse(bytes, 80) {
         assert!(end <= bytes.len());
-        if head.aim != Aim::Connect && matches!(head.authority.target, Target::Name(_)) {
+        if has_room(head.fields.len(), bytes)
+            && head.aim != Aim::Connect
+            && matches!(head.authority.target, Target::Name(_))
+        {
             let written = head.write();
             // What is passed on is one head, of the same host, path and length, however it is read.
             let again = RequestHead::parse(&written, 80).ok().flatten();
@@ -55,11 +58,15 @@ pub fn head(bytes: &[u8]) {
             assert!(end <= bytes.len() && (100..600).contains(&head.status));
             let has_body = method != "HEAD" && head.status >= 200 && !matches!(head.status, 204 | 304);
             let written = head.write(has_body.then_some(head.length), Some("close"));
-            assert!(
-                ResponseHead::parse(&written, method).is_ok_and(|again| again.is_some_and(|a| a.1 == written.len()))
-            );
+            let again = ResponseHead::parse(&written, method).ok().flatten();
+            assert!(!has_room(head.fields.len(), bytes) || again.is_some_and(|again| again.1 == written.len()));
         }
     }
+}
+
+/// A head at the limit grows beyond it by the fields that are written anew.
+fn has_room(fields: usize, bytes: &[u8]) -> bool {
+    fields < 95 && bytes.len() < 32_000
 }
 
 pub fn hello_(bytes: &[u8]) {
