@@ -3,16 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::decision::{Allowed, Given, Reason};
 use crate::http::web;
 use crate::name::HostName;
 use crate::rules::Rules;
 
-/// As many new names under wildcards and `web` as a run may ask for, when the policy says nothing.
-pub(crate) const MOST_NAMES: u64 = 500;
-/// As many bits that look random as those names may have together, and as one host may be told by a reader.
+/// As many new names under wildcards and `web` as may be asked for in a day, when the policy says nothing.
+const MOST_NAMES: u64 = 500;
+/// As many bits that look random as those names may have together in a day, and as a reader may tell one host in an hour.
 const MOST_BITS: u64 = 16 * 1024;
+const HOUR: Duration = Duration::from_secs(3600);
+/// As many hosts as are counted for readers; beyond them all are full until the hour is over.
+const MOST_HOSTS: usize = 10_000;
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +39,38 @@ pub(crate) struct Budgets {
     names: Mutex<Names>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Names {
+    /// All of this run.
     seen: HashSet<HostName>,
+    /// Since when the next two count.
+    day: Instant,
+    new: u64,
     bits: u64,
+    /// Since when the last one counts.
+    hour: Instant,
     read_bits: HashMap<HostName, u64>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let now = Instant::now();
+        let (seen, read_bits) = Default::default();
+        Names { seen, day: now, new: 0, bits: 0, hour: now, read_bits }
+    }
+}
+
+impl Names {
+    /// Begins a new day or hour when the last one is over: an agent that runs for weeks is not stopped by its first ones.
+    fn roll(&mut self, now: Instant) {
+        if now.duration_since(self.day) >= 24 * HOUR {
+            (self.day, self.new, self.bits) = (now, 0, 0);
+        }
+        if now.duration_since(self.hour) >= HOUR {
+            self.hour = now;
+            self.read_bits.clear();
+        }
+    }
 }
 
 /// The counters that one connection draws on, with their limits.
@@ -103,18 +134,23 @@ impl Budgets {
             return Ok(());
         }
         let bits = u64::from(web::new_name(name).map_err(Reason::Request)?);
+        names.roll(Instant::now());
         let limits = rules.budgets(name).filter_map(|budget| Some((budget.host.as_deref(), budget.names?)));
-        let mut limits: Vec<(Option<&str>, u64)> = limits.collect();
-        limits.push((None, MOST_NAMES.max(limits.iter().map(|(_, limit)| *limit).max().unwrap_or(0))));
+        let limits: Vec<(Option<&str>, u64)> = limits.collect();
+        let is_said = !limits.is_empty();
         for (host, limit) in limits {
             let counted = names.seen.iter().filter(|seen| covers(host, seen)).count();
             if counted as u64 >= limit {
                 return Err(Reason::Budget("different names".into()));
             }
         }
-        if names.bits + bits > MOST_BITS {
-            return Err(Reason::Budget("names that look random".into()));
+        if !is_said && names.new >= MOST_NAMES {
+            return Err(Reason::Budget("different names in a day".into()));
         }
+        if names.bits + bits > MOST_BITS {
+            return Err(Reason::Budget("names that look random in a day".into()));
+        }
+        names.new += 1;
         names.bits += bits;
         names.seen.insert(name.clone());
         Ok(())
@@ -123,10 +159,14 @@ impl Budgets {
     /// Counts what a reader tells a host.
     pub(crate) fn read(&self, name: &HostName, bits: u32) -> Result<(), Reason> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.roll(Instant::now());
+        if names.read_bits.len() >= MOST_HOSTS && !names.read_bits.contains_key(name) {
+            return Err(Reason::Budget("hosts to read in an hour".into()));
+        }
         let told = names.read_bits.entry(name.clone()).or_default();
         *told += u64::from(bits);
         match *told > MOST_BITS {
-            true => Err(Reason::Budget("what looks random in requests to this host".into())),
+            true => Err(Reason::Budget("what looks random in an hour's requests to this host".into())),
             false => Ok(()),
         }
     }
@@ -196,5 +236,17 @@ mod tests {
             admitted += usize::from(admit.is_ok());
         }
         assert!((1..=200).contains(&admitted), "{admitted}");
+    }
+
+    #[test]
+    fn a_new_day_begins_without_the_counts_of_the_last() {
+        let mut names = Names { new: 5, bits: 7, ..Names::default() };
+        let name = endpoint("a.test:1").name;
+        names.seen.insert(name.clone());
+        names.read_bits.insert(name, 9);
+        names.roll(names.day + HOUR);
+        assert_eq!((names.new, names.bits, names.read_bits.len(), names.seen.len()), (5, 7, 0, 1));
+        names.roll(names.day + 24 * HOUR);
+        assert_eq!((names.new, names.bits, names.seen.len()), (0, 0, 1));
     }
 }

@@ -79,6 +79,8 @@ async fn tls(shared: &Shared, mut client: Conn, allowed: Allowed, way: Way) {
         // Gone before it said anything: a port scan, or a client that thought better of it.
         Ok(Ok(None)) => return,
         Ok(Err(error)) => Reason::Malformed(error.to_string()),
+        // Opened ahead of need, as browsers do.
+        Err(_) if client.ahead.is_empty() => return,
         Err(_) => Reason::Malformed("no TLS ClientHello in ten seconds".into()),
     };
     shared.refused(way, shared.deny(endpoint, reason));
