@@ -98,6 +98,9 @@ pub enum Reason {
     /// A budget is used up.
     #[error("the budget of {0} is used up")]
     Budget(String),
+    /// The explicit proxy does not know who asks.
+    #[error("this proxy asks for a name and a password")]
+    Login,
     /// More connections than one jail may have.
     #[error("too many connections at a time")]
     Crowded,
@@ -132,6 +135,7 @@ impl Denial {
             Reason::Malformed(_) | Reason::Name(_) => (400, "Bad Request"),
             Reason::Mismatch { .. } => (421, "Misdirected Request"),
             Reason::Unresolved(_) | Reason::Unreachable(_) => (502, "Bad Gateway"),
+            Reason::Login => (407, "Proxy Authentication Required"),
             Reason::Budget(_) | Reason::Crowded => (429, "Too Many Requests"),
             _ => (403, "Forbidden"),
         }

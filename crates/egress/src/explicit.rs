@@ -56,15 +56,32 @@ async fn asked(shared: &Shared, client: &mut Conn) -> Result<Option<Allowed>, (V
         let reason = Reason::Malformed(error.to_string());
         (message, shared.now().deny_unnamed("a SOCKS request", reason))
     };
+    let method = if shared.settings.login.is_some() { socks::PASSWORD } else { socks::FREE };
     let length = loop {
-        if let Some(length) = socks::greeting(&client.ahead).map_err(|error| malformed(error, vec![5, 0xff]))? {
+        if let Some(length) = socks::greeting(&client.ahead, method).map_err(|error| malformed(error, vec![5, 0xff]))? {
             break length;
         }
         let Ok(1..) = client.fill().await else { return Ok(None) };
     };
     client.used(length);
-    if client.write(&[5, 0]).await.is_err() {
+    if client.write(&[5, method]).await.is_err() {
         return Ok(None);
+    }
+    if let Some(login) = &shared.settings.login {
+        let (length, is_right) = loop {
+            let read = socks::login(&client.ahead).map_err(|error| malformed(error, vec![1, 1]))?;
+            if let Some((user, password, length)) = read {
+                break (length, login.is_pair(user, password));
+            }
+            let Ok(1..) = client.fill().await else { return Ok(None) };
+        };
+        if !is_right {
+            return Err((vec![1, 1], shared.now().deny_unnamed("a SOCKS request", Reason::Login)));
+        }
+        client.used(length);
+        if client.write(&[1, 0]).await.is_err() {
+            return Ok(None);
+        }
     }
     let (target, port, length) = loop {
         let read = socks::request(&client.ahead).map_err(|error| {

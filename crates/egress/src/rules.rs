@@ -186,6 +186,7 @@ impl Rules {
                                 [[agent.NAME.egress.local]]"
                     .to_owned()
             }
+            Reason::Login => "use the whole proxy URL that Mantlet gave the agent".into(),
             Reason::Crowded => "close some, and try again".into(),
             _ => "send a well-formed request to an allowed host by its name".into(),
         };

@@ -11,6 +11,7 @@ use crate::decision::{Allowed, Decision, Denial, Reason};
 use crate::dial::dial;
 use crate::dns::resolver::Resolver;
 use crate::event::{Event, Record, Way};
+use crate::login::Login;
 use crate::name::{Endpoint, HostName};
 use crate::rules::Rules;
 use crate::synthetic::{Pair, Synthetic};
@@ -20,6 +21,8 @@ use crate::synthetic::{Pair, Synthetic};
 pub struct Settings {
     /// Addresses that this program listens on: no rule leads there.
     pub own: Vec<SocketAddr>,
+    /// What the explicit proxy asks for, when it listens where others than one jail can reach it.
+    pub login: Option<Login>,
     /// Where the host's resolver configuration is.
     pub resolver: Resolver,
 }

@@ -13,8 +13,8 @@ pub enum SocksError {
     /// Another version.
     #[error("not SOCKS 5")]
     Version,
-    /// The client insists on authentication.
-    #[error("the SOCKS client offers no way without authentication")]
+    /// The client offers no way to authenticate that is asked for here.
+    #[error("the SOCKS client offers no way to authenticate that is asked for here")]
     Method,
     /// BIND, or UDP.
     #[error("SOCKS can only connect here")]
@@ -42,20 +42,44 @@ pub enum Reply {
     NoCommand = 7,
 }
 
-/// Reads the greeting: its length, when one of its methods needs no authentication; nothing while bytes are missing.
+/// No authentication.
+pub const FREE: u8 = 0;
+/// A name and a password (RFC 1929).
+pub const PASSWORD: u8 = 2;
+
+/// Reads the greeting: its length, when `method` is one of its methods; nothing while bytes are missing.
 ///
 /// # Errors
 /// Not SOCKS 5, or no such method.
-pub fn greeting(bytes: &[u8]) -> Result<Option<usize>, SocksError> {
+pub fn greeting(bytes: &[u8], method: u8) -> Result<Option<usize>, SocksError> {
     match bytes {
         [] | [5] => Ok(None),
         [5, count, rest @ ..] => match rest.get(..usize::from(*count)) {
             None => Ok(None),
-            Some(methods) if methods.contains(&0) => Ok(Some(2 + methods.len())),
+            Some(methods) if methods.contains(&method) => Ok(Some(2 + methods.len())),
             Some(_) => Err(SocksError::Method),
         },
         _ => Err(SocksError::Version),
     }
+}
+
+/// A name, a password, and the length of both on the wire.
+pub type Pair<'b> = (&'b [u8], &'b [u8], usize);
+
+/// Reads a name and a password, and their length; nothing while bytes are missing.
+///
+/// # Errors
+/// Another version of this part.
+pub fn login(bytes: &[u8]) -> Result<Option<Pair<'_>>, SocksError> {
+    let [version, rest @ ..] = bytes else { return Ok(None) };
+    if *version != 1 {
+        return Err(SocksError::Malformed);
+    }
+    let part = |rest: &[u8]| rest.first().map(|length| usize::from(*length));
+    let Some(user) = part(rest).and_then(|length| rest.get(1..1 + length)) else { return Ok(None) };
+    let rest = rest.get(1 + user.len()..).unwrap_or_default();
+    let Some(password) = part(rest).and_then(|length| rest.get(1..1 + length)) else { return Ok(None) };
+    Ok(Some((user, password, 3 + user.len() + password.len())))
 }
 
 /// Reads the request: what it aims at, and its length; nothing while bytes are missing.
@@ -141,11 +165,24 @@ mod tests {
         ] {
             assert_eq!(request(bytes), Err(error), "{bytes:?}");
         }
-        assert_eq!(greeting(&[5, 2, 2, 0, 5]), Ok(Some(4)));
-        assert_eq!(greeting(&[5, 2, 2]), Ok(None));
-        assert_eq!(greeting(&[5, 1, 2]), Err(SocksError::Method));
-        assert_eq!(greeting(&[5, 0]), Err(SocksError::Method));
-        assert_eq!(greeting(b"GET"), Err(SocksError::Version));
+        assert_eq!(greeting(&[5, 2, 2, 0, 5], FREE), Ok(Some(4)));
+        assert_eq!(greeting(&[5, 2, 2], FREE), Ok(None));
+        assert_eq!(greeting(&[5, 1, 2], FREE), Err(SocksError::Method));
+        assert_eq!(greeting(&[5, 0], FREE), Err(SocksError::Method));
+        assert_eq!(greeting(b"GET", FREE), Err(SocksError::Version));
+    }
+
+    #[test]
+    fn a_login_is_read_whole() {
+        let bytes = b"\x01\x04main\x06secret";
+        assert_eq!(login(bytes), Ok(Some((&b"main"[..], &b"secret"[..], bytes.len()))));
+        for end in 0..bytes.len() {
+            assert_eq!(login(&bytes[..end]), Ok(None), "{end}");
+        }
+        assert_eq!(login(b"\x05\x00\x00"), Err(SocksError::Malformed));
+        assert_eq!(login(b"\x01\x00\x00"), Ok(Some((&b""[..], &b""[..], 3))));
+        assert_eq!(greeting(&[5, 1, 2], PASSWORD), Ok(Some(3)));
+        assert_eq!(greeting(&[5, 1, 0], PASSWORD), Err(SocksError::Method), "no way around it");
     }
 
     #[test]
@@ -154,7 +191,7 @@ mod tests {
         let seeds = [domain(b"allowed.test"), vec![5, 1, 0, 1, 127, 0, 0, 1, 0, 80], vec![5, 3, 0, 1, 2]];
         for _ in 0..100_000 {
             let bytes = dice.one_of(&seeds);
-            let _read = greeting(&bytes);
+            let _read = greeting(&bytes, PASSWORD);
             if let Ok(Some((target, port, length))) = request(&bytes) {
                 assert!(port > 0 && length <= bytes.len());
                 if let Target::Name(name) = target {

@@ -53,6 +53,10 @@ pub(crate) async fn serve(shared: &Shared, mut client: Conn, towards: Towards) -
                 return None;
             }
         };
+        if !is_known(shared, &head, &towards) {
+            refuse(shared, client, towards.way(), shared.now().deny_unnamed("a request", Reason::Login)).await;
+            return None;
+        }
         if head.aim == Aim::Connect && matches!(towards, Towards::Any) {
             return match endpoint_of(shared, &head, &towards) {
                 Ok(endpoint) => Some((client, endpoint)),
@@ -73,6 +77,14 @@ impl Towards {
             Towards::Host(_, way) => *way,
             Towards::Any => Way::Absolute,
         }
+    }
+}
+
+/// Whether a client of the explicit proxy may use it: where a login is asked for, each request brings it.
+fn is_known(shared: &Shared, head: &RequestHead, towards: &Towards) -> bool {
+    match (towards, &shared.settings.login) {
+        (Towards::Host(..), _) | (Towards::Any, None) => true,
+        (Towards::Any, Some(login)) => head.proxy_authorization.as_ref().is_some_and(|value| login.is_header(value)),
     }
 }
 
@@ -253,8 +265,9 @@ fn is_quiet(conn: &mut Conn) -> bool {
 pub(crate) async fn refuse(shared: &Shared, client: Conn, way: Way, denial: Denial) {
     let text = format!("{denial}\n");
     let (status, words) = denial.status();
+    let asks = if status == 407 { "Proxy-Authenticate: Basic realm=\"mantlet\"\r\n" } else { "" };
     let message = format!(
-        "HTTP/1.1 {status} {words}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nX-Mantlet: refused\r\nConnection: close\r\n\r\n{text}",
+        "HTTP/1.1 {status} {words}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nX-Mantlet: refused\r\n{asks}Connection: close\r\n\r\n{text}",
         text.len()
     );
     shared.refused(way, denial);

@@ -87,6 +87,8 @@ pub struct RequestHead {
     pub is_old: bool,
     /// The fields that are passed on: without hop-by-hop ones, `Host` and lengths.
     pub fields: Vec<Field>,
+    /// What the client says to the proxy about itself. Never passed on.
+    pub proxy_authorization: Option<Vec<u8>>,
     /// How the body ends.
     pub length: Length,
     /// Whether it asks to become a WebSocket.
@@ -260,8 +262,23 @@ impl RequestHead {
             connection.iter().any(|w| w == word) || words(&fields, "proxy-connection").iter().any(|w| w == word)
         };
         let is_kept = if is_old { says("keep-alive") } else { !says("close") };
+        let mut logins = all(&fields, "proxy-authorization").map(<[u8]>::to_vec);
+        let proxy_authorization = logins.next().filter(|_| logins.next().is_none());
+        drop(logins);
         let fields = passed_on(fields);
-        Ok(Some((RequestHead { method, aim, authority, path, is_old, fields, length, is_websocket, is_kept }, end)))
+        let head = RequestHead {
+            method,
+            aim,
+            authority,
+            path,
+            is_old,
+            fields,
+            proxy_authorization,
+            length,
+            is_websocket,
+            is_kept,
+        };
+        Ok(Some((head, end)))
     }
 
     /// Returns the path without the query: what may be written down.

@@ -101,8 +101,11 @@ pub fn dns(bytes: &[u8]) {
 }
 
 pub fn socks_(bytes: &[u8]) {
-    if let Ok(Some(length)) = socks::greeting(bytes) {
+    if let Ok(Some(length)) = socks::greeting(bytes, socks::FREE) {
         assert!(length <= bytes.len());
+    }
+    if let Ok(Some((user, password, length))) = socks::login(bytes) {
+        assert!(length <= bytes.len() && user.len() + password.len() + 3 == length);
     }
     if let Ok(Some((target, port, length))) = socks::request(bytes) {
         assert!(length <= bytes.len() && port > 0);

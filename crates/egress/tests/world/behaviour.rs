@@ -20,6 +20,7 @@ pub(crate) fn run(world: &World) {
     unfinished(world);
     crowd(world);
     own_ports(world);
+    cooperative(world);
     stopped(world);
 }
 
@@ -256,6 +257,48 @@ fn own_ports(world: &World) {
         assert_eq!(&text, b"mine");
     });
     until(&mut open(&jail, "allowed.test", 5432), "ready\n");
+}
+
+/// A proxy on the host's own loopback, for a gateway that is in no jail: every program there can reach its port.
+fn cooperative(world: &World) {
+    use mantlet_egress::{Login, Server, Settings, Sockets};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let login = Login::new("main".into(), "secret".into());
+    let settings = Settings { login, own: vec![proxy], ..Settings::default() };
+    let (server, control) = Server::new(
+        rules("builder", "allow = [\"allowed.test\", \"allowed.test:80\"]"),
+        settings,
+        std::sync::Arc::new(|_| {}),
+    );
+    let thread =
+        std::thread::spawn(move || server.run(Sockets { proxy: vec![listener], ..Sockets::default() }).unwrap());
+    let curl = |arguments: &[&str]| {
+        let output =
+            std::process::Command::new("curl").args(["-sk", "--max-time", "5"]).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    world.packets.take();
+    let bare = proxy.to_string();
+    for flag in ["--proxy", "--socks5-hostname"] {
+        for (user, is_right) in [("main:secret@", true), ("", false), ("main:wrong@", false), ("other:secret@", false)]
+        {
+            let url = format!("{user}{bare}");
+            for target in ["https://allowed.test/", "http://allowed.test/"] {
+                let text = curl(&[flag, &url, target]);
+                assert_eq!(text.contains(MARK), is_right, "{flag} {url} {target}: {text}");
+                // The password is the proxy's, and no server's.
+                assert!(!text.contains("Proxy-Authorization"));
+                let seen = world.packets.take();
+                let leaves = seen.connections.iter().any(|to| !to.ip().is_loopback());
+                assert_eq!(leaves || !seen.names.is_empty(), is_right, "{flag} {url}: {seen:?}");
+            }
+        }
+    }
+    assert!(!curl(&["--proxy", &format!("main:secret@{bare}"), "http://evil.test/"]).contains(MARK));
+    drop(control);
+    thread.join().unwrap();
+    world.packets.take();
 }
 
 /// When the server is gone nothing falls back to anything.
