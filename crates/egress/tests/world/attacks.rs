@@ -389,11 +389,12 @@ pub(crate) fn run(world: &World) {
     let jail = world.jail("builder", EGRESS);
     world.packets.take();
     on_names_and_heads(world, &jail);
+    on_handshakes(world, &jail);
     on_addresses(world, &jail);
     on_rebinding(world);
     on_look_ups(world, &jail);
     on_the_kernel(world, &jail);
-    println!("{} cases", CASES.len() + SPECIAL.len() + 1 + LOOK_UPS.len() + 9);
+    println!("{} cases", CASES.len() + SPECIAL.len() + 1 + LOOK_UPS.len() + HANDSHAKES.len() + 9);
 }
 
 fn has_mark(answer: &[u8]) -> bool {
@@ -466,6 +467,63 @@ fn on_names_and_heads(world: &World, jail: &Jail) {
             world.packets.take();
         }
     }
+}
+
+type Extensions = &'static [(u16, &'static [u8])];
+
+const ALLOWED: &[u8] = b"\x00\x0f\x00\x00\x0callowed.test";
+const EVIL_NAME: &[u8] = b"\x00\x0c\x00\x00\x09evil.test";
+
+/// Handshakes at the address of an allowed name: their extensions, and the length of their records. What is refused here
+/// has its twin in real clients.
+const HANDSHAKES: &[(&str, Extensions, usize)] = &[
+    ("60 another name", &[(0, EVIL_NAME)], 16000),
+    ("62 no name", &[(43, b"\x02\x03\x04")], 16000),
+    ("63 another name in small records", &[(0x0a0a, b""), (0, EVIL_NAME)], 11),
+    ("63 two names", &[(0, ALLOWED), (0, EVIL_NAME)], 16000),
+    ("63 two names in one list", &[(0, b"\x00\x1b\x00\x00\x0callowed.test\x00\x00\x09evil.test")], 16000),
+    ("63 a NUL in the name", &[(0, b"\x00\x11\x00\x00\x0eallowed.test\0\0")], 16000),
+    ("63 a byte in each record", &[(0, ALLOWED)], 1),
+    ("64 an encrypted ClientHello", &[(0, ALLOWED), (0xfe0d, &[0; 32])], 16000),
+    ("28 an address as a name", &[(0, b"\x00\x0a\x00\x00\x079.9.9.9")], 16000),
+];
+
+fn on_handshakes(world: &World, jail: &Jail) {
+    let address = goal(jail, To::Name("allowed.test", 443));
+    for (id, extensions, cut) in HANDSHAKES {
+        let answer = jail.talk(address, &handshake(extensions, *cut));
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, 49], "{id}: access_denied");
+        let seen = world.packets.take();
+        assert_eq!(seen, crate::packets::Seen::default(), "{id}");
+    }
+    // The twin: with the right name the server itself answers to these bytes, with an alert of its own.
+    let answer = jail.talk(address, &handshake(&[(0, ALLOWED)], 16000));
+    assert!(answer.first() == Some(&21) && !answer.ends_with(&[49]), "{answer:?}");
+    assert_eq!(world.packets.take().connections.len(), 1);
+}
+
+fn handshake(extensions: Extensions, cut: usize) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (kind, data) in extensions {
+        list.extend(kind.to_be_bytes());
+        list.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+        list.extend(*data);
+    }
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    body.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
+    body.extend(list);
+    let mut message = vec![1, 0];
+    message.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+    message.extend(body);
+    let mut bytes = Vec::new();
+    for part in message.chunks(cut) {
+        bytes.extend([22, 3, 1]);
+        bytes.extend(u16::try_from(part.len()).unwrap().to_be_bytes());
+        bytes.extend(part);
+    }
+    bytes
 }
 
 fn on_addresses(world: &World, jail: &Jail) {

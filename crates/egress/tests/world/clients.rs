@@ -122,6 +122,11 @@ fn fronting(world: &World, jail: &Jail) {
         let seen = world.packets.take();
         assert!(seen.names.is_empty() && seen.connections.is_empty(), "{id}: {seen:?}");
     }
+    // 85: a redirect leads out of what is allowed; whoever follows it asks anew.
+    let (_, text) = run_one(jail, "curl", &["-sSL", "URL"], "http://allowed.test/moved");
+    assert!(!text.contains(MARK), "{text}");
+    let names = world.packets.take().names;
+    assert!(names.iter().all(|name| name == "allowed.test"), "{names:?}");
     // The control: the server there serves any name, and none.
     for arguments in [&["--resolve", "evil.test:443:9.9.9.9", "https://evil.test/"][..], &["https://9.9.9.9/"]] {
         let output = Command::new("curl").args(["-sk", "--max-time", "5"]).args(arguments).output().unwrap();

@@ -46,7 +46,9 @@ fn main() -> ExitCode {
         }),
         _ => {
             let me = std::env::current_exe().unwrap();
-            let mut command = Command::new("unshare");
+            // A thousand connections have more descriptors than a shell's usual limit.
+            let mut command = Command::new("sh");
+            command.args(["-c", "ulimit -n $(ulimit -Hn) && exec \"$@\"", "sh", "unshare"]);
             command.args([
                 "--user",
                 "--map-root-user",
