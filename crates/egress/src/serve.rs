@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -38,33 +38,39 @@ pub struct Sockets {
 pub struct Server {
     shared: Arc<Shared>,
     stop: watch::Receiver<Arc<Rules>>,
+    more: mpsc::UnboundedReceiver<Sockets>,
 }
 
-/// Changes the rules of a running server. When it is dropped, the server ends and cuts what is open.
+/// Changes what a running server does. When it is dropped, the server ends and cuts what is open.
 #[derive(Debug)]
-pub struct Control(watch::Sender<Arc<Rules>>);
+pub struct Control {
+    rules: watch::Sender<Arc<Rules>>,
+    sockets: mpsc::UnboundedSender<Sockets>,
+}
 
 impl Control {
     /// Puts other rules in force: at once for what comes, and what they no longer allow is cut. Rules that do not compile
     /// never get here, so that the old ones stay.
     pub fn reload(&self, rules: Rules) {
-        self.0.send_replace(Arc::new(rules));
+        self.rules.send_replace(Arc::new(rules));
+    }
+
+    /// Serves more sockets of the same jail: for what rules allow that came later. Returns whether the server still runs.
+    #[must_use]
+    pub fn add(&self, sockets: Sockets) -> bool {
+        self.sockets.send(sockets).is_ok()
     }
 }
 
 impl Server {
     /// Makes a server with its first rules.
     pub fn new(rules: Rules, settings: Settings, events: Arc<dyn Record>) -> (Self, Control) {
-        let (sender, receiver) = watch::channel(Arc::new(rules));
-        let shared = Shared {
-            rules: receiver.clone(),
-            synthetic: Mutex::default(),
-            budgets: Budgets::default(),
-            settings,
-            events,
-        };
+        let (rules, stop) = watch::channel(Arc::new(rules));
+        let (sockets, more) = mpsc::unbounded_channel();
+        let shared =
+            Shared { rules: stop.clone(), synthetic: Mutex::default(), budgets: Budgets::default(), settings, events };
         shared.place_names();
-        (Server { shared: Arc::new(shared), stop: receiver }, Control(sender))
+        (Server { shared: Arc::new(shared), stop, more }, Control { rules, sockets })
     }
 
     /// Serves on this thread until the [`Control`] is dropped.
@@ -83,22 +89,38 @@ impl Server {
     pub async fn serve(mut self, sockets: Sockets) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         let stub = Stub::new(Arc::clone(&self.shared));
-        for socket in sockets.dns_udp {
-            socket.set_nonblocking(true)?;
-            tasks.spawn(Arc::clone(&stub).serve_udp(UdpSocket::from_std(socket)?));
-        }
-        for listener in sockets.dns_tcp {
-            tasks.spawn(Arc::clone(&stub).serve_tcp(listener_of(listener)?));
-        }
         let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        for (listeners, kind) in [(sockets.capture, Kind::Capture), (sockets.proxy, Kind::Proxy)] {
-            for listener in listeners {
-                let accepting = accept(Arc::clone(&self.shared), listener_of(listener)?, kind, Arc::clone(&slots));
-                tasks.spawn(accepting);
+        self.begin(sockets, &stub, &slots, &mut tasks)?;
+        loop {
+            tokio::select! {
+                changed = self.stop.changed() => match changed {
+                    Ok(()) => self.shared.place_names(),
+                    Err(_) => return Ok(()),
+                },
+                Some(more) = self.more.recv() => self.begin(more, &stub, &slots, &mut tasks)?,
             }
         }
-        while self.stop.changed().await.is_ok() {
-            self.shared.place_names();
+    }
+
+    fn begin(
+        &self,
+        sockets: Sockets,
+        stub: &Arc<Stub>,
+        slots: &Arc<Semaphore>,
+        tasks: &mut JoinSet<()>,
+    ) -> io::Result<()> {
+        for socket in sockets.dns_udp {
+            socket.set_nonblocking(true)?;
+            tasks.spawn(Arc::clone(stub).serve_udp(UdpSocket::from_std(socket)?));
+        }
+        for listener in sockets.dns_tcp {
+            tasks.spawn(Arc::clone(stub).serve_tcp(listener_of(listener)?));
+        }
+        for (listeners, kind) in [(sockets.capture, Kind::Capture), (sockets.proxy, Kind::Proxy)] {
+            for listener in listeners {
+                let accepting = accept(Arc::clone(&self.shared), listener_of(listener)?, kind, Arc::clone(slots));
+                tasks.spawn(accepting);
+            }
         }
         Ok(())
     }

@@ -151,6 +151,14 @@ fn reload(world: &World) {
     until(&mut open(&jail, "allowed.test", 5432), "ready\n");
     kept.write_all(b"again\n").unwrap();
     until(&mut kept, "again\n");
+    // A name that comes later on a high port needs a listener that comes later.
+    let later = "allow = [\"second.test:5432\", \"only4.test:5432\"]";
+    jail.control.as_ref().unwrap().reload(rules("builder", later));
+    let address = SocketAddr::new(jail.address("only4.test"), 5432);
+    assert_eq!(jail.talk(address, b"x"), b"(refused)");
+    let capture = vec![jail.inside(|| std::net::TcpListener::bind(address).unwrap())];
+    assert!(jail.control.as_ref().unwrap().add(mantlet_egress::Sockets { capture, ..Default::default() }));
+    until(&mut open(&jail, "only4.test", 5432), "ready\n");
 }
 
 fn budgets(world: &World) {
