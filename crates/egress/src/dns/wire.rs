@@ -263,7 +263,7 @@ pub enum Response {
     Failed(u8),
 }
 
-/// Reads the answer to [`query`]; nothing when it is not one, so that a forged or damaged one is waited out.
+/// Reads the answer to a query of ours; nothing when it is not one, so that a forged or damaged one is waited out.
 ///
 /// Only addresses count that belong to the name, or to the last of its aliases: a record for another name is nobody's.
 pub fn response(bytes: &[u8], id: u16, name: &HostName, wants_v6: bool) -> Option<Response> {
