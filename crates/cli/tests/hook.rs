@@ -376,6 +376,20 @@ fn an_event_that_is_too_long_or_does_not_end_is_blocked_in_time() {
     }
 }
 
+/// Clients stop waiting after ten seconds and run the tool. Here it is the reader that does not take the verdict.
+#[test]
+fn a_hook_that_is_held_up_blocks_before_its_client_gives_up() {
+    let world = world("hook-slow", Who::Me);
+    let event = world.file("home/event.json", fill(&world, BASH));
+    let call = format!("'{}' hook claude <'{}'", common::programs().join("mantlet").display(), event.display());
+    let script = format!("{{ head -c 65536 /dev/zero; {call}; echo $? >code; }} | sleep 9\nexit $(cat code)\n");
+    let script = world.file("home/script.sh", script);
+    let began = Instant::now();
+    let output = world.sh(&format!("cd '{}' && bash '{}'", world.home().display(), script.display()));
+    blocked(&output, "took longer");
+    assert!(began.elapsed() < Duration::from_secs(11));
+}
+
 #[test]
 fn every_call_is_written_down_and_none_goes_on_where_that_fails() {
     let world = world("hook-log", Who::Me);
