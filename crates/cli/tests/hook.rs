@@ -328,9 +328,15 @@ fn an_environment_that_a_repository_sets_does_not_move_the_policy() {
     let home = world.home();
     let words = ["claude", "--home", home.to_str().unwrap()];
     assert_eq!(understood("claude", &hook(&world, &words, read.as_bytes())), "deny");
-    let event = fill(&world, BASH);
-    let answer = out(&hook(&world, &words, event.as_bytes()));
-    assert!(answer.contains(&format!("\"HOME='{}' '", home.display())), "{answer}");
+    // What the rewritten command starts obeys the same environment.
+    let event = fill(&world, &BASH.replace("{ws}", "{home}/workx").replace("\"id\"", "\"cat a.txt\""));
+    let answer: Value = serde_json::from_str(&out(&hook(&world, &words, event.as_bytes()))).unwrap();
+    let line = answer["hookSpecificOutput"]["updatedInput"]["command"].as_str().unwrap();
+    assert!(line.starts_with(&format!("HOME='{}' XDG_", home.display())), "{line}");
+    let open = line.replace("XDG_CONFIG_HOME='' XDG_STATE_HOME='' ", "");
+    assert_eq!(out(&world.sh(&open)), "text\n", "the attack works without them");
+    let output = world.sh(line);
+    assert!(code(&output) != 0 && out(&output).is_empty(), "{}{}", out(&output), err(&output));
 }
 
 #[test]
