@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use mantlet_clients::{Act, Reach, Spelling, Tool};
+use mantlet_clients::{Act, Parameter, Reach, Shape, Spelling, Tool};
 use mantlet_policy::{Advice, Agent, Exec, Grant, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 use serde_json::{Map, Value};
@@ -129,7 +129,8 @@ impl<'a> Guard<'a> {
         }
         let is_path = |name: &str| {
             let all = self.tools.iter().flat_map(|tool| tool.parameters);
-            all.filter(|p| !matches!(p.act, Act::Execute | Act::Fetch)).any(|p| p.name == name)
+            let is_text = |p: &Parameter| matches!(p.act, Act::Execute | Act::Fetch) || p.shape == Shape::Mentions;
+            all.filter(|p| !is_text(p)).any(|p| p.name == name)
         };
         for (name, value) in input.iter().filter(|(name, _)| is_path(name)) {
             // What it does with the path is not known: it must be open for everything.
@@ -146,8 +147,9 @@ impl<'a> Guard<'a> {
             deny("arguments as known", format!("{}: {name}: {error}", shown(tool.name)), None)
         })?;
         let mut rule = None;
-        for Named { text, act, filter, only_if_there } in named {
+        for Named { text, act, filter, only_if_there, is_mention } in named {
             match act {
+                _ if is_mention => self.mention(&text, cwd)?,
                 Act::Execute => rule = Some(self.commands()?),
                 Act::Fetch if tool.reach == Reach::Network => {}
                 Act::Fetch if self.agent.tools().iter().any(|listed| listed == tool.name) => {}
@@ -162,6 +164,22 @@ impl<'a> Guard<'a> {
             }
         }
         Ok(rule)
+    }
+
+    /// Judges a name in a prompt: relative to the directory and to each repository around it, `~` being the home.
+    fn mention(&self, text: &str, cwd: &Path) -> Result<(), Denial> {
+        let spelled = match text.strip_prefix("~/") {
+            Some(rest) => self.home.join(rest).to_str().map_or_else(|| text.to_owned(), str::to_owned),
+            None => text.to_owned(),
+        };
+        let repositories = cwd.ancestors().skip(1).filter(|dir| dir.join(".git").symlink_metadata().is_ok());
+        for dir in std::iter::once(cwd).chain(repositories) {
+            match self.path(&spelled, Act::Read, dir, None) {
+                Ok(_) | Err((_, Way::Missing)) => {}
+                Err((denial, _)) => return Err(denial),
+            }
+        }
+        Ok(())
     }
 
     fn commands(&self) -> Verdict {

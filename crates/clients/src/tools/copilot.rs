@@ -4,7 +4,7 @@
 
 use super::Act::{Execute, Fetch, List, Read, Search, Write};
 use super::Reach::{Agents, Commands, Conversation, Files, Network};
-use super::Shape::{EachOrCwd, Glob, One, Patch};
+use super::Shape::{EachOrCwd, Glob, Mentions, One, Patch};
 use super::{Parameter, Reach, Tool, parameter as p};
 
 const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]) -> Tool {
@@ -26,7 +26,7 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("grep", Files, &[p("paths", Search, EachOrCwd), p("glob", Search, Glob("paths"))]),
     tool("glob", Files, &[p("paths", List, EachOrCwd), p("pattern", List, Glob("paths"))]),
     tool("web_fetch", Network, &[p("url", Fetch, One)]),
-    tool("task", Agents, &[]),
+    tool("task", Agents, &[p("prompt", Read, Mentions)]),
     tool("read_agent", Agents, &[]),
     tool("list_agents", Agents, &[]),
     tool("write_agent", Agents, &[]),
