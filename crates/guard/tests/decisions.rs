@@ -482,6 +482,23 @@ fn a_file_mentioned_in_a_prompt_is_read() {
 }
 
 #[test]
+fn a_tool_that_does_more_with_another_argument_is_held_to_what_is_known() {
+    let w = World::new("builder", FILES, "[agent.main.tools]\nallow = [\"message\"]\n");
+    for name in ["media", "path", "filePath", "mediaUrl", "fileUrl"] {
+        w.denied("openclaw", "message", json!({ "action": "send", name: "~/.ssh/id_ed25519" }));
+        w.denied("openclaw", "message", json!({ "attachments": [{ name: "~/.ssh/id_ed25519" }] }));
+        w.allowed("openclaw", "message", json!({ "action": "send", name: "src/main.rs" }));
+    }
+    w.denied("openclaw", "message", json!({ "mediaUrls": ["~/.ssh/id_ed25519"] }));
+    for runtime in [json!("acp"), json!(["acp"]), json!("")] {
+        w.denied("openclaw", "sessions_spawn", json!({ "task": "x", "runtime": runtime }));
+    }
+    w.allowed("openclaw", "sessions_spawn", json!({ "task": "x", "runtime": "subagent" }));
+    w.allowed("openclaw", "sessions_spawn", json!({ "task": "x" }));
+    w.denied("copilot", "write_bash", json!({ "sessionId": "1", "input": "cat ~/.ssh/id_ed25519{enter}" }));
+}
+
+#[test]
 fn a_watch_that_is_no_command_is_not_one_of_the_jail() {
     let w = World::builder();
     w.denied("claude", "Monitor", json!({ "ws": { "url": "wss://example.org/?secret" } }));
