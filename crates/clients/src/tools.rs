@@ -50,8 +50,8 @@ pub enum Shape {
     Glob(&'static str),
     /// A text in which `@path` names a file that the client reads by itself. Absent: nothing is touched.
     Mentions,
-    /// With it a call is something else than its tool's table says: it must be absent.
-    Absent,
+    /// One of these, or absent: with anything else a call is not what its tool's line says.
+    Only(&'static [&'static str]),
     /// A patch in the format of `apply_patch`: the paths are in its headers.
     Patch,
 }
@@ -228,7 +228,7 @@ mod tests {
             let acts: Vec<Act> = tool.parameters.iter().map(|p| p.act).collect();
             let fits = match tool.reach {
                 Reach::Commands => tool.parameters.iter().all(|p| {
-                    matches!(p.act, Act::Execute | Act::List) || (p.act, p.shape) == (Act::Fetch, Shape::Absent)
+                    matches!(p.act, Act::Execute | Act::List) || (p.act, p.shape) == (Act::Fetch, Shape::Only(&[]))
                 }),
                 Reach::Files => !acts.is_empty() && !acts.iter().any(|act| matches!(act, Act::Execute | Act::Fetch)),
                 Reach::Network => acts.iter().all(|act| matches!(act, Act::Fetch | Act::Read)),

@@ -18,8 +18,8 @@ const MOST: usize = 1000;
 pub(crate) enum Unclear {
     #[error("it is missing")]
     Missing,
-    #[error("a call with it is no command that could run in the jail")]
-    Present,
+    #[error("a call with it reaches further than can be judged")]
+    Other,
     #[error("it is not of the kind this tool takes")]
     Kind,
     #[error("it names more than can be judged")]
@@ -92,13 +92,16 @@ fn one(tool: &Tool, parameter: &Parameter, input: &Map<String, Value>, out: &mut
     let value = input.get(parameter.name).filter(|value| !value.is_null());
     let texts: Vec<&str> = match (parameter.shape, value) {
         (Shape::One | Shape::Each | Shape::Patch, None) => return Err(Unclear::Missing),
-        (Shape::Maybe | Shape::EachField(_) | Shape::Glob(_) | Shape::Mentions | Shape::Absent, None) => return Ok(()),
+        (Shape::Maybe | Shape::EachField(_) | Shape::Glob(_) | Shape::Mentions | Shape::Only(_), None) => return Ok(()),
         (Shape::OrCwd | Shape::EachOrCwd, None) => vec![""],
         (Shape::One | Shape::Maybe | Shape::OrCwd, Some(value)) => vec![value.as_str().ok_or(Unclear::Kind)?],
         (Shape::Each | Shape::EachOrCwd, Some(value)) => texts(value)?,
         (Shape::EachField(field), Some(value)) => fields(value, field)?,
         (Shape::Glob(base), Some(value)) => return glob(value, act, &bases(tool, base, input)?, out),
-        (Shape::Absent, Some(_)) => return Err(Unclear::Present),
+        (Shape::Only(known), Some(value)) => {
+            let is_known = value.as_str().is_some_and(|text| known.contains(&text));
+            return if is_known { Ok(()) } else { Err(Unclear::Other) };
+        }
         (Shape::Mentions, Some(value)) => {
             let names = mentions::paths(value.as_str().ok_or(Unclear::Kind)?);
             out.extend(names.into_iter().map(|name| Named { only_if_there: true, is_mention: true, ..plain(name) }));

@@ -482,6 +482,46 @@ fn a_file_mentioned_in_a_prompt_is_read() {
 }
 
 #[test]
+fn a_tool_that_does_more_with_another_argument_is_held_to_what_is_known() {
+    let w = World::new("builder", FILES, "[agent.main.tools]\nallow = [\"message\"]\n");
+    for name in ["media", "path", "filePath", "mediaUrl", "fileUrl"] {
+        w.denied("openclaw", "message", json!({ "action": "send", name: "~/.ssh/id_ed25519" }));
+        w.denied("openclaw", "message", json!({ "attachments": [{ name: "~/.ssh/id_ed25519" }] }));
+        w.allowed("openclaw", "message", json!({ "action": "send", name: "src/main.rs" }));
+    }
+    w.denied("openclaw", "message", json!({ "mediaUrls": ["~/.ssh/id_ed25519"] }));
+    for runtime in [json!("acp"), json!(["acp"]), json!("")] {
+        w.denied("openclaw", "sessions_spawn", json!({ "task": "x", "runtime": runtime }));
+    }
+    w.allowed("openclaw", "sessions_spawn", json!({ "task": "x", "runtime": "subagent" }));
+    w.allowed("openclaw", "sessions_spawn", json!({ "task": "x" }));
+    w.denied("copilot", "write_bash", json!({ "sessionId": "1", "input": "cat ~/.ssh/id_ed25519{enter}" }));
+}
+
+#[test]
+fn a_path_by_another_name_is_judged_too() {
+    let w = World::new("builder", "deny = [\"**/.env\"]\n", "");
+    w.denied("copilot", "grep", json!({ "pattern": "x", "path": "/etc", "glob": "*.conf" }));
+    w.denied("gemini", "glob", json!({ "pattern": "*", "path": "/etc" }));
+    w.denied("claude", "Edit", json!({ "file_path": "src/main.rs", "path": "/etc/passwd" }));
+    w.denied("openclaw", "read", json!({ "path": "src/main.rs", "file_path": ["~/.ssh/id_ed25519"] }));
+    w.denied("claude", "Read", json!({ "file_path": "src/main.rs", "path": { "a": "b" } }));
+    w.allowed("copilot", "glob", json!({ "pattern": "*.rs", "path": "src" }));
+    w.allowed("claude", "Edit", json!({ "file_path": "src/main.rs", "path": null, "old_string": "/etc" }));
+}
+
+#[test]
+fn a_url_that_is_no_address_of_the_web_is_not_fetched() {
+    let w = World::new("builder", FILES, "[agent.main.tools]\nallow = [\"WebFetch\"]\n");
+    for url in ["file:///etc/passwd", " FILE:/etc/passwd", "fi\nle:///etc/passwd", "data:text/plain,x", "unix:/run/x"] {
+        w.denied("claude", "WebFetch", json!({ "url": url, "prompt": "" }));
+    }
+    for url in ["https://example.org/a:b", "HTTP://x", "example.org/x", "localhost:8080/x", "example.org:443"] {
+        w.allowed("claude", "WebFetch", json!({ "url": url, "prompt": "" }));
+    }
+}
+
+#[test]
 fn a_watch_that_is_no_command_is_not_one_of_the_jail() {
     let w = World::builder();
     w.denied("claude", "Monitor", json!({ "ws": { "url": "wss://example.org/?secret" } }));

@@ -2,7 +2,7 @@
 
 use super::Act::{Execute, Fetch, List, Read, Search, Write};
 use super::Reach::{Agents, Client, Commands, Conversation, Files, Network};
-use super::Shape::{Absent, Each, Glob, Maybe, Mentions, One, OrCwd};
+use super::Shape::{Each, Glob, Maybe, Mentions, One, Only, OrCwd};
 use super::{Parameter, Reach, Tool, parameter as p};
 
 const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]) -> Tool {
@@ -12,7 +12,7 @@ const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]
 pub(super) const TOOLS: &[Tool] = &[
     tool("Bash", Commands, &[p("command", Execute, One)]),
     // Its other form watches a socket: a request past the jail.
-    tool("Monitor", Commands, &[p("command", Execute, One), p("ws", Fetch, Absent), p("url", Fetch, Absent)]),
+    tool("Monitor", Commands, &[p("command", Execute, One), p("ws", Fetch, Only(&[])), p("url", Fetch, Only(&[]))]),
     tool("Read", Files, &[p("file_path", Read, One)]),
     tool("Write", Files, &[p("file_path", Write, One)]),
     tool("Edit", Files, &[p("file_path", Write, One)]),

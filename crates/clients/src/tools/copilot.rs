@@ -3,7 +3,7 @@
 //! A hook whose event is spelled `PreToolUse` gets `Bash` for `bash`.
 
 use super::Act::{Execute, Fetch, List, Read, Search, Write};
-use super::Reach::{Agents, Commands, Conversation, Files, Network};
+use super::Reach::{Agents, Client, Commands, Conversation, Files, Network};
 use super::Shape::{EachOrCwd, Glob, Mentions, One, Patch};
 use super::{Parameter, Reach, Tool, parameter as p};
 
@@ -14,7 +14,8 @@ const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]
 pub(super) const TOOLS: &[Tool] = &[
     tool("bash", Commands, &[p("command", Execute, One)]),
     tool("Bash", Commands, &[p("command", Execute, One)]),
-    tool("write_bash", Commands, &[]),
+    // It types into an interactive shell, which is still there when the command in the jail has ended.
+    tool("write_bash", Client, &[]),
     tool("read_bash", Conversation, &[]),
     tool("stop_bash", Conversation, &[]),
     tool("list_bash", Conversation, &[]),
