@@ -44,13 +44,15 @@ const PINNED: &[(&str, &str)] = &[
 ];
 
 fn hook(site: &Site) -> Value {
+    let mut words = site.hook("claude");
+    words.push("--no-rewrite".into());
     json!({
         "matcher": "*",
         // With `args` no shell is in between, and the shell prefix does not wrap the hook itself.
         "hooks": [{
             "type": "command",
             "command": site.mantlet(),
-            "args": ["hook", "claude", "--no-rewrite"],
+            "args": words,
             "timeout": SECONDS,
             "onFailure": "block",
         }],
