@@ -11,10 +11,15 @@ mod record;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use mantlet_guard::dialect;
 
 use options::Options;
+
+/// From start to verdict. Every client is told to wait ten seconds, and most run the tool of a hook that took longer: a
+/// tree that is slow to look through, made by an agent, would open everything.
+const PATIENCE: Duration = Duration::from_secs(7);
 
 /// Answer a client's hook: may this tool run
 ///
@@ -67,12 +72,13 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
 fn finish(client: &str, options: Result<Options, String>) -> ExitCode {
     let code = dialect::blocking_code(client);
     block_on_panic(code);
-    let told = options.and_then(|options| answer::answer(&options)).and_then(|answer| {
-        if !answer.stderr.is_empty() {
-            say(&answer.stderr);
-        }
-        write_whole(answer.stdout.as_bytes()).map(|()| answer.code)
-    });
+    let told =
+        block_on_time(code, PATIENCE).and(options).and_then(|options| answer::answer(&options)).and_then(|answer| {
+            if !answer.stderr.is_empty() {
+                say(&answer.stderr);
+            }
+            write_whole(answer.stdout.as_bytes()).map(|()| answer.code)
+        });
     match told {
         Ok(code) => ExitCode::from(code),
         Err(reason) => {
@@ -88,6 +94,20 @@ fn block_on_panic(code: u8) {
         complain(&format!("it broke: {info}"));
         std::process::exit(i32::from(code));
     }));
+}
+
+/// Ends this process with the blocking code when it has not ended by then, whatever it waits for.
+fn block_on_time(code: u8, patience: Duration) -> Result<(), String> {
+    let wait = move || {
+        std::thread::sleep(patience);
+        complain(&format!(
+            "the question took longer than {} seconds\nhint: name a smaller directory, or the file itself",
+            patience.as_secs()
+        ));
+        std::process::exit(i32::from(code));
+    };
+    let started = std::thread::Builder::new().stack_size(128 * 1024).spawn(wait);
+    started.map(drop).map_err(|error| format!("no time limit can be set: {error}"))
 }
 
 /// Writes the verdict with one write(2). Half a verdict is none.

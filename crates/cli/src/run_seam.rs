@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use mantlet_change::seams::{self, Seam};
 use mantlet_change::{Level, Seen, canary};
-use mantlet_policy::Host as _;
+use mantlet_policy::{Agent, Host as _};
 use mantlet_sandbox::RealHost;
 
 use crate::install;
@@ -20,7 +20,8 @@ pub(crate) fn check(args: &RunArgs) -> anyhow::Result<()> {
     // What is wrong with the policy or the name, the jailer says, and starts nothing.
     let Ok(Some(loaded)) = mantlet_sandbox::load(args.policy.as_deref().map(Path::new), &host) else { return Ok(()) };
     let agent = args.agent.to_str().and_then(|name| loaded.policy.agent(name));
-    let Some(seam) = agent.and_then(|agent| agent.client()).and_then(seams::seam) else { return Ok(()) };
+    let Some(agent) = agent else { return Ok(()) };
+    let Some(seam) = agent.client().and_then(seams::seam) else { return Ok(()) };
     let is_root = rustix::process::geteuid().is_root();
     let state = std::env::var_os("XDG_STATE_HOME");
     let mut version = None;
@@ -34,6 +35,7 @@ pub(crate) fn check(args: &RunArgs) -> anyhow::Result<()> {
             Some(Seen::Verified(verified)) => Some(verified.version),
         };
         let Some(program) = program(args, seam)? else { return Ok(()) };
+        only_outside(agent, &program)?;
         if version.is_none() {
             let throwaway = Throwaway::new("version")?;
             version = Some(canary::version(&program, &throwaway.path)?);
@@ -59,6 +61,21 @@ fn program(args: &RunArgs, seam: &Seam) -> anyhow::Result<Option<PathBuf>> {
     found
         .map(|path| std::fs::canonicalize(&path).with_context(|| format!("cannot find {}", path.display())))
         .transpose()
+}
+
+/// What is asked for its version here runs outside the jail. The attack: a `node_modules/.bin/claude` that the agent, or
+/// the repository, has put where the client's own was.
+fn only_outside(agent: &Agent, program: &Path) -> anyhow::Result<()> {
+    let places = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
+    let mut open = places.iter().filter(|place| place.is_writable).map(|place| place.source.as_path());
+    match program.starts_with(agent.workspace()) || open.any(|place| program.starts_with(place)) {
+        true => bail!(
+            "{} lies where agent `{}` can write, and its version would be asked for outside the jail\nhint: start the client's program from another place",
+            escaped(&program.to_string_lossy()),
+            agent.name()
+        ),
+        false => Ok(()),
+    }
 }
 
 fn again(seam: &Seam, level: Level, program: &Path, before: Option<&str>, is_root: bool) -> anyhow::Result<()> {

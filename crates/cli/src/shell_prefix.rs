@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Child, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -26,6 +26,9 @@ const PASSED: [&str; 6] =
 
 /// What follows the marker is the directory, up to a newline.
 const MARK_BYTES: usize = 16;
+
+/// As long as a path can be (PATH_MAX).
+const LONGEST: usize = 4096;
 
 /// The longest snapshot that is handed in.
 const MAX_SNAPSHOT: u64 = 512 * 1024;
@@ -90,10 +93,18 @@ fn without_directory(script: &[u8]) -> (&[u8], Option<PathBuf>) {
     let middle = name.strip_prefix(b"claude-").and_then(|rest| rest.strip_suffix(b"-cwd"));
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"/._-".contains(b);
     let is_ours = middle.is_some_and(|hex| !hex.is_empty() && hex.iter().all(u8::is_ascii_hexdigit));
-    match is_ours && path.is_absolute() && path.as_os_str().as_bytes().iter().all(is_plain) {
+    match is_ours && is_temporary(path) && path.as_os_str().as_bytes().iter().all(is_plain) {
         true => (&script[..at], Some(path.to_owned())),
         false => (script, None),
     }
+}
+
+/// Whether a file is where Claude keeps its own. The attack: a repository's MCP server has a script that ends as Claude's
+/// do, in a directory whose files a shell obeys (`~/.bashrc.d`); this process writes there what the jail cannot.
+fn is_temporary(path: &Path) -> bool {
+    let named = ["TMPDIR", "CLAUDE_CODE_TMPDIR"].iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let mut dirs = named.filter(|dir| dir.is_absolute() && dir.parent().is_some()).chain([PathBuf::from("/tmp")]);
+    !path.components().any(|part| part == Component::ParentDir) && dirs.any(|dir| path.starts_with(dir))
 }
 
 /// Puts the snapshot's own text in the place of its name.
@@ -226,6 +237,8 @@ impl Held {
                     self.text.drain(at..=after + end);
                 }
                 None if is_end => drop(self.text.drain(at..)),
+                // No directory is so long. Held on to, the output would fill the memory of this process, which no jail bounds.
+                None if self.text.len() - after > LONGEST => self.directory = Some(Vec::new()),
                 None => return self.text.drain(..at).collect(),
             }
         }
@@ -242,7 +255,7 @@ impl Held {
 
 /// Writes the directory where Claude looks for it, and never through a symlink that somebody put there.
 fn write_directory(to: &Path, directory: &[u8]) -> anyhow::Result<()> {
-    let is_path = directory.starts_with(b"/") && directory.len() < 4096;
+    let is_path = directory.starts_with(b"/") && directory.len() < LONGEST;
     if !is_path || directory.iter().any(u8::is_ascii_control) {
         return Ok(());
     }
@@ -282,6 +295,8 @@ mod tests {
             "pwd -P >| claude-12-cwd",
             "pwd -P >| /tmp/claude-zz-cwd",
             "pwd -P >| /tmp/claude-12-cwd; rm x",
+            "pwd -P >| /home/a/.bashrc.d/claude-12-cwd",
+            "pwd -P >| /tmp/../home/a/.bashrc.d/claude-12-cwd",
         ] {
             let script = Script::of(other.as_bytes(), "MARK", |_| None);
             assert_eq!((script.text.as_slice(), script.directory_to), (other.as_bytes(), None));
@@ -302,6 +317,19 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&out), "one\ntwo\nMAlater\nMARK/again\n", "{size}");
             assert_eq!(held.directory.as_deref(), Some(&b"/here"[..]), "{size}");
         }
+    }
+
+    #[test]
+    fn a_marker_without_an_end_is_not_waited_for() {
+        let mut held = Held { wanted: b"\nMARK".to_vec(), directory: None, text: b"\nMARK".to_vec() };
+        let mut passed = 0;
+        for _ in 0..100 {
+            held.text.extend_from_slice(&[b'x'; 1000]);
+            passed += held.pass(false).len();
+            assert!(held.text.len() < 2 * LONGEST, "{}", held.text.len());
+        }
+        passed += held.pass(true).len();
+        assert_eq!(passed, 100_005);
     }
 
     #[test]

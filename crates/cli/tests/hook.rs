@@ -328,9 +328,15 @@ fn an_environment_that_a_repository_sets_does_not_move_the_policy() {
     let home = world.home();
     let words = ["claude", "--home", home.to_str().unwrap()];
     assert_eq!(understood("claude", &hook(&world, &words, read.as_bytes())), "deny");
-    let event = fill(&world, BASH);
-    let answer = out(&hook(&world, &words, event.as_bytes()));
-    assert!(answer.contains(&format!("\"HOME='{}' '", home.display())), "{answer}");
+    // What the rewritten command starts obeys the same environment.
+    let event = fill(&world, &BASH.replace("{ws}", "{home}/workx").replace("\"id\"", "\"cat a.txt\""));
+    let answer: Value = serde_json::from_str(&out(&hook(&world, &words, event.as_bytes()))).unwrap();
+    let line = answer["hookSpecificOutput"]["updatedInput"]["command"].as_str().unwrap();
+    assert!(line.starts_with(&format!("HOME='{}' XDG_", home.display())), "{line}");
+    let open = line.replace("XDG_CONFIG_HOME='' XDG_STATE_HOME='' ", "");
+    assert_eq!(out(&world.sh(&open)), "text\n", "the attack works without them");
+    let output = world.sh(line);
+    assert!(code(&output) != 0 && out(&output).is_empty(), "{}{}", out(&output), err(&output));
 }
 
 #[test]
@@ -374,6 +380,20 @@ fn an_event_that_is_too_long_or_does_not_end_is_blocked_in_time() {
         blocked(&output, "did not end");
         assert!(began.elapsed() < Duration::from_secs(5), "{line}");
     }
+}
+
+/// Clients stop waiting after ten seconds and run the tool. Here it is the reader that does not take the verdict.
+#[test]
+fn a_hook_that_is_held_up_blocks_before_its_client_gives_up() {
+    let world = world("hook-slow", Who::Me);
+    let event = world.file("home/event.json", fill(&world, BASH));
+    let call = format!("'{}' hook claude <'{}'", common::programs().join("mantlet").display(), event.display());
+    let script = format!("{{ head -c 65536 /dev/zero; {call}; echo $? >code; }} | sleep 9\nexit $(cat code)\n");
+    let script = world.file("home/script.sh", script);
+    let began = Instant::now();
+    let output = world.sh(&format!("cd '{}' && bash '{}'", world.home().display(), script.display()));
+    blocked(&output, "took longer");
+    assert!(began.elapsed() < Duration::from_secs(11));
 }
 
 #[test]

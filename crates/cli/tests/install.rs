@@ -303,6 +303,32 @@ fn a_version_that_stops_asking_its_hooks_is_not_started() {
 }
 
 #[test]
+fn a_program_of_the_workspace_is_not_asked_for_its_version_outside_the_jail() {
+    let ground = Ground::new("inside", Who::Me);
+    let program = client(&ground, "works", "1.0");
+    assert_eq!(code(&ground.user(&format!("install claude --yes --workspace ~/work {program}"))), 0);
+    let mark = ground.0.home().join("escaped");
+    let bad = format!("#!/bin/sh\ntouch '{}'\necho '1.0 (Script)'\n", mark.display());
+    ground.0.program("home/work/node_modules/.bin/claude", bad);
+    let start = |path: &str| {
+        let work = ground.0.work();
+        ground.line(&format!("cd {}; {path} --version", work.display()), false)
+    };
+    start("node_modules/.bin/claude");
+    assert!(mark.exists(), "the attack works on the host");
+    fs::remove_file(&mark).unwrap();
+    let in_path = "PATH=$PWD/node_modules/.bin:$PATH mantlet run claude -- claude";
+    for call in ["mantlet run claude -- node_modules/.bin/claude", in_path] {
+        let output = start(call);
+        assert!(code(&output) == 125 && err(&output).contains("can write"), "{call}: {}", err(&output));
+        assert!(!mark.exists(), "{call}");
+    }
+    // The twin: the client's own program, from outside.
+    let own = format!("mantlet run claude -- {}/client/claude", ground.0.top.display());
+    assert_eq!(out(&start(&own)), "1.0 (Script)\n");
+}
+
+#[test]
 fn settings_that_were_taken_out_by_hand_are_found_by_the_live_call() {
     let ground = Ground::new("by-hand", Who::Me);
     let program = client(&ground, "works", "1.0");

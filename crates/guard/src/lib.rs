@@ -15,6 +15,7 @@ mod guard;
 mod heredoc;
 mod host;
 mod judge;
+mod mentions;
 mod patch;
 mod pattern;
 mod spelling;

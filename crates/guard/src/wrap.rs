@@ -94,7 +94,8 @@ impl Jailer<'_> {
         if let Some(home) = self.home {
             line.push_str("HOME=");
             quote(home, &mut line);
-            line.push(' ');
+            // They say where the policy and the ledger are. Empty, they are not asked.
+            line.push_str(" XDG_CONFIG_HOME='' XDG_STATE_HOME='' ");
         }
         quote(self.program, &mut line);
         line.push_str(" exec --client ");

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -83,6 +83,7 @@ fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     };
     let slave = built.pty.as_ref().map(|m| sys::pty_peer(m.as_fd()).at("open the slave of", "/dev/pts")).transpose()?;
     announce(entry, built)?;
+    keep_only_the_commands(entry, slave.as_ref()).at("close", "what the jail was built from")?;
     set_limits(plan, entry.tier)?;
     sys::wipe_initial_strings();
     sys::set_not_dumpable().at("set not dumpable", "init")?;
@@ -250,10 +251,27 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     sys::install_seccomp(&crate::seccomp::program(tier)).at("install", "seccomp")
 }
 
+/// Closes what the jail was built from, above all the host's view of the workspace.
+///
+/// The attack: a jail that asks for a call names `/proc/self/fd/3` as its directory. Behind such a descriptor nothing
+/// is covered and nothing is read-only.
+fn keep_only_the_commands(entry: &Entry<'_>, slave: Option<&OwnedFd>) -> io::Result<()> {
+    let pipes = entry.stdio.iter().filter_map(|s| if let Stdio::Pipe(fd) = s { Some(fd.as_raw_fd()) } else { None });
+    let own = std::iter::once(entry.monitor.as_raw_fd()).chain(slave.map(AsRawFd::as_raw_fd));
+    sys::close_all_but(&own.chain(pipes).collect::<Vec<_>>())
+}
+
+/// Goes to where the command starts: in the jail's own tree. What the path leads to outside is nobody's matter.
+fn enter_cwd(plan: &Plan) -> Result<(), BuildError> {
+    rustix::process::chdir(plan.cwd.as_path()).at(ENTER, &plan.cwd)?;
+    // The kernel puts "(unreachable)" before a directory that is in no tree of this process's.
+    let is_in_the_jail = rustix::process::getcwd(Vec::new()).is_ok_and(|path| path.to_bytes().starts_with(b"/"));
+    if is_in_the_jail { Ok(()) } else { Err(rustix::io::Errno::NOENT).at(ENTER, &plan.cwd) }
+}
+
 /// Starts the command and reaps until it ends. Answers its exit code.
 fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
-    // In the jail's own tree: what the path leads to outside is nobody's matter.
-    rustix::process::chdir(entry.plan.cwd.as_path()).at(ENTER, &entry.plan.cwd)?;
+    enter_cwd(entry.plan)?;
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
     // Its word to start may have outlived it: nobody would watch the command.
     if wire::is_gone(entry.monitor.as_fd()) {

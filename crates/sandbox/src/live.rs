@@ -1,12 +1,13 @@
 //! While a jail runs: watches its workspace, and undoes names that may not appear.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, inotify};
 
@@ -27,6 +28,12 @@ fn most_watches(plan: &Plan) -> usize {
     }
 }
 
+/// How long names are judged before the monitor looks at everything else.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// The most events that are read at once: as many as the kernel keeps by default.
+const MOST_EVENTS: usize = 16_384;
+
 /// The namespaces of a running jail.
 pub(crate) struct Namespaces {
     pub(crate) mount: OwnedFd,
@@ -40,6 +47,8 @@ pub(crate) struct Live {
     /// The tree and the path of each watch.
     dirs: HashMap<i32, (usize, Vec<u8>)>,
     unwatched: usize,
+    /// Names that have appeared and are not judged yet.
+    pending: VecDeque<(usize, Vec<u8>)>,
     quarantine: Quarantine,
     pub(crate) findings: Vec<Finding>,
     /// How many of these are in the ledger already.
@@ -56,6 +65,7 @@ impl Live {
             inotify: None,
             dirs: HashMap::new(),
             unwatched: 0,
+            pending: VecDeque::new(),
             quarantine: Quarantine::new(state, &plan.call),
             findings: Vec::new(),
             told: 0,
@@ -106,38 +116,59 @@ impl Live {
         }
     }
 
-    /// Handles what has happened.
+    /// Handles what has happened, for a moment: a jail that makes names faster than they are judged must not keep its
+    /// monitor from its limits and from its caller. What is left comes next, or is found by the review.
     pub(crate) fn react(&mut self, plan: &Plan) {
+        let until = Instant::now() + SLICE;
+        // What is not read yet is in the kernel's queue, which has an end.
+        if self.pending.is_empty() {
+            self.hear(plan);
+        }
+        while let Some((tree, path)) = self.pending.pop_front() {
+            // A covered name is the keeper's while the jail runs, and the review's afterwards.
+            if !touches_mount(plan, tree, &path) {
+                self.appeared(plan, tree, &path);
+            }
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    /// Whether there is more to handle that nothing will wake anybody for.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Reads what has happened. A name that came many times is judged once, as it is then.
+    fn hear(&mut self, plan: &Plan) {
         let mut buffer = [MaybeUninit::uninit(); 8192];
-        let mut happened: Vec<(usize, Vec<u8>, bool)> = Vec::new();
-        let (mut gone, mut has_overflown) = (Vec::new(), false);
+        let (mut gone, mut has_overflown, mut seen) = (Vec::new(), false, HashSet::new());
         if let Some(inotify) = &self.inotify {
             let mut reader = inotify::Reader::new(inotify, &mut buffer);
-            while let Ok(event) = reader.next() {
+            for _ in 0..MOST_EVENTS {
+                let Ok(event) = reader.next() else { break };
                 has_overflown |= event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
                 if event.events().contains(inotify::ReadFlags::IGNORED) {
                     gone.push(event.wd());
                 }
                 let (Some((tree, dir)), Some(name)) = (self.dirs.get(&event.wd()), event.file_name()) else { continue };
+                if !event.events().intersects(inotify::ReadFlags::CREATE | inotify::ReadFlags::MOVED_TO) {
+                    continue;
+                }
                 let mut path = dir.clone();
                 if !path.is_empty() {
                     path.push(b'/');
                 }
                 path.extend_from_slice(name.to_bytes());
-                let appeared = inotify::ReadFlags::CREATE | inotify::ReadFlags::MOVED_TO;
-                happened.push((*tree, path, event.events().intersects(appeared)));
+                if seen.insert((*tree, path.clone())) {
+                    self.pending.push_back((*tree, path));
+                }
             }
         }
         let note = "more changes than inotify could tell: the rest is undone at the end of the call";
-        if has_overflown && plan.kind == Kind::Command {
+        if has_overflown && plan.kind == Kind::Command && !self.notes.iter().any(|told| told == note) {
             self.notes.push(note.into());
-        }
-        happened.dedup();
-        for (tree, path, appeared) in happened {
-            // A covered name is the keeper's while the jail runs, and the review's afterwards.
-            if appeared && !touches_mount(plan, tree, &path) {
-                self.appeared(plan, tree, &path);
-            }
         }
         // Their directories are no more: a service makes and removes them all its life.
         for wd in gone {

@@ -43,7 +43,8 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         (0..3).for_each(|number| drop(sys::dup_onto(null.as_fd(), number)));
     }
-    let mut call = Call { state, client: &client, begun: None, clock: Clock::start(), output: None, leaving: None };
+    let clock = Clock::start();
+    let mut call = Call { state, client: &client, begun: None, clock, output: None, leaving: None, is_untold: false };
     let outcome = call.run(&mut plan, stdio, began);
     tell(&client.socket, &outcome);
     // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
@@ -116,6 +117,8 @@ struct Call<'a> {
     output: Option<Output>,
     /// An init that has nothing left to do but to end.
     leaving: Option<i32>,
+    /// Whether something stays that may not, and nobody is there to be told.
+    is_untold: bool,
 }
 
 impl Call<'_> {
@@ -131,6 +134,7 @@ impl Call<'_> {
         if ending.tier.is_some() {
             ending.take_output(self.wait_for_output());
         }
+        self.is_untold = ending.is_stuck && wire::is_gone(self.client.socket.as_fd());
         match &mut self.begun {
             Some(begun) => ending.conclude(plan, Ok(&mut begun.ledger), began),
             None => match outcome::open_ledger(plan, self.state) {
@@ -214,7 +218,8 @@ impl Call<'_> {
         ending
     }
 
-    /// Cleans up after the call. An entry that cannot be removed is finished by the next call.
+    /// Cleans up after the call. An entry that cannot be removed is finished by the next call. So is one that stays: whoever
+    /// would read what the review could not undo was killed, and the next call would run beside it.
     fn strike_out(&mut self) {
         if let Some(init) = self.leaving.take() {
             drop(sys::kill(init, libc::SIGKILL));
@@ -222,7 +227,9 @@ impl Call<'_> {
         }
         if let Some(begun) = self.begun.take() {
             begun.cgroups.remove_own();
-            drop(begun.entry.finish());
+            if !self.is_untold {
+                drop(begun.entry.finish());
+            }
         }
     }
 

@@ -59,6 +59,8 @@ pub(crate) struct Ending {
     pub(crate) started: (i64, i64),
     pub(crate) findings: Vec<Finding>,
     pub(crate) bytes_out: Option<u64>,
+    /// Whether something may not stay and could not be moved.
+    pub(crate) is_stuck: bool,
 }
 
 impl Ending {
@@ -71,6 +73,7 @@ impl Ending {
             started: (0, 0),
             findings: Vec::new(),
             bytes_out: None,
+            is_stuck: false,
         }
     }
 
@@ -183,6 +186,7 @@ impl Ending {
         let is_stuck = |f: &Finding| f.action.starts_with("NOT undone");
         let is_gone = |path: &str| live.findings.iter().any(|f| f.path == path && !is_stuck(f));
         if live.findings.iter().any(|f| is_stuck(f) && !is_gone(&f.path)) {
+            self.is_stuck = true;
             self.fail(
                 "the review could not undo everything: look at what it names before anything else runs there".into(),
             );

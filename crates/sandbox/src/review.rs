@@ -81,11 +81,16 @@ impl Judge<'_> {
                 Some(_) => Verdict::new(path, rule, "the client's next session", "a client obeys it, jailed or not"),
             });
         }
-        if let Some(row) = watchlist::classify(path)
-            && let Some(verdict) = self.judge_row(path, kind, row)
-        {
-            return Some(verdict);
+        // What is only listed under its name may still be worse by its kind: a symlink called `Makefile` leads out, too.
+        let of_row = watchlist::classify(path).and_then(|row| self.judge_row(path, kind, row));
+        match of_row {
+            Some(verdict) if !verdict.is_listed => Some(verdict),
+            listed => self.judge_kind(path, kind, mode).or(listed),
         }
+    }
+
+    /// Judges a path by what it is, whatever its name.
+    fn judge_kind(&self, path: &[u8], kind: FileType, mode: u32) -> Option<Verdict> {
         if kind != FileType::Directory
             && let Some(dir) = bare_part(path).filter(|dir| is_bare(self.top, dir))
         {

@@ -154,6 +154,7 @@ fn forged_requests_are_refused_and_end_nothing() {
             "device",
             "terminal",
             "nameless",
+            "proc-file",
             "agent",
             "policy",
             "workspace",
@@ -193,6 +194,31 @@ fn a_directory_is_looked_for_in_the_jail_alone() {
             assert!(line(&said, name).starts_with("accepted 125 enter"), "{who:?}: {said}");
         }
         assert!(!line(&said, "cwd-top").contains("ssh"), "{who:?}: {said}");
+    }
+}
+
+/// Behind a descriptor of the process that builds the jail, nothing is covered and nothing is read-only.
+#[test]
+fn a_descriptor_of_the_jails_builder_is_no_directory_to_start_in() {
+    for who in both() {
+        let agent = asking("builder", who);
+        std::fs::write(agent.workspace().join(".envrc"), "owner").unwrap();
+        std::fs::write(agent.workspace().join("secret"), "hidden").unwrap();
+        agent.add_policy("[agent.main.files]\ndeny = [\"secret\"]\n");
+        let output = agent.run("python3 ask.py descriptors");
+        must_succeed(&output, &format!("{who:?}"));
+        let all = text(&output.stdout);
+        assert_eq!(all.lines().count(), 17 * 3, "{who:?}: {all}");
+        for line in all.lines() {
+            assert!(line.contains("accepted 125 ") && line.trim_end().ends_with('|'), "{who:?}: {line}");
+        }
+        let kept = std::fs::read_to_string(agent.workspace().join(".envrc")).unwrap();
+        assert_eq!(kept, "owner", "{who:?}");
+        // The twin: the same words where a command may start.
+        let twin =
+            agent.run("mantlet-run exec --cwd . -c 'ls ask.py; cat secret; echo evil >> .envrc; echo ours > made'");
+        assert!(text(&twin.stdout).contains("ask.py") && !said(&twin).contains("hidden"), "{who:?}: {}", said(&twin));
+        assert!(agent.workspace().join("made").exists(), "{who:?}");
     }
 }
 

@@ -63,3 +63,18 @@ fn an_existing_bare_repository_is_reviewed_without_its_directory_changing() {
         assert!(text(&output.stdout).ends_with("x\n"), "{who:?}: the twin");
     }
 }
+
+#[test]
+fn a_name_that_is_only_listed_does_not_hide_a_link_out() {
+    for who in both() {
+        let world = world(who);
+        let policy = world.policy("");
+        let line = "mkdir node_modules; for n in Makefile node_modules/out; do ln -s /root/.bashrc $n; done; \
+                    echo all: > GNUmakefile; ln -s ../plain/file node_modules/in";
+        let (_, report) = world.run_with(&policy, line);
+        let is_there = |name: &str| world.work().join(name).symlink_metadata().is_ok();
+        assert!(!is_there("Makefile") && !is_there("node_modules/out"), "{who:?}: {report}");
+        assert!(is_there("GNUmakefile") && is_there("node_modules/in"), "{who:?}: the twins: {report}");
+        must_succeed(&world.run_outside("ln -s /root/.bashrc Makefile && test -L Makefile"), "the control");
+    }
+}

@@ -6,7 +6,7 @@ mod agent;
 mod common;
 
 use agent::{Agent, wait_until};
-use common::{Who, everyone, must_succeed, text};
+use common::{Who, both, everyone, must_succeed, text};
 
 /// The attacks on what a client's next session obeys, and the work that must go on, as one script: each line says what
 /// it could do.
@@ -363,5 +363,61 @@ fn a_state_directory_behind_a_symlink_is_held_by_either_name() {
             "{who:?}: {}",
             text(&output.stderr)
         );
+    }
+}
+
+/// A script that the agent can write must not choose what of the home is shown.
+#[test]
+fn a_script_of_the_agents_opens_nothing_by_its_first_line() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for who in everyone() {
+        let agent = Agent::new("shebang", who, "openclaw").workspace_in("project/work");
+        agent.home("papers/letter.txt", "private");
+        agent.home("project/package.json", "{}");
+        agent.home("project/tools/notes.txt", "around");
+        let script = |name: &str, line: &str| {
+            let path = agent.workspace().join(name);
+            std::fs::write(&path, format!("#!{line}\ncat ~/papers/letter.txt ~/project/tools/notes.txt; pwd\n"))
+                .unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let run = |words: &[&str]| agent.words(&[&["run", "main", "--"], words].concat());
+        script("start", agent.path("papers/letter.txt").to_str().unwrap());
+        let output = run(&["./start"]);
+        assert_eq!(output.status.code(), Some(125), "{who:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("hint: name the interpreter yourself"), "{}", text(&output.stderr));
+        // The twin, which also shows nothing of the project around the workspace.
+        script("start", "/bin/sh");
+        let output = run(&["./start"]);
+        assert!(text(&output.stdout).ends_with("/project/work\n"), "{who:?}: {}", text(&output.stderr));
+        assert!(!text(&output.stdout).contains("around"), "{who:?}: {}", text(&output.stdout));
+    }
+}
+
+/// Each new name of a full directory is looked through: the agent decides how often.
+#[test]
+fn a_storm_of_renames_keeps_nobody_from_ending_the_run() {
+    for who in both() {
+        let agent = Agent::new("storm", who, "openclaw");
+        for dir in 0..4 {
+            let dir = agent.workspace().join(format!("a{dir}"));
+            std::fs::create_dir(&dir).unwrap();
+            (0..400).for_each(|file| drop(std::fs::File::create(dir.join(file.to_string())).unwrap()));
+        }
+        let storm = "import os
+for d in range(4):
+    if os.fork() == 0:
+        while True: os.rename(f'a{d}', f'b{d}'); os.rename(f'b{d}', f'a{d}')
+print('storm', flush=True)
+os.wait()";
+        std::fs::write(agent.workspace().join("storm.py"), storm).unwrap();
+        let mut run = agent.start("exec python3 storm.py");
+        run.expect("storm\n");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        run.signal("TERM");
+        let since = std::time::Instant::now();
+        let (code, said) = run.end();
+        assert_eq!(code, 143, "{who:?}: {said}");
+        assert!(since.elapsed().as_secs() < 5, "{who:?}: {:?}", since.elapsed());
     }
 }

@@ -40,7 +40,7 @@ async function decide(parts: PolicyParts, event: ToolEvent, context: ToolContext
   const runId = context.runId ?? event.runId;
   parts.sessions.note(context.sessionKey, runId);
   const jailed = parts.sessions.jailed(context.sessionKey);
-  if (jailed !== undefined && runsInJail(event)) return undefined;
+  if (jailed !== undefined && runsInJail(event)) return event.toolName === "exec" ? pinned(event) : undefined;
   const question = {
     toolName: event.toolName,
     params: event.params,
@@ -60,6 +60,13 @@ function runsInJail(event: ToolEvent): boolean {
   if (event.toolKind !== undefined || !IN_JAIL.has(event.toolName)) return false;
   const { elevated, host } = event.params;
   return (elevated === undefined || elevated === false) && (host === undefined || host === "auto" || host === "sandbox");
+}
+
+/** Says what a call left unsaid: else the session's elevation, `tools.exec.host` or a sandbox that was switched off since
+ * would decide, and the command would run outside with nobody asked. OpenClaw refuses what it cannot run in the sandbox. */
+function pinned(event: ToolEvent): ToolDecision {
+  const { elevated, host } = event.params;
+  return elevated === false && host === "sandbox" ? undefined : { params: { ...event.params, elevated: false, host: "sandbox" } };
 }
 
 /** The one answer that is let through without change is `allow`, from a program that ended well. */

@@ -81,7 +81,7 @@ test("everything_but_a_whole_answer_in_time_is_a_no", async () => {
 
 test("exec_and_file_tools_are_left_to_the_jail_only_where_there_is_one", async () => {
   const no = `echo '{"decision":"deny","reason":"no"}'`;
-  for (const toolName of ["exec", "process", "read", "write", "edit", "apply_patch", "ls"]) {
+  for (const toolName of ["process", "read", "write", "edit", "apply_patch", "ls"]) {
     assert.equal(await evaluate(no, { toolName, params: {} }), undefined, toolName);
     assert.ok(!existsSync(asked), toolName);
     assert.ok(await evaluate(no, { toolName, params: {} }, { sessionKey: "agent:main:other" }), toolName);
@@ -90,5 +90,15 @@ test("exec_and_file_tools_are_left_to_the_jail_only_where_there_is_one", async (
     assert.ok(await evaluate(no, { toolName: "exec", params }), JSON.stringify(params));
   }
   assert.ok(await evaluate(no, { toolName: "exec", params: {}, toolKind: "code_mode_exec" }));
-  assert.equal(await evaluate(no, { toolName: "exec", params: { host: "sandbox" } }), undefined);
+  assert.ok(await evaluate(no, { toolName: "exec", params: {} }, { sessionKey: "agent:main:other" }));
+});
+
+test("a_command_that_goes_to_the_jail_unasked_can_run_nowhere_else", async () => {
+  const no = `echo '{"decision":"deny","reason":"no"}'`;
+  const inJail = { command: "id", elevated: false, host: "sandbox" };
+  for (const params of [{}, { host: "auto" }, { host: "sandbox" }, { elevated: false }]) {
+    assert.deepEqual(await evaluate(no, { toolName: "exec", params: { command: "id", ...params } }), { params: inJail }, JSON.stringify(params));
+    assert.ok(!existsSync(asked));
+  }
+  assert.equal(await evaluate(no, { toolName: "exec", params: inJail }), undefined);
 });

@@ -28,14 +28,31 @@ const ONE_JAIL: &str =
     "Claude's own sandbox around ours, whose bwrap cannot nest: commands would fail, or ask to run outside.";
 const NO_ESCAPE: &str = "A model that sets dangerouslyDisableSandbox, should somebody switch Claude's own sandbox on.";
 
+const PIN: &str = "A repository whose settings give Claude this variable: the shell that Claude starts would run the repository's code before it starts ours, or ours would read the repository's policy.";
+
+/// Set for everybody, because what a repository sets Claude 2.1.330 hands on to the shell outside the jail. Empty is as
+/// good as absent for each.
+const PINNED: &[(&str, &str)] = &[
+    ("BASH_ENV", ""),
+    ("CLAUDE_CODE_SHELL", "/bin/bash"),
+    ("ENV", ""),
+    ("LD_AUDIT", ""),
+    ("LD_LIBRARY_PATH", ""),
+    ("LD_PRELOAD", ""),
+    ("XDG_CONFIG_HOME", ""),
+    ("XDG_STATE_HOME", ""),
+];
+
 fn hook(site: &Site) -> Value {
+    let mut words = site.hook("claude");
+    words.push("--no-rewrite".into());
     json!({
         "matcher": "*",
         // With `args` no shell is in between, and the shell prefix does not wrap the hook itself.
         "hooks": [{
             "type": "command",
             "command": site.mantlet(),
-            "args": ["hook", "claude", "--no-rewrite"],
+            "args": words,
             "timeout": SECONDS,
             "onFailure": "block",
         }],
@@ -48,20 +65,24 @@ fn files(site: &Site) -> Vec<FilePlan> {
         Level::Managed => "/etc/claude-code/managed-settings.d/50-mantlet.json".into(),
         Level::User => site.dir("CLAUDE_CONFIG_DIR", ".claude").join("settings.json"),
     };
-    // Claude 2.1.330 takes the prefix apart before its last ` -` and quotes what is in front as one word.
-    let prefix = format!("{} --shell-prefix", site.mantlet());
+    // One path and no argument: Claude 2.1.330 takes the whole prefix for the program where it starts an MCP server.
+    let wrapper = site.share("bin/mantlet-shell-prefix");
+    let script = site.wrapper(&["--shell-prefix"]);
     let stops = format!("{DENY} {FAIL_CLOSED}");
     let mut file = FilePlan::edited(path, Format::Json)
         .append(&["hooks", "PreToolUse"], hook(site), &stops)
         .append(&["hooks", "PostToolUse"], hook(site), LOG)
-        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], prefix, PREFIX)
+        .set(&["env", "CLAUDE_CODE_SHELL_PREFIX"], text(&wrapper), PREFIX)
         .set(&["env", "CLAUDE_CODE_SUBPROCESS_ENV_SCRUB"], "0", SCRUB)
         .set(&["sandbox", "enabled"], false, ONE_JAIL)
         .set(&["sandbox", "allowUnsandboxedCommands"], false, NO_ESCAPE);
     if site.level == Level::Managed {
         file = file.set(&["allowManagedHooksOnly"], true, ONLY);
+        for (name, value) in PINNED {
+            file = file.set(&["env", name], *value, PIN);
+        }
     }
-    vec![file]
+    vec![FilePlan::program(wrapper, script, PREFIX), file]
 }
 
 fn next(site: &Site) -> Vec<String> {

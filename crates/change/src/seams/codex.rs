@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DENY, LOG, Seam, Site, quoted, text};
+use super::{DENY, LOG, Seam, Site, text};
 use crate::canary::{Call, Stage, Start};
 use crate::{FilePlan, Format, Level};
 
@@ -23,7 +23,7 @@ const PLACE: &str = "A managed hook that Codex does not run, because the directo
 
 fn hook(site: &Site) -> Value {
     // Codex gives the line to a shell.
-    let line = format!("{} hook codex", quoted(&site.mantlet()));
+    let line = site.hook_line("codex");
     json!({"matcher": "*", "hooks": [{"type": "command", "command": line, "timeout": 10}]})
 }
 

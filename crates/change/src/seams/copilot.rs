@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DENY, LOG, Seam, Site, no_props, quoted, text};
+use super::{DENY, LOG, Seam, Site, no_props, text};
 use crate::FilePlan;
 use crate::canary::{Call, Stage, Start};
 
@@ -18,7 +18,7 @@ pub(super) const SEAM: Seam = Seam {
 };
 
 fn hook(site: &Site) -> Value {
-    json!({"type": "command", "bash": format!("{} hook copilot", quoted(&site.mantlet())), "timeoutSec": 10})
+    json!({"type": "command", "bash": site.hook_line("copilot"), "timeoutSec": 10})
 }
 
 fn files(site: &Site) -> Vec<FilePlan> {

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{DENY, FAIL_CLOSED, LOG, Seam, Site, no_props, quoted};
+use super::{DENY, FAIL_CLOSED, LOG, Seam, Site, no_props};
 use crate::{FilePlan, Format};
 
 pub(super) const SEAM: Seam = Seam {
@@ -21,8 +21,7 @@ pub(super) const SEAM: Seam = Seam {
 const BEFORE: &[&str] = &["preToolUse", "beforeShellExecution", "beforeMCPExecution", "beforeReadFile"];
 
 fn files(site: &Site) -> Vec<FilePlan> {
-    let hook =
-        json!({"command": format!("{} hook cursor", quoted(&site.mantlet())), "failClosed": true, "timeout": 10});
+    let hook = json!({"command": site.hook_line("cursor"), "failClosed": true, "timeout": 10});
     let stops = format!("{DENY} {FAIL_CLOSED}");
     let mut file = FilePlan::edited(site.home.join(".cursor/hooks.json"), Format::Json).set(&["version"], 1, LOG);
     for event in BEFORE {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DENY, LOG, Seam, Site, quoted, text};
+use super::{DENY, LOG, Seam, Site, text};
 use crate::canary::{Call, Stage, Start};
 use crate::{FilePlan, Format, Level};
 
@@ -21,7 +21,7 @@ const PINNED: &str = "A repository's or user's settings that switch hooks off: t
 const ON: &str = "Hooks that never run because they are switched off.";
 
 fn hook(site: &Site) -> Value {
-    let line = format!("{} hook gemini", quoted(&site.mantlet()));
+    let line = site.hook_line("gemini");
     // Milliseconds here, where other clients count seconds.
     json!({"matcher": "*", "hooks": [{"name": "mantlet", "type": "command", "command": line, "timeout": 10000}]})
 }

@@ -153,11 +153,36 @@ fn runs<'r>(options: &Options, server: &Server, words: Option<&'r str>, is_jaile
     let is_ours = |program: &str| program == "mantlet" || own.as_deref() == Some(Path::new(program));
     match server.command.as_deref() {
         _ if is_jailed => ServerRuns::Jailed,
-        Some([program, word, ..]) if word == "mcp" && is_ours(program) => ServerRuns::Jailed,
+        Some([program, word, rest @ ..]) if word == "mcp" && is_ours(program) && is_modest(options, rest) => {
+            ServerRuns::Jailed
+        }
         Some(_) => words.map_or(ServerRuns::Unknown, ServerRuns::Unjailed),
         None if options.mcp.contains(&server.name) => ServerRuns::Jailed,
         None => ServerRuns::Unknown,
     }
+}
+
+/// Whether the words of a `mantlet mcp` leave it in a server's own jail. The attack: a repository's settings start their
+/// server with a policy that lies in the repository, or as an agent that may do more than any server.
+fn is_modest(options: &Options, words: &[String]) -> bool {
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        let (name, joined) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        let mut value = || joined.or_else(|| words.next());
+        let is_fit = match name {
+            "--" => return joined.is_none(),
+            "--agent" => value().is_some_and(|agent| agent.starts_with("mcp-")),
+            "--policy" => value().is_some_and(|policy| Some(policy) == options.policy.as_deref()),
+            "--env" | "--with" => value().is_some(),
+            _ if word.starts_with('-') => false,
+            // The server's own program: what follows are its words.
+            _ => return true,
+        };
+        if !is_fit {
+            return false;
+        }
+    }
+    false
 }
 
 /// Puts a command into a call of the jailer, and leaves the tool's other arguments as they are.

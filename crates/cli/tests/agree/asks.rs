@@ -15,7 +15,7 @@ use crate::inside::{hex, unhex};
 use crate::trees::{POLICY, World, relative};
 
 /// Requests of each kind in each world.
-const EACH: usize = 180;
+const EACH: usize = 200;
 const KINDS: [&str; 6] = ["plain", "symlink", "dotdot", "hardlink", "mount", "proc"];
 
 /// A client that takes a path as it stands, and a tool for each act.
@@ -253,8 +253,9 @@ fn object(world: &World, kind: &str, list: &[PathBuf], chance: &mut Chance) -> P
 fn spelled(world: &World, kind: &str, act: &str, object: &Path, cwd: &Path, chance: &mut Chance) -> String {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let mut path = match chance.one_in(3) {
-        true => text(&relative(cwd, object)),
-        false => text(object),
+        // To the current directory itself there is no way to go.
+        true if object != cwd => text(&relative(cwd, object)),
+        _ => text(object),
     };
     match kind {
         "symlink" => {

@@ -11,17 +11,25 @@ const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// Reads requests, `ACT<TAB>PATH` in hex, and answers a line for each: the real path, or why not.
 pub(crate) fn main() {
+    let lines: Vec<String> = std::io::stdin().lock().lines().map(Result::unwrap).collect();
+    let asks = lines.iter().map(|line| line.split_once('\t').unwrap());
+    let asks: Vec<(&str, String)> = asks.map(|(act, path)| (act, String::from_utf8(unhex(path)).unwrap())).collect();
+    // A directory that one request makes must not be the way of another.
+    let was_there: Vec<bool> = asks.iter().map(|(_, path)| turns_where_something_is(path)).collect();
     let mut out = String::new();
-    for line in std::io::stdin().lock().lines() {
-        let line = line.unwrap();
-        let (act, path) = line.split_once('\t').unwrap();
-        let path = String::from_utf8(unhex(path)).unwrap();
-        match attempt(act, &path) {
+    for ((act, path), was_there) in asks.iter().zip(was_there) {
+        let tried = if was_there { attempt(act, path) } else { Err(ErrorKind::NotFound.into()) };
+        match tried {
             Ok((real, id)) => out.push_str(&format!("ok\t{}\t{id}\n", hex(real.to_str().unwrap().as_bytes()))),
             Err(e) => out.push_str(&format!("no\t{}\n", hex(e.to_string().as_bytes()))),
         }
     }
     std::io::stdout().lock().write_all(out.as_bytes()).unwrap();
+}
+
+/// Whether everything up to the last `..` of a path exists.
+fn turns_where_something_is(path: &str) -> bool {
+    path.rfind("/..").is_none_or(|at| at == 0 || fs::metadata(&path[..at]).is_ok())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -91,7 +99,8 @@ fn read(path: &Path) -> std::io::Result<Done> {
 /// Everything below must open: what is denied in there would be seen by a tool outside.
 fn list(path: &Path, reads_files: bool) -> std::io::Result<Done> {
     let at = read(path)?;
-    if !fs::metadata(path)?.is_dir() {
+    // What of the system is closed to this user by its mode is not the jail's matter.
+    if !fs::metadata(path)?.is_dir() || !at.0.starts_with(std::env::args().nth(2).unwrap()) {
         return Ok(at);
     }
     for entry in fs::read_dir(path)? {

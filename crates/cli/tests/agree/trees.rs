@@ -225,13 +225,13 @@ impl World {
             let at = dir.join(format!("l{index}"));
             let target: PathBuf = match chance.below(8) {
                 0 => chance.pick(&fixed).into(),
-                1 => chance.pick(&self.dirs).clone(),
+                1 => self.inside(&self.dirs, chance).clone(),
                 2 if !self.links.is_empty() => chance.pick(&self.links).clone(),
-                3 => relative(&dir, chance.pick::<PathBuf>(&self.files)),
-                4 => relative(&dir, chance.pick::<PathBuf>(&self.dirs)),
+                3 => relative(&dir, self.inside(&self.files, chance)),
+                4 => relative(&dir, self.inside(&self.dirs, chance)),
                 5 => PathBuf::from(format!("/proc/self/root{}", chance.pick(&self.files).display())),
                 6 => PathBuf::from(format!("l{}", chance.below(60))),
-                _ => chance.pick(&self.files).clone(),
+                _ => self.inside(&self.files, chance).clone(),
             };
             if symlink(target, &at).is_ok() {
                 self.links.push(at);
@@ -247,6 +247,12 @@ impl World {
                 self.links.push(work.join(format!("chain{index}")));
             }
         }
+    }
+
+    /// Something of a list that is in the workspace.
+    fn inside<'l>(&self, list: &'l [PathBuf], chance: &mut Chance) -> &'l PathBuf {
+        let work = self.work();
+        (0..100).map(|_| chance.pick(list)).find(|path| path.starts_with(&work)).unwrap_or(&list[0])
     }
 
     fn victims(&mut self, chance: &mut Chance) {

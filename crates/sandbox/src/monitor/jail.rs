@@ -146,6 +146,8 @@ impl Jail<'_> {
             }
             let due = self.sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
             let due = sweep.due().map_or(due, |sweep| due.min(sweep));
+            // What is left to judge wakes nobody.
+            let due = if live.is_behind() { Instant::now() } else { due };
             let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
             let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
             let mut fds = vec![PollFd::new(ended, PollFlags::IN), PollFd::new(self.client, PollFlags::IN)];
@@ -166,7 +168,7 @@ impl Jail<'_> {
             if init {
                 init_speaks = self.hear_init(stdio);
             }
-            if workspace {
+            if workspace || live.is_behind() {
                 live.react(self.plan);
             }
             if has_ended || self.ended.is_some() {

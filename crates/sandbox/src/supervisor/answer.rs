@@ -127,7 +127,8 @@ fn receive(connection: &OwnedFd, deadline: Instant) -> Result<wire::Message, (i3
 /// What may become a standard descriptor of a call: bytes in or out, and no way to anything else.
 ///
 /// The attacks: a directory of the jail's as a way for the owner's process to be led elsewhere; an `O_PATH` descriptor,
-/// which can be opened anew; a terminal, into which keys can be typed; a device.
+/// which can be opened anew; a terminal, into which keys can be typed; a device; a file of /proc, in which the kernel
+/// tells a reader as much as that reader may know, and who reads for a call is the owner.
 fn check(fd: &OwnedFd) -> Result<(), &'static str> {
     let failed = |_| "a descriptor cannot be examined";
     let flags = rustix::fs::fcntl_getfl(fd).map_err(failed)?;
@@ -135,6 +136,9 @@ fn check(fd: &OwnedFd) -> Result<(), &'static str> {
         return Err("a descriptor of a path (O_PATH) is refused");
     }
     let stat = rustix::fs::fstat(fd).map_err(failed)?;
+    if rustix::fs::fstatfs(fd).map_err(failed)?.f_type == rustix::fs::PROC_SUPER_MAGIC {
+        return Err("a file of /proc is refused");
+    }
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Fifo | FileType::Socket => Ok(()),
         // What is in no directory is in nobody's quota: memory that would be counted to the owner.

@@ -32,7 +32,8 @@ pub(super) fn add(argv: &mut [OsString], asked: &Asked<'_>, out: &mut Prepared) 
     }
     for _ in 0..MOST_INTERPRETERS {
         let Some(interpreter) = interpreter(&real) else { break };
-        real = find(&interpreter)?;
+        let script = std::mem::replace(&mut real, find(&interpreter)?);
+        refuse_the_agents_word(&script, &real, asked, out)?;
         let name = Path::new(&interpreter).file_name().unwrap_or(&interpreter).to_owned();
         show(&real, &name, asked, out)?;
     }
@@ -41,6 +42,24 @@ pub(super) fn add(argv: &mut [OsString], asked: &Asked<'_>, out: &mut Prepared) 
         show_at(&own, &own, &name, asked, out);
     }
     Ok(())
+}
+
+/// Refuses an interpreter that only a file of the agent's own names.
+///
+/// The attack: a script in the workspace, which an earlier session wrote, begins with `#!` and the name of any file of
+/// the home. Its directory would be shown as the installation of an interpreter.
+fn refuse_the_agents_word(script: &Path, real: &Path, asked: &Asked<'_>, out: &Prepared) -> Result<(), Refusal> {
+    let workspace = asked.agent.workspace();
+    let opened = mantlet_policy::opened(asked.agent, |path| std::fs::canonicalize(path));
+    let policys = opened.iter().map(|place| (place.source.as_path(), place.is_writable));
+    let own = out.places.iter().map(|place| (place.source.as_path(), place.is_writable));
+    let places: Vec<(&Path, bool)> = std::iter::once((workspace, true)).chain(policys).chain(own).collect();
+    let is_the_agents = places.iter().any(|(place, is_writable)| *is_writable && script.starts_with(place));
+    if !is_the_agents || is_system(real) || places.iter().any(|(place, _)| real.starts_with(place)) {
+        return Ok(());
+    }
+    let what = format!("the agent can write {script:?}, and it alone names {real:?} as its interpreter");
+    Err(Refusal::new(what).hint("name the interpreter yourself: -- INTERPRETER SCRIPT"))
 }
 
 /// Finds a program by the caller's PATH, and follows every symlink.
@@ -76,7 +95,9 @@ fn show(real: &Path, name: &OsStr, asked: &Asked<'_>, out: &mut Prepared) -> Res
     if is_system(real) {
         return Ok(None);
     }
-    let place = installation(real, &asked.owner.home);
+    // What lies in the workspace is shown already; a project around the workspace is not its installation.
+    let is_shown = real.starts_with(asked.agent.workspace());
+    let place = if is_shown { real.to_owned() } else { installation(real, &asked.owner.home) };
     if !place.starts_with(asked.agent.workspace())
         && let Err(why) = asked.advisor.may_show(&place)
     {

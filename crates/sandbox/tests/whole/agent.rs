@@ -54,6 +54,12 @@ impl Agent {
         }
     }
 
+    /// Adds lines to the policy's end.
+    pub(crate) fn add_policy(&self, lines: &str) {
+        let path = self.top().join("mantlet.toml");
+        fs::write(&path, fs::read_to_string(&path).unwrap() + lines).unwrap();
+    }
+
     pub(crate) fn who(&self) -> Who {
         self.world.who
     }

@@ -85,6 +85,7 @@ def forgeries():
         ("device", [os.open("/dev/zero", os.O_RDONLY), null(), null()]),
         ("terminal", [os.openpty()[1], null(), null()]),
         ("nameless", [null(), os.memfd_create("x"), null()]),
+        ("proc-file", [os.open("/proc/1/stat", os.O_RDONLY), null(), null()]),
     ]:
         case(name, ask(TRUE, fds))
     reader, writer = os.pipe()
@@ -149,6 +150,17 @@ def places():
         case(name, said + " | " + os.read(reader, 4000).decode().replace("\n", " ").strip())
 
 
+def descriptors():
+    """Directories that only the process which starts the command could have open."""
+    for number in range(3, 20):
+        for up in ["", "/..", "/../.."]:
+            reader, writer = os.pipe()
+            line = "ls -a; cat secret; echo evil >> .envrc && echo wrote"
+            said = ask(record(LINE, line) + record(CWD, f"/proc/self/fd/{number}{up}"), [null(), writer, null()])
+            os.close(writer)
+            case(f"{number}{up}", said + " | " + os.read(reader, 4000).decode().replace("\n", " ").strip())
+
+
 def held():
     silent = [connect() for _ in range(20)]
     began = time.time()
@@ -205,6 +217,6 @@ def take(path):
     at(f"/proc/self/fd/{fds[0]}")
 
 
-{"forgeries": forgeries, "places": places, "held": held}.get(
+{"forgeries": forgeries, "places": places, "descriptors": descriptors, "held": held}.get(
     sys.argv[1], lambda: {"many": lambda n: many(int(n)), "at": at, "give": give, "take": take}[sys.argv[1]](sys.argv[2])
 )()
