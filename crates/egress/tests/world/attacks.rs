@@ -1,5 +1,6 @@
-//! Ways around the rules, as data. Each has a control (the same bytes reach their goal where nothing stands in between,
-//! or the same goal is reached by its owner) and a twin (the same shape, aimed at what is allowed, works).
+//! Ways around the rules, as data. Where servers of this world would be fooled each has a control (the same bytes reach
+//! their goal when nothing stands in between, or its owner reaches it), and a twin (the same shape, aimed at what is
+//! allowed, works). What only a more lenient parser would take for another name has no control here.
 //!
 //! During all of them the host's packets are captured: no name is asked for and no connection begun but the allowed ones.
 
@@ -26,7 +27,7 @@ http = [{ host = "*.wild.test:80", methods = ["GET"], paths = ["/public/*"] }]
 enum Control {
     /// These bytes, sent to this address from the host.
     Direct(&'static str, &'static str),
-    /// A reading of the bytes by somebody more lenient, which is written in the tests of the parsers.
+    /// None here: only a more lenient parser than any of this world would reach a goal.
     Parser,
 }
 use Control::{Direct, Parser};
