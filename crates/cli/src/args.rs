@@ -6,9 +6,13 @@ use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
+use crate::hook_cmd::HookArgs;
+use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
 use crate::look::LookArgs;
+use crate::mcp::McpArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
+use crate::run::RunArgs;
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
 #[derive(Debug, Parser)]
@@ -28,11 +32,17 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Exec(ExecArgs),
+    Run(RunArgs),
     Shell(ShellArgs),
+    Mcp(McpArgs),
+    Hook(HookArgs),
     Doctor(DoctorArgs),
     Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
+    Install(InstallArgs),
+    Uninstall(UninstallArgs),
+    Verify(VerifyArgs),
     Log(LogArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),

@@ -37,6 +37,10 @@ pub(crate) struct JailArgs {
     /// Writes the report of what was enforced, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<OsString>,
+    /// Gives the command a terminal of this size, such as 24x80, though the caller has none: keys come from standard
+    /// input, what it shows goes to standard output
+    #[arg(long, value_name = "ROWSxCOLUMNS")]
+    terminal: Option<OsString>,
     /// Mounts this program read-only at /run/mantlet/NAME; may be repeated
     #[arg(long = "with", value_name = "PROGRAM")]
     programs: Vec<OsString>,
@@ -50,6 +54,15 @@ pub(crate) struct JailArgs {
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     jail: JailArgs,
+    /// What the client calls the conversation; kept in the ledger, decides nothing
+    #[arg(long, value_name = "KEY")]
+    session: Option<OsString>,
+    /// What the client calls the turn; kept in the ledger, decides nothing
+    #[arg(long, value_name = "ID")]
+    run: Option<OsString>,
+    /// No command: serves file operations of a client's file tools on standard input and output (read, write)
+    #[arg(long, value_name = "ACCESS")]
+    files: Option<OsString>,
     /// A line for the shell; repeated ones are joined, so it may be of any length
     #[arg(short = 'c', value_name = "LINE", allow_hyphen_values = true)]
     line: Vec<OsString>,
@@ -107,6 +120,7 @@ impl JailArgs {
             ("--cwd", &self.cwd),
             ("--timeout", &self.timeout),
             ("--report", &self.report),
+            ("--terminal", &self.terminal),
         ];
         let single = single.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
         let env = self.env.iter().map(|value| ("--env", value));

@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use mantlet_ledger::{Entry, Exec, FILE_NAME, Kind, Line, ReadError, Reader, escape, escape_json, ledger_dir, rfc3339};
+use mantlet_ledger::{
+    Entry, Exec, FILE_NAME, Kind, Line, ReadError, Reader, Tool, escape, escape_json, ledger_dir, rfc3339,
+};
 
 /// Show what ran, newest last
 ///
-/// Each line is one command that an agent ran or was refused: when, which agent, what was enforced, how it ended,
-/// and the command with its secrets masked.
+/// Each line is one command that an agent ran or was refused, or one tool of a client that was asked about: when, which
+/// agent, what was enforced or decided, how it ended, and the command or arguments with their secrets masked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
     /// Only this agent's entries
@@ -102,17 +104,26 @@ fn is_wanted(entry: &Entry, args: &LogArgs) -> bool {
 }
 
 fn render(entry: &Entry) -> String {
-    let Kind::Exec(exec) = &entry.kind;
-    let short = |text: &str| escape(text.as_bytes());
-    let mut line = format!(
-        "{}  {}  {}  exit {}  {}  {}",
-        short(&entry.time),
-        short(&entry.agent),
-        short(&exec.tier),
-        exec.exit,
-        duration(exec),
-        short(&exec.command)
-    );
+    let start = format!("{}  {}", short(&entry.time), short(&entry.agent));
+    match &entry.kind {
+        Kind::Exec(exec) => format!("{start}  {}", render_exec(exec)),
+        Kind::Tool(tool) => format!("{start}  {}", render_tool(tool)),
+    }
+}
+
+fn short(text: &str) -> String {
+    escape(text.as_bytes())
+}
+
+fn render_exec(exec: &Exec) -> String {
+    let mut line = format!("{}  exit {}  {}  {}", short(&exec.tier), exec.exit, duration(exec), short(&exec.command));
+    let names = [("session", &exec.session), ("run", &exec.run)];
+    let names = names.iter().filter_map(|(what, name)| Some(format!("{what} {}", short(name.as_deref()?))));
+    let names = names.collect::<Vec<_>>().join(", ");
+    if !names.is_empty() {
+        line.push_str("\n    ");
+        line.push_str(&names);
+    }
     if let Some(reason) = &exec.reason {
         line.push_str("\n    ");
         line.push_str(&short(reason));
@@ -120,6 +131,15 @@ fn render(entry: &Entry) -> String {
     for finding in &exec.findings {
         line.push_str("\n    found: ");
         line.push_str(&short(finding));
+    }
+    line
+}
+
+fn render_tool(tool: &Tool) -> String {
+    let mut line = format!("{}  {}  {}", short(&tool.decision), short(&tool.tool), short(&tool.input));
+    if let Some(reason) = &tool.reason {
+        let rule = tool.rule.as_deref().unwrap_or("no rule");
+        line.push_str(&format!("\n    {} ({})", short(reason), short(rule)));
     }
     line
 }
@@ -168,6 +188,8 @@ mod tests {
             kind: Kind::Exec(Exec {
                 call: "c".into(),
                 command: command.into(),
+                session: None,
+                run: None,
                 tier: "full".into(),
                 mechanisms: Default::default(),
                 exit: 1,
@@ -185,6 +207,34 @@ mod tests {
         assert_eq!(
             render(&entry("ls\x1b[2J\n2026 forged")),
             "2026-11-23T09:15:38.042Z  main  full  exit 1  12 ms  ls\\x1b[2J\\n2026 forged\n    found: a\\x1b]0;x\\x07"
+        );
+    }
+
+    #[test]
+    fn session_and_run_are_shown_where_the_client_named_them() {
+        let mut entry = entry("ls");
+        let Kind::Exec(exec) = &mut entry.kind else { panic!("no command") };
+        exec.findings.clear();
+        exec.session = Some("agent:main:a\nb".into());
+        exec.run = Some("r1".into());
+        assert!(render(&entry).ends_with("  ls\n    session agent:main:a\\nb, run r1"), "{}", render(&entry));
+    }
+
+    #[test]
+    fn a_tool_is_shown_with_what_was_decided() {
+        let kind = Kind::Tool(Tool {
+            client: "claude".into(),
+            tool: "Read\x1b[2J".into(),
+            decision: "denied".into(),
+            rule: Some("secrets".into()),
+            reason: Some("it is a key".into()),
+            session: None,
+            by: None,
+            input: "file_path=/x\n".into(),
+        });
+        assert_eq!(
+            render(&Entry { kind, ..entry("") }),
+            "2026-11-23T09:15:38.042Z  main  denied  Read\\x1b[2J  file_path=/x\\n\n    it is a key (secrets)"
         );
     }
 

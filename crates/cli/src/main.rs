@@ -7,10 +7,18 @@ mod doctor;
 mod doctor_causes;
 mod exec;
 mod generate;
+mod hook_cmd;
+mod install;
+mod install_policy;
+mod install_trial;
 mod log_cmd;
 mod look;
 mod look_walk;
+mod mcp;
 mod policy_cmd;
+mod run;
+mod run_seam;
+mod shell_prefix;
 mod throwaway;
 mod write;
 
@@ -26,7 +34,14 @@ pub(crate) const REFUSED: u8 = 125;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let result = if exec::is_passed_on(&words) { exec::pass_on(&words) } else { run(&words) };
+    let result = match words.first().and_then(|word| word.to_str()) {
+        // Asked for before the large command line is built: an agent waits for these.
+        Some("exec") if exec::is_passed_on(&words) => exec::pass_on(&words),
+        Some("hook") if hook_cmd::is_hook(&words) => return hook_cmd::run(&words),
+        Some(shell_prefix::WORD) => shell_prefix::run(&words),
+        Some(shell_prefix::RELAY) => shell_prefix::relay(&words),
+        _ => run(&words),
+    };
     result.unwrap_or_else(|error| {
         // When standard error is closed as well, the exit code is all there is left to say.
         policy_cmd::tell(&format!("{error:#}")).ok();
@@ -41,18 +56,24 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Err(error) => {
             error.print().ok();
             // What runs a command keeps its exit codes for that command's.
-            let is_runner = words.first().is_some_and(|word| word == "shell");
+            let is_runner = words.first().is_some_and(|word| ["shell", "run", "mcp"].iter().any(|own| word == own));
             let code = if is_runner && error.use_stderr() { i32::from(REFUSED) } else { error.exit_code() };
             return Ok(ExitCode::from(u8::try_from(code)?));
         }
     };
     match &cli.command {
         Command::Exec(_) => exec::pass_on(words),
+        Command::Run(args) => run::pass_on(args, words),
         Command::Shell(args) => exec::shell(args),
+        Command::Mcp(args) => mcp::run(args),
+        Command::Hook(args) => Ok(hook_cmd::run_parsed(args)),
         Command::Doctor(args) => doctor::run(args),
         Command::Look(args) => look::run(args),
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),
+        Command::Install(args) => install::install(args),
+        Command::Uninstall(args) => install::uninstall(args),
+        Command::Verify(args) => install::verify(args),
         Command::Log(args) => log_cmd::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),

@@ -280,7 +280,7 @@ fn from_here(path: &str) -> anyhow::Result<String> {
 }
 
 /// Every jail has this file. Any answer but "not there" counts as there.
-fn is_in_jail() -> bool {
+pub(crate) fn is_in_jail() -> bool {
     !matches!(rustix::fs::lstat("/run/mantlet/jail"), Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR))
 }
 

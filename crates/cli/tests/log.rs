@@ -22,6 +22,8 @@ impl Home {
         let exec = Exec {
             call: "c1".into(),
             command: command.into(),
+            session: None,
+            run: None,
             tier: "full".into(),
             mechanisms: [("landlock".to_owned(), "full".to_owned())].into(),
             exit: 0,
@@ -93,7 +95,7 @@ fn json_is_one_harmless_object_per_line() {
     let lines = home.lines(&["--json"]);
     assert!(lines.iter().all(|line| line.is_ascii() && !line.bytes().any(|b| b.is_ascii_control())), "{lines:?}");
     let last: Entry = serde_json::from_str(&lines[2]).unwrap();
-    let Kind::Exec(exec) = last.kind;
+    let Kind::Exec(exec) = last.kind else { panic!("no command") };
     assert_eq!(exec.command, "echo \u{1b}[2J\u{202e}\nforged");
 }
 

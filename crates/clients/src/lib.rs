@@ -11,6 +11,7 @@ mod secrets;
 mod state;
 mod tools;
 pub mod watchlist;
+mod whole;
 
 pub use gitconfig::{Finding, git_config_findings, gitfile_target};
 pub use gitnamed::{beneath, git_named_paths};
@@ -19,6 +20,7 @@ pub use protected::{Action, BARE_REPOSITORY, MEMORY, PROTECTED, Protected, Scope
 pub use secrets::{SECRETS, Secret, SecretKind};
 pub use state::{STATE_SECRETS, StateSecret};
 pub use tools::{Act, Parameter, Reach, Shape, Spelling, Tool, client_ids, find_tool, spelling, tools as client_tools};
+pub use whole::{EVERY_WHOLE, OwnSandbox, Shown, StatePlace, WHOLE, Whole, whole};
 
 /// A client's own directory of settings, sessions and credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

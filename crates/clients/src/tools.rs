@@ -48,6 +48,10 @@ pub enum Shape {
     /// A glob that names paths, relative to each path of the argument of this name, or to the current directory.
     /// Absent: nothing more is touched than that argument says.
     Glob(&'static str),
+    /// A text in which `@path` names a file that the client reads by itself. Absent: nothing is touched.
+    Mentions,
+    /// One of these, or absent: with anything else a call is not what its tool's line says.
+    Only(&'static [&'static str]),
     /// A patch in the format of `apply_patch`: the paths are in its headers.
     Patch,
 }
@@ -223,11 +227,14 @@ mod tests {
         for tool in CLIENTS.iter().flat_map(|client| client.tools) {
             let acts: Vec<Act> = tool.parameters.iter().map(|p| p.act).collect();
             let fits = match tool.reach {
-                Reach::Commands => acts.iter().all(|act| matches!(act, Act::Execute | Act::List)),
+                Reach::Commands => tool.parameters.iter().all(|p| {
+                    matches!(p.act, Act::Execute | Act::List) || (p.act, p.shape) == (Act::Fetch, Shape::Only(&[]))
+                }),
                 Reach::Files => !acts.is_empty() && !acts.iter().any(|act| matches!(act, Act::Execute | Act::Fetch)),
                 Reach::Network => acts.iter().all(|act| matches!(act, Act::Fetch | Act::Read)),
                 Reach::Agents => acts.iter().all(|act| *act == Act::Read),
-                Reach::Conversation | Reach::Client => acts.is_empty(),
+                Reach::Conversation => tool.parameters.iter().all(|p| p.shape == Shape::Mentions),
+                Reach::Client => acts.is_empty(),
             };
             assert!(fits, "{} {}: {acts:?}", tool.client, tool.name);
             assert!(acts.iter().filter(|act| **act == Act::Execute).count() <= 1, "{}", tool.name);

@@ -8,7 +8,7 @@ use mantlet_clients::{Act, Parameter, Reach, Shape, Tool};
 use rustix::fs::FileType;
 use serde_json::{Map, Value};
 
-use crate::{patch, pattern};
+use crate::{mentions, patch, pattern};
 
 /// More paths in one call than any call has.
 const MOST: usize = 1000;
@@ -18,6 +18,8 @@ const MOST: usize = 1000;
 pub(crate) enum Unclear {
     #[error("it is missing")]
     Missing,
+    #[error("a call with it reaches further than can be judged")]
+    Other,
     #[error("it is not of the kind this tool takes")]
     Kind,
     #[error("it names more than can be judged")]
@@ -36,6 +38,8 @@ pub(crate) struct Named {
     pub(crate) filter: Option<Filter>,
     /// Whether nothing happens where nothing is.
     pub(crate) only_if_there: bool,
+    /// Whether it stands in a prompt, where it is relative to the repository, and `~` is the home.
+    pub(crate) is_mention: bool,
 }
 
 /// Which names a search looks into.
@@ -44,8 +48,12 @@ pub(crate) struct Filter(GlobSet);
 impl Filter {
     /// Nothing when the pattern may mean something else to the tool than to us: then every file is searched.
     fn new(text: &str) -> Option<Filter> {
-        let is_several = text.split_whitespace().count() != 1 || text.contains(',') && !text.contains('{');
-        if is_several || text.starts_with('!') || text.contains(['\\', '(']) {
+        // An anchor to ripgrep (`/.env`), magic to `git grep` (`:!x`), several patterns to some (`a,b`): what is more
+        // than a plain pattern narrows nothing.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "*?._-{},/".contains(c);
+        let is_several = text.contains(',') && !text.contains('{');
+        let has_dots = text.split('/').any(|name| matches!(name, "" | "." | ".."));
+        if text.is_empty() || is_several || has_dots || text.starts_with('-') || !text.chars().all(is_plain) {
             return None;
         }
         let mut set = GlobSetBuilder::new();
@@ -79,16 +87,26 @@ fn one(tool: &Tool, parameter: &Parameter, input: &Map<String, Value>, out: &mut
         (Reach::Commands, Act::List) => Act::Read,
         (_, act) => act,
     };
-    let plain = |text: &str| Named { text: text.to_owned(), act, filter: None, only_if_there: false };
+    let plain =
+        |text: &str| Named { text: text.to_owned(), act, filter: None, only_if_there: false, is_mention: false };
     let value = input.get(parameter.name).filter(|value| !value.is_null());
     let texts: Vec<&str> = match (parameter.shape, value) {
         (Shape::One | Shape::Each | Shape::Patch, None) => return Err(Unclear::Missing),
-        (Shape::Maybe | Shape::EachField(_) | Shape::Glob(_), None) => return Ok(()),
+        (Shape::Maybe | Shape::EachField(_) | Shape::Glob(_) | Shape::Mentions | Shape::Only(_), None) => return Ok(()),
         (Shape::OrCwd | Shape::EachOrCwd, None) => vec![""],
         (Shape::One | Shape::Maybe | Shape::OrCwd, Some(value)) => vec![value.as_str().ok_or(Unclear::Kind)?],
         (Shape::Each | Shape::EachOrCwd, Some(value)) => texts(value)?,
         (Shape::EachField(field), Some(value)) => fields(value, field)?,
         (Shape::Glob(base), Some(value)) => return glob(value, act, &bases(tool, base, input)?, out),
+        (Shape::Only(known), Some(value)) => {
+            let is_known = value.as_str().is_some_and(|text| known.contains(&text));
+            return if is_known { Ok(()) } else { Err(Unclear::Other) };
+        }
+        (Shape::Mentions, Some(value)) => {
+            let names = mentions::paths(value.as_str().ok_or(Unclear::Kind)?);
+            out.extend(names.into_iter().map(|name| Named { only_if_there: true, is_mention: true, ..plain(name) }));
+            return Ok(());
+        }
         (Shape::Patch, Some(value)) => {
             let paths = patch::paths(value.as_str().ok_or(Unclear::Kind)?)?;
             out.extend(paths.into_iter().map(|(path, act)| Named { act, ..plain(path) }));
@@ -165,7 +183,7 @@ fn glob(value: &Value, act: Act, bases: &[&str], out: &mut Vec<Named>) -> Result
                 };
                 let is_plain = part.rest.is_empty();
                 let act = if is_plain && act == Act::List { Act::Read } else { act };
-                out.push(Named { text, act, filter: None, only_if_there: true });
+                out.push(Named { text, act, filter: None, only_if_there: true, is_mention: false });
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use mantlet_clients::{Act, Reach, Spelling, Tool};
+use mantlet_clients::{Act, Parameter, Reach, Shape, Spelling, Tool};
 use mantlet_policy::{Advice, Agent, Exec, Grant, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 use serde_json::{Map, Value};
@@ -51,6 +51,22 @@ pub struct Guard<'a> {
     tree: Tree,
     top: OwnedFd,
 }
+
+/// Names that clients give to paths, and their tables do not have: aliases, and names of other versions.
+const OTHER_PATHS: [&str; 12] = [
+    "path",
+    "paths",
+    "file",
+    "files",
+    "file_path",
+    "filePath",
+    "filepath",
+    "absolute_path",
+    "dir_path",
+    "directory",
+    "target_file",
+    "notebook_path",
+];
 
 /// A refusal, or what allowed it.
 type Verdict = Result<String, Denial>;
@@ -127,11 +143,7 @@ impl<'a> Guard<'a> {
             let reason = format!("{} is no tool that is known of this client", shown(call.tool));
             return Err(deny("known tools only", reason, self.allow_tool(call.tool)));
         }
-        let is_path = |name: &str| {
-            let all = self.tools.iter().flat_map(|tool| tool.parameters);
-            all.filter(|p| !matches!(p.act, Act::Execute | Act::Fetch)).any(|p| p.name == name)
-        };
-        for (name, value) in input.iter().filter(|(name, _)| is_path(name)) {
+        for (name, value) in input.iter().filter(|(name, _)| self.is_path(name)) {
             // What it does with the path is not known: it must be open for everything.
             for text in arguments::texts(value).map_err(|e| deny("arguments as known", format!("{name}: {e}"), None))? {
                 self.path(text, Act::Write, call.cwd, None)?;
@@ -140,15 +152,48 @@ impl<'a> Guard<'a> {
         Ok(format!("tools.allow has {}", shown(call.tool)))
     }
 
+    /// Whether an argument of this name is a path for some tool of the client.
+    fn is_path(&self, name: &str) -> bool {
+        let all = self.tools.iter().flat_map(|tool| tool.parameters);
+        let is_text = |p: &Parameter| {
+            matches!(p.act, Act::Execute | Act::Fetch) || matches!(p.shape, Shape::Mentions | Shape::Only(_))
+        };
+        OTHER_PATHS.contains(&name) || all.filter(|p| !is_text(p)).any(|p| p.name == name)
+    }
+
+    /// Judges the paths that a file tool takes by a name that its line does not have: an earlier or a later version of
+    /// the client may go by that one.
+    fn by_other_names(&self, tool: &Tool, input: &Map<String, Value>, cwd: &Path) -> Result<(), Denial> {
+        let Some(act) = tool.parameters.iter().map(|p| p.act).max().filter(|_| tool.reach == Reach::Files) else {
+            return Ok(());
+        };
+        let is_other = |name: &str| tool.parameters.iter().all(|p| p.name != name) && self.is_path(name);
+        for (name, value) in input.iter().filter(|(name, value)| !value.is_null() && is_other(name)) {
+            for text in arguments::texts(value).map_err(|e| deny("arguments as known", format!("{name}: {e}"), None))? {
+                match self.path(text, act, cwd, None) {
+                    Ok(_) | Err((_, Way::Missing)) => {}
+                    Err((denial, _)) => return Err(denial),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Judges every argument that names something.
     fn arguments(&self, tool: &Tool, input: &Map<String, Value>, cwd: &Path) -> Result<Option<String>, Denial> {
         let named = arguments::named(tool, input).map_err(|(name, error)| {
             deny("arguments as known", format!("{}: {name}: {error}", shown(tool.name)), None)
         })?;
+        self.by_other_names(tool, input, cwd)?;
         let mut rule = None;
-        for Named { text, act, filter, only_if_there } in named {
+        for Named { text, act, filter, only_if_there, is_mention } in named {
             match act {
+                _ if is_mention => self.mention(&text, cwd)?,
                 Act::Execute => rule = Some(self.commands()?),
+                Act::Fetch if is_other_scheme(&text) => {
+                    let reason = format!("{} is no address of the web", mantlet_ledger::shorten(&shown(&text), 200));
+                    return Err(deny("http and https", reason, None));
+                }
                 Act::Fetch if tool.reach == Reach::Network => {}
                 Act::Fetch if self.agent.tools().iter().any(|listed| listed == tool.name) => {}
                 Act::Fetch => {
@@ -162,6 +207,22 @@ impl<'a> Guard<'a> {
             }
         }
         Ok(rule)
+    }
+
+    /// Judges a name in a prompt: relative to the directory and to each repository around it, `~` being the home.
+    fn mention(&self, text: &str, cwd: &Path) -> Result<(), Denial> {
+        let spelled = match text.strip_prefix("~/") {
+            Some(rest) => self.home.join(rest).to_str().map_or_else(|| text.to_owned(), str::to_owned),
+            None => text.to_owned(),
+        };
+        let repositories = cwd.ancestors().skip(1).filter(|dir| dir.join(".git").symlink_metadata().is_ok());
+        for dir in std::iter::once(cwd).chain(repositories) {
+            match self.path(&spelled, Act::Read, dir, None) {
+                Ok(_) | Err((_, Way::Missing)) => {}
+                Err((denial, _)) => return Err(denial),
+            }
+        }
+        Ok(())
     }
 
     fn commands(&self) -> Verdict {
@@ -241,6 +302,16 @@ impl From<(Denial, Way)> for Denial {
     fn from((denial, _): (Denial, Way)) -> Denial {
         denial
     }
+}
+
+/// Whether a URL is not one of the web's: `file:` would read a file that no rule is asked about.
+fn is_other_scheme(text: &str) -> bool {
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+    let scheme: String = text.chars().filter(|c| !c.is_control()).take_while(|c| !"/?#.".contains(*c)).collect();
+    let is_web = |name: &str| ["http", "https"].iter().any(|web| name.eq_ignore_ascii_case(web));
+    // `localhost:8080` has a port where others have a scheme's end.
+    let has_port = |rest: &str| rest.bytes().next().is_some_and(|b| b.is_ascii_digit());
+    scheme.split_once(':').is_some_and(|(name, rest)| !is_web(name) && !has_port(rest))
 }
 
 fn mcp(tool: &str, server: McpServer<'_>) -> Verdict {

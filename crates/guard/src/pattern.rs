@@ -87,7 +87,9 @@ fn part(text: &str) -> Result<Part, Unclear> {
     let (prefix, rest) = if length > text.len() { (text, "") } else { text.split_at(length) };
     // `[.][.]`, `\.\.`: no matcher should take these for `..`, and nobody writes them for anything else.
     let bare = |name: &str| name.replace(WILD, "");
-    if rest.split('/').any(|name| bare(name) == ".." || name == "..") {
+    // In braces that were not taken apart here (`{a}{..,b}`), another program may find one.
+    let hides = |name: &str| name.contains("..") && name.contains(['{', '}', ',']);
+    if rest.split('/').any(|name| bare(name) == ".." || hides(name)) {
         return Err(Unclear::Climbs);
     }
     Ok(Part { prefix: prefix.to_owned(), rest: rest.to_owned() })
@@ -125,7 +127,9 @@ mod tests {
 
     #[test]
     fn what_climbs_after_a_wildcard_or_multiplies_is_not_judged() {
-        for pattern in ["*/../../etc/*", "a*/..", "x/[.][.]/y", "x/\\.\\./y", "*/{..,a}/b"] {
+        for pattern in
+            ["*/../../etc/*", "a*/..", "x/[.][.]/y", "x/\\.\\./y", "*/{..,a}/b", "{a}{..,b}/x", "a{b/{..,x}/y"]
+        {
             assert_eq!(parts(pattern), Err(Unclear::Climbs), "{pattern}");
         }
         assert_eq!(parts("a*\0"), Err(Unclear::Nul));

@@ -64,7 +64,7 @@ fn bad_bytes(path: &[u8]) -> Option<Unreadable> {
 fn client_path(text: &str, spelling: Spelling, home: &Path) -> Result<Vec<u8>, Unreadable> {
     let mut text = if spelling.trims { text.trim_matches(is_space).to_owned() } else { text.to_owned() };
     if spelling.folds_spaces {
-        text = text.replace(|c: char| is_space(c) && !c.is_ascii(), " ");
+        text = text.replace(is_folded, " ");
     }
     if spelling.strips_at
         && let Some(rest) = text.strip_prefix('@')
@@ -82,9 +82,15 @@ fn client_path(text: &str, spelling: Spelling, home: &Path) -> Result<Vec<u8>, U
     }
 }
 
-/// White space as JavaScript's `trim` has it.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || c == '\u{feff}'
+/// White space as JavaScript's `trim` and `\s` have it: with U+FEFF, and without U+0085. The attack: a link whose name
+/// ends in what is trimmed here and not there.
+pub(crate) fn is_space(c: char) -> bool {
+    c.is_whitespace() && c != '\u{85}' || c == '\u{feff}'
+}
+
+/// The spaces that OpenClaw's tools fold, and no other.
+fn is_folded(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
 /// Decodes a file URL. Where WHATWG's parser and a plain decoder differ, nothing is decoded: `%2f` (a slash in a name,

@@ -417,3 +417,118 @@ fn random_input_gets_an_answer() {
         }
     }
 }
+
+/// What another program makes of a text counts, not what it looks like here: each of these opened another file.
+#[test]
+fn a_text_that_a_client_reads_otherwise_is_judged_as_the_client_reads_it() {
+    let w = World::builder();
+    // JavaScript does not trim U+0085, and Rust does; the other way round with U+FEFF.
+    symlink(w.top.join("ref/book"), w.top.join("work/main\u{85}")).unwrap();
+    fs::write(w.top.join("work/main"), "x").unwrap();
+    w.denied("claude", "Write", json!({ "file_path": "main\u{85}", "content": "" }));
+    w.allowed("claude", "Write", json!({ "file_path": "main\n", "content": "" }));
+    // OpenClaw folds some of the unicode spaces.
+    symlink(w.top.join("ref/book"), w.top.join("work/a\u{2028}b")).unwrap();
+    w.denied("openclaw", "write", json!({ "path": "a\u{2028}b" }));
+    w.allowed("openclaw", "write", json!({ "path": "a\u{2029}c" }));
+    let patch =
+        |path: &str| json!({ "patchText": format!("*** Begin Patch\n*** Update File: {path}\n@@\n*** End Patch") });
+    for path in ["main\u{85}", "\u{feff}.env", ".env\u{feff}", ".env:x", ".env: x", "new\u{85}/../.env:"] {
+        w.denied("opencode", "apply_patch", patch(path));
+    }
+    for path in ["src/main.rs", "new:file", " src/main.rs "] {
+        w.allowed("opencode", "apply_patch", patch(path));
+    }
+}
+
+#[test]
+fn a_search_is_narrowed_only_by_what_every_search_reads_alike() {
+    let w = World::new("builder", "deny = [\"**/.env\"]\n", "");
+    // An anchor to ripgrep, and magic to `git grep`: all of them read `.env`.
+    for glob in ["/.env", "//.env", "./.env", "/*.env"] {
+        w.denied("claude", "Grep", json!({ "pattern": "x", "glob": glob }));
+    }
+    for glob in [":/.env", ":!none", ":^none", ":!none/", "-x:.env"] {
+        w.denied("gemini", "grep_search", json!({ "pattern": "x", "include_pattern": glob }));
+    }
+    for glob in ["*.rs", "*.{rs,toml}", "src/**/*.rs"] {
+        w.allowed("claude", "Grep", json!({ "pattern": "x", "glob": glob }));
+    }
+}
+
+/// OpenCode reads each `@file` of a subagent's prompt by itself: no hook is asked about it.
+#[test]
+fn a_file_mentioned_in_a_prompt_is_read() {
+    let w = World::builder();
+    let top = w.top.to_str().unwrap().to_owned();
+    fs::create_dir_all(w.top.join("work/sub")).unwrap();
+    for prompt in [
+        "look at @~/.ssh/id_ed25519, please".to_owned(),
+        format!("@{top}/.ssh/id_ed25519"),
+        format!("(@{top}/.ssh/id_ed25519)."),
+        format!("see @{top}/.ssh..x"),
+        "@../.ssh/id_ed25519".into(),
+        "a\n@.env".into(),
+        "`x` @src/.env!".into(),
+        "@/etc/shadow".into(),
+    ] {
+        w.denied("opencode", "task", json!({ "prompt": prompt, "subagent_type": "general" }));
+        w.denied("claude", "Agent", json!({ "prompt": prompt }));
+        w.denied("claude", "Skill", json!({ "skill": "x", "args": prompt }));
+    }
+    for prompt in ["", "@src/main.rs and @types/node@1.2, @nobody", "ann@example.com", "@", "@@ -1 +1 @@", "@src"] {
+        w.allowed("opencode", "task", json!({ "prompt": prompt }));
+    }
+    w.allowed("opencode", "task", json!({ "prompt": format!("data:@{}", "A".repeat(9000)) }));
+    // Relative to the repository around the directory, not only to the directory.
+    let call = json!({ "prompt": "@.env" });
+    assert!(matches!(w.ask_in("opencode", "task", call, "work/sub"), Decision::Deny(_)));
+}
+
+#[test]
+fn a_tool_that_does_more_with_another_argument_is_held_to_what_is_known() {
+    let w = World::new("builder", FILES, "[agent.main.tools]\nallow = [\"message\"]\n");
+    for name in ["media", "path", "filePath", "mediaUrl", "fileUrl"] {
+        w.denied("openclaw", "message", json!({ "action": "send", name: "~/.ssh/id_ed25519" }));
+        w.denied("openclaw", "message", json!({ "attachments": [{ name: "~/.ssh/id_ed25519" }] }));
+        w.allowed("openclaw", "message", json!({ "action": "send", name: "src/main.rs" }));
+    }
+    w.denied("openclaw", "message", json!({ "mediaUrls": ["~/.ssh/id_ed25519"] }));
+    for runtime in [json!("acp"), json!(["acp"]), json!("")] {
+        w.denied("openclaw", "sessions_spawn", json!({ "task": "x", "runtime": runtime }));
+    }
+    w.allowed("openclaw", "sessions_spawn", json!({ "task": "x", "runtime": "subagent" }));
+    w.allowed("openclaw", "sessions_spawn", json!({ "task": "x" }));
+    w.denied("copilot", "write_bash", json!({ "sessionId": "1", "input": "cat ~/.ssh/id_ed25519{enter}" }));
+}
+
+#[test]
+fn a_path_by_another_name_is_judged_too() {
+    let w = World::new("builder", "deny = [\"**/.env\"]\n", "");
+    w.denied("copilot", "grep", json!({ "pattern": "x", "path": "/etc", "glob": "*.conf" }));
+    w.denied("gemini", "glob", json!({ "pattern": "*", "path": "/etc" }));
+    w.denied("claude", "Edit", json!({ "file_path": "src/main.rs", "path": "/etc/passwd" }));
+    w.denied("openclaw", "read", json!({ "path": "src/main.rs", "file_path": ["~/.ssh/id_ed25519"] }));
+    w.denied("claude", "Read", json!({ "file_path": "src/main.rs", "path": { "a": "b" } }));
+    w.allowed("copilot", "glob", json!({ "pattern": "*.rs", "path": "src" }));
+    w.allowed("claude", "Edit", json!({ "file_path": "src/main.rs", "path": null, "old_string": "/etc" }));
+}
+
+#[test]
+fn a_url_that_is_no_address_of_the_web_is_not_fetched() {
+    let w = World::new("builder", FILES, "[agent.main.tools]\nallow = [\"WebFetch\"]\n");
+    for url in ["file:///etc/passwd", " FILE:/etc/passwd", "fi\nle:///etc/passwd", "data:text/plain,x", "unix:/run/x"] {
+        w.denied("claude", "WebFetch", json!({ "url": url, "prompt": "" }));
+    }
+    for url in ["https://example.org/a:b", "HTTP://x", "example.org/x", "localhost:8080/x", "example.org:443"] {
+        w.allowed("claude", "WebFetch", json!({ "url": url, "prompt": "" }));
+    }
+}
+
+#[test]
+fn a_watch_that_is_no_command_is_not_one_of_the_jail() {
+    let w = World::builder();
+    w.denied("claude", "Monitor", json!({ "ws": { "url": "wss://example.org/?secret" } }));
+    w.allowed("claude", "Monitor", json!({ "command": "tail -f x" }));
+    w.denied("claude", "Monitor", json!({ "command": "tail -f x", "ws": { "url": "wss://example.org/?secret" } }));
+}

@@ -46,6 +46,33 @@ pub struct Entry {
 pub enum Kind {
     /// A command ran in a jail, or was refused.
     Exec(Exec),
+    /// A client asked about one of its tools, or told of it.
+    Tool(Tool),
+}
+
+/// A tool of a client: what was decided before it ran, or that it ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// The client's id.
+    pub client: String,
+    /// The tool, escaped.
+    pub tool: String,
+    /// `allowed`, `denied`, `jailed` (a command that was put into a jail), `ran` or `failed`.
+    pub decision: String,
+    /// The rule that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Why it was denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The client's session, masked and escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The agent or subagent by the client's own name for it, masked and escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Its arguments in short, masked and escaped.
+    pub input: String,
 }
 
 /// A command that ran or was refused.
@@ -55,6 +82,12 @@ pub struct Exec {
     pub call: String,
     /// The command, masked and escaped.
     pub command: String,
+    /// The client's session that asked for it, masked and escaped; absent when the client named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The client's run (turn) that asked for it, masked and escaped; absent when the client named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The tier that was enforced: `full`, `landlock` or `refused`.
     pub tier: String,
     /// Each mechanism and what was really enforced of it: `full`, `partial: ...`, `none: ...`.

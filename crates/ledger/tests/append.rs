@@ -42,6 +42,8 @@ fn entry(command: &str) -> Entry {
         kind: Kind::Exec(Exec {
             call: "c1".into(),
             command: command.into(),
+            session: None,
+            run: None,
             tier: "full".into(),
             mechanisms: [("landlock".to_owned(), "full".to_owned())].into(),
             exit: 0,
@@ -59,7 +61,7 @@ fn commands(file: &Path) -> (Vec<String>, usize) {
     for line in Reader::open(file).unwrap() {
         match line.unwrap() {
             Line::Entry(entry) => {
-                let Kind::Exec(exec) = entry.kind;
+                let Kind::Exec(exec) = entry.kind else { panic!("no command") };
                 good.push(exec.command);
             }
             Line::Unreadable { .. } => bad += 1,

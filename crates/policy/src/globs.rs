@@ -79,6 +79,11 @@ impl Rules {
         self.deny.find(path)
     }
 
+    /// Says whether any rule denies something in the workspace.
+    pub fn denies_something(&self) -> bool {
+        !self.deny.rules.is_empty()
+    }
+
     /// Returns the protect rule of the policy that names this path itself, as [`Rules::denying`].
     pub fn protecting_itself(&self, path: &[u8]) -> Option<(&str, bool)> {
         self.protect.find(path)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mantlet_ledger::posix_word;
 pub(crate) use mantlet_policy::Advice;
-use mantlet_policy::{Agent, AllowError, Grant};
+use mantlet_policy::{Agent, AllowError, Grant, Host as _};
 
 use crate::host::RealHost;
 use crate::layout;
@@ -61,6 +61,27 @@ impl Advisor {
             Opening::Write => Grant::Write(text),
         };
         mantlet_policy::advise(&self.agent, &grant, &self.host, &self.source_words(), posix_word)
+    }
+
+    /// Whether a thing of the owner's may be shown read-only though no rule names it.
+    ///
+    /// # Errors
+    /// Why not: it holds a secret, or a rule of the owner's takes it away.
+    pub(crate) fn may_show(&self, path: &Path) -> Result<(), String> {
+        let Some(text) = path.to_str() else { return Err("its name is not UTF-8".into()) };
+        let home = self.host.home();
+        let secrets = mantlet_clients::SECRETS.iter().filter_map(|row| Some((row.path.strip_prefix("~/")?, row)));
+        for (name, row) in secrets {
+            let literal = name.split('*').next().unwrap_or(name);
+            let place = home.join(literal);
+            if place.starts_with(path) && std::fs::symlink_metadata(&place).is_ok() {
+                return Err(format!("it holds {} ({})", row.path, row.what));
+            }
+        }
+        match mantlet_policy::would_help(&self.agent, &Grant::Read(text.to_owned()), &self.host) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.on_one_line()),
+        }
     }
 
     fn source_words(&self) -> String {

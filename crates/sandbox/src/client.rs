@@ -10,6 +10,7 @@ use rustix::termios::{OptionalActions, Termios, Winsize};
 
 use crate::covers::{Gate, Word};
 use crate::report::Outcome;
+use crate::request::TerminalSize;
 use crate::streams::{Input, Streams};
 use crate::sys::{self, Board};
 use crate::wire::{self, Message, Output, Tag};
@@ -28,12 +29,44 @@ const FORWARDED: [i32; 10] = [
     libc::SIGPIPE,
 ];
 
+mod bytes;
+
+use bytes::{MOST, Passes, copy, is_at_end, wait_writable};
+
+/// Who is at the other end, and what follows from it.
+pub(crate) enum Peer<'a> {
+    /// The monitor of a call of this process's own.
+    Monitor {
+        /// The most output that may pass.
+        limit: u64,
+        /// With a board, output is held back until the keeper of the covers has judged what was opened before it.
+        board: Option<&'static Board>,
+        /// The connection of the jail that asked for the call: its signals, its terminal's size, and its end.
+        asker: Option<&'a OwnedFd>,
+        /// Told when a whole agent's jail stands.
+        standing: Option<&'a dyn Fn(&Message)>,
+    },
+    /// The supervisor of the jail that this process is in.
+    Supervisor {
+        /// This side of the terminal, where the caller has one.
+        terminal: Option<OwnedFd>,
+    },
+}
+
 /// The client while its call runs.
 struct Client<'a> {
     monitor: &'a OwnedFd,
+    /// Whether that is the supervisor of this jail.
+    is_inside: bool,
+    asker: Option<&'a OwnedFd>,
+    standing: Option<&'a dyn Fn(&Message)>,
+    /// What the supervisor has said of the end, while output is still on its way.
+    outcome: Option<Outcome>,
     signals: OwnedFd,
     streams: Streams,
     master: Option<OwnedFd>,
+    /// Whether the jail's terminal has come: until then nothing of it can be at its end.
+    had_terminal: bool,
     saved: Option<(RawFd, Termios)>,
     written: u64,
     limit: u64,
@@ -46,23 +79,26 @@ struct Client<'a> {
     gate: Option<Gate>,
 }
 
-/// Carries everything until the monitor says that the call is over.
-///
-/// With a board, output is held back until the keeper of the covers has judged what was opened before it.
-pub(crate) fn carry(
-    monitor: &OwnedFd,
-    streams: Streams,
-    limit: u64,
-    board: Option<&'static Board>,
-) -> io::Result<Outcome> {
+/// Carries everything until the other side says that the call is over.
+pub(crate) fn carry<'a>(monitor: &'a OwnedFd, streams: Streams, peer: Peer<'a>) -> io::Result<Outcome> {
     // What the caller has us ignore is not for the command either. SIGPIPE is ignored by Rust's runtime.
     let forwarded = FORWARDED.into_iter().filter(|s| *s == libc::SIGPIPE || !sys::is_ignored(*s));
     let signals = sys::signal_fd(&forwarded.collect::<Vec<_>>())?;
+    let is_inside = matches!(peer, Peer::Supervisor { .. });
+    let (limit, board, asker, standing, master) = match peer {
+        Peer::Monitor { limit, board, asker, standing } => (limit, board, asker, standing, None),
+        Peer::Supervisor { terminal } => (u64::MAX, None, None, None, terminal),
+    };
     let mut client = Client {
         monitor,
+        is_inside,
+        asker,
+        standing,
+        outcome: None,
         signals,
         streams,
-        master: None,
+        had_terminal: master.is_some(),
+        master,
         saved: None,
         written: 0,
         limit,
@@ -72,7 +108,7 @@ pub(crate) fn carry(
         board,
         gate: None,
     };
-    let outcome = client.run();
+    let outcome = client.take_keys().and_then(|()| client.raw()).and_then(|()| client.run());
     client.restore();
     outcome
 }
@@ -81,7 +117,9 @@ impl Client<'_> {
     fn run(&mut self) -> io::Result<Outcome> {
         loop {
             self.tell_output();
-            let mut fds = vec![PollFd::new(self.monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+            // One that has said its last word would be ready for ever.
+            let first = if self.outcome.is_none() { self.monitor } else { &self.signals };
+            let mut fds = vec![PollFd::new(first, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
             // Nothing runs before there is a way to ask. The word of it may be under way when output is there already.
             let is_waiting = self.board.is_some() && self.gate.is_none();
             let relays = if is_waiting { 0 } else { self.streams.relays.len() };
@@ -94,6 +132,8 @@ impl Client<'_> {
             }
             let input = fds.len();
             fds.extend(self.streams.input.as_ref().map(Input::interest));
+            let asker = fds.len();
+            fds.extend(self.asker.map(|asker| PollFd::new(asker, PollFlags::IN)));
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -108,6 +148,7 @@ impl Client<'_> {
             }
             if self.streams.input.as_mut().is_some_and(|i| ready[input] && !i.go_on()) {
                 self.streams.input = None;
+                self.end_of_keys();
             }
             if 2 + relays < input && ready[2 + relays] {
                 self.show_terminal();
@@ -115,9 +156,18 @@ impl Client<'_> {
             if 3 + relays < input && ready[3 + relays] {
                 self.feed_terminal();
             }
+            if self.asker.is_some() && ready[asker] {
+                self.hear_asker();
+            }
             if ready[0]
+                && self.outcome.is_none()
                 && let Some(outcome) = self.hear_monitor()?
             {
+                self.outcome = Some(outcome);
+            }
+            // A monitor has waited for the output; a supervisor has let go of the other ends of it.
+            let is_relayed = !self.is_inside || (self.streams.relays.is_empty() && self.master.is_none());
+            if is_relayed && let Some(outcome) = self.outcome.take() {
                 return Ok(outcome);
             }
         }
@@ -130,6 +180,8 @@ impl Client<'_> {
         match tag {
             Tag::Terminal => {
                 self.master = fds.into_iter().next();
+                self.had_terminal = true;
+                self.take_keys()?;
                 self.raw()?;
                 self.resize();
                 Ok(None)
@@ -143,22 +195,44 @@ impl Client<'_> {
                 }
                 Ok(None)
             }
-            Tag::Done => Ok(Some(serde_json::from_slice(&payload)?)),
-            Tag::DoneLarge => {
-                let file = fds.into_iter().next().ok_or_else(|| io::Error::other("the outcome is missing"))?;
-                let mut file = std::fs::File::from(file);
-                io::Seek::rewind(&mut file)?;
-                Ok(Some(serde_json::from_reader(io::BufReader::new(file))?))
+            Tag::Standing => {
+                if let Some(standing) = self.standing {
+                    standing(&Message { tag, payload, fds });
+                }
+                Ok(None)
             }
-            _ => Ok(None),
+            _ => outcome_of(Message { tag, payload, fds }),
+        }
+    }
+
+    /// Hears the jail that asked for the call. Its end is the call's: the monitor kills, reviews, and answers still.
+    fn hear_asker(&mut self) {
+        let Some(asker) = self.asker else { return };
+        match wire::receive(asker.as_fd()) {
+            Ok(Some(Message { tag: Tag::Signal, payload, .. })) => {
+                if let Some(signal) = payload.first().filter(|s| FORWARDED.contains(&i32::from(**s))) {
+                    drop(wire::send(self.monitor.as_fd(), Tag::Signal, &[*signal], &[]));
+                }
+            }
+            Ok(Some(Message { tag: Tag::Resize, payload, .. })) => {
+                if let (Some(size), Some(master)) = (TerminalSize::of_payload(&payload), &self.master) {
+                    rustix::termios::tcsetwinsize(master, crate::streams::window(size)).ok();
+                }
+            }
+            // Nothing else has a meaning once a call has begun.
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                self.asker = None;
+                rustix::net::shutdown(self.monitor, rustix::net::Shutdown::Write).ok();
+            }
         }
     }
 
     /// Once every output of the jail is at its end, says how much it was.
     fn tell_output(&mut self) {
         let is_open = !self.streams.relays.is_empty() || self.master.is_some();
-        let awaits_terminal = self.streams.needs_terminal() && self.saved.is_none();
-        if !(is_open || self.output_told || awaits_terminal) {
+        let awaits_terminal = self.streams.needs_terminal() && !self.had_terminal;
+        if !(is_open || self.output_told || awaits_terminal || self.is_inside) {
             self.output_told = true;
             let output = Output { bytes: self.written, lost: self.lost.take() };
             drop(wire::send(self.monitor.as_fd(), Tag::OutputDone, &output.to_payload(), &[]));
@@ -258,19 +332,32 @@ impl Client<'_> {
 
     /// The jail's terminal has something to show. EIO: its last user is gone.
     fn show_terminal(&mut self) {
-        let (Some(master), Some(terminal)) = (&self.master, self.streams.terminal) else { return };
-        let to = if self.streams.input_is_terminal && rustix::termios::isatty(sys::standard(1)) { 1 } else { terminal };
+        let Some(master) = &self.master else { return };
+        let to = match self.streams.terminal {
+            Some(terminal) if !(self.streams.input_is_terminal && rustix::termios::isatty(sys::standard(1))) => {
+                terminal
+            }
+            _ => self.streams.requested.map_or(1, |requested| requested.screen),
+        };
         let most = match self.passes(master.as_fd()) {
             Passes::UpTo(most) => most,
             Passes::Nothing => return,
             never => {
                 self.note_silence(&never);
-                return self.master = None;
+                return self.close_terminal();
             }
         };
         match copy(master.as_fd(), sys::standard(to), most) {
-            Ok(0) | Err(_) => self.master = None,
+            Ok(0) | Err(_) => self.close_terminal(),
             Ok(count) => self.count(count),
+        }
+    }
+
+    /// Nobody is at the jail's terminal any more: its last user is gone, or nobody reads what it shows.
+    fn close_terminal(&mut self) {
+        self.master = None;
+        if self.streams.requested.is_some_and(|requested| requested.keys.is_some()) {
+            self.streams.input = None;
         }
     }
 
@@ -281,9 +368,39 @@ impl Client<'_> {
         }
     }
 
+    /// Where the caller has no terminal, the keys of the jail's come from its input.
+    fn take_keys(&mut self) -> io::Result<()> {
+        if let (Some(master), Some(requested)) = (&self.master, self.streams.requested)
+            && let Some(keys) = Input::to_terminal(master.as_fd(), requested)?
+        {
+            self.streams.input = Some(keys);
+        }
+        Ok(())
+    }
+
+    /// A terminal has no end: where the caller's input has one, its reader is told as by a key.
+    fn end_of_keys(&self) {
+        let (Some(master), Some(requested)) = (&self.master, self.streams.requested) else { return };
+        if requested.keys.is_none() {
+            return;
+        }
+        if self.is_inside {
+            // The supervisor's side presses the key.
+            rustix::net::shutdown(master, rustix::net::Shutdown::Write).ok();
+            return;
+        }
+        if let Ok(modes) = rustix::termios::tcgetattr(master) {
+            let key = modes.special_codes[rustix::termios::SpecialCodeIndex::VEOF];
+            // A program that reads keys one by one has no use for it, and may have closed the terminal.
+            rustix::io::write(master, &[key]).ok();
+        }
+    }
+
     /// The caller's terminal passes every byte through: the jail's own terminal interprets them.
     fn raw(&mut self) -> io::Result<()> {
-        let Some(fd) = self.streams.terminal else { return Ok(()) };
+        let Some(fd) = self.streams.terminal.filter(|_| self.had_terminal && self.saved.is_none()) else {
+            return Ok(());
+        };
         let termios = rustix::termios::tcgetattr(sys::standard(fd))?;
         if self.streams.input_is_terminal {
             let mut raw = termios.clone();
@@ -307,63 +424,26 @@ impl Client<'_> {
         let (Some(master), Some(fd)) = (&self.master, self.streams.terminal) else { return };
         if let Ok(size) = rustix::termios::tcgetwinsize(sys::standard(fd)) {
             let size: Winsize = size;
+            if self.is_inside {
+                let size = TerminalSize { rows: size.ws_row, columns: size.ws_col };
+                drop(wire::send(self.monitor.as_fd(), Tag::Resize, &size.to_payload(), &[]));
+                return;
+            }
             rustix::termios::tcsetwinsize(master, size).ok();
         }
     }
 }
 
-fn wait_readable(fd: BorrowedFd<'_>) {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    poll(&mut fds, None).ok();
-}
-
-fn wait_writable(fd: BorrowedFd<'_>) {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
-    // A signal meanwhile is seen by the loop.
-    poll(&mut fds, None).ok();
-}
-
-/// The most that is moved at once.
-const MOST: usize = 1 << 20;
-
-/// What of a stream may be passed on.
-enum Passes {
-    /// This many bytes.
-    UpTo(usize),
-    /// Nothing for the moment.
-    Nothing,
-    /// Nothing any more.
-    Never,
-    /// Nothing any more, and it is not known why.
-    Unanswered,
-}
-
-/// Whether the last writer of an empty stream is gone: nothing can come any more.
-fn is_at_end(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
-}
-
-/// Reads once and writes all of it.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> rustix::io::Result<usize> {
-    let mut buffer = [0; 65536];
-    let most = most.min(buffer.len());
-    let got = loop {
-        match rustix::io::read(from, &mut buffer[..most]) {
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_readable(from),
-            other => break other?,
+/// The outcome of a call, if a message tells it.
+pub(crate) fn outcome_of(message: Message) -> io::Result<Option<Outcome>> {
+    match message.tag {
+        Tag::Done => Ok(Some(serde_json::from_slice(&message.payload)?)),
+        Tag::DoneLarge => {
+            let file = message.fds.into_iter().next().ok_or_else(|| io::Error::other("the outcome is missing"))?;
+            let mut file = std::fs::File::from(file);
+            io::Seek::rewind(&mut file)?;
+            Ok(Some(serde_json::from_reader(io::BufReader::new(file))?))
         }
-    };
-    let mut rest = &buffer[..got];
-    while !rest.is_empty() {
-        match rustix::io::write(to, rest) {
-            Ok(count) => rest = &rest[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_writable(to),
-            Err(e) => return Err(e),
-        }
+        _ => Ok(None),
     }
-    Ok(got)
 }

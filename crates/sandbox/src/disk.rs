@@ -8,9 +8,16 @@ use rustix::fs::{AtFlags, FileType, StatxFlags};
 
 use crate::limits::Breach;
 use crate::plan::Plan;
+use crate::request::Kind;
 use crate::walk::{self, Descend};
 
-const INTERVAL: Duration = Duration::from_millis(50);
+/// How often is looked: a service has months to fill a disk in, and others to run beside.
+fn interval(plan: &Plan) -> Duration {
+    match plan.kind {
+        Kind::Command => Duration::from_millis(50),
+        Kind::Service => Duration::from_secs(1),
+    }
+}
 
 /// The counters at the start.
 pub(crate) struct Disk {
@@ -27,7 +34,7 @@ impl Disk {
             free: stat.as_ref().map_or(0, |s| s.f_bfree),
             files: stat.as_ref().map_or(0, |s| s.f_ffree),
             block: stat.as_ref().map_or(512, |s| s.f_bsize as u64),
-            next: Instant::now() + INTERVAL,
+            next: Instant::now() + interval(plan),
         }
     }
 
@@ -40,7 +47,7 @@ impl Disk {
         if Instant::now() < self.next {
             return None;
         }
-        self.next = Instant::now() + INTERVAL;
+        self.next = Instant::now() + interval(plan);
         let stat = rustix::fs::fstatfs(&plan.workspace_fd).ok()?;
         let bytes = self.free.saturating_sub(stat.f_bfree).saturating_mul(self.block);
         let files = self.files.saturating_sub(stat.f_ffree);

@@ -35,6 +35,14 @@ impl RealHost {
         Self::at(&home, |name| std::env::var_os(name))
     }
 
+    /// As [`RealHost::new`], for a given home, whatever the environment says.
+    ///
+    /// # Errors
+    /// The home does not resolve.
+    pub fn with_home(home: &Path) -> Result<Self, SourceError> {
+        Self::at(home, |name| std::env::var_os(name))
+    }
+
     /// As [`RealHost::new`], for a given home and environment.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,12 +13,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup;
+use crate::files;
 use crate::ids::Mapping;
 use crate::landlock_rules::{self, Use};
 use crate::plan::Plan;
+use crate::request::{Access, Kind};
 use crate::root::{self, At, BuildError, Built};
-use crate::sys::{self, Wait};
+use crate::sys::{self, Fork, Wait};
 use crate::tier::{Extent, Tier};
+use crate::whole::Network;
 use crate::wire::{self, Tag};
 
 /// What init gets from the monitor.
@@ -40,6 +43,9 @@ pub(crate) enum Stdio {
     Pipe(OwnedFd),
 }
 
+/// The step of going to where the command starts.
+const ENTER: &str = "enter";
+
 /// A jail that stands, and may start its command.
 struct Ready {
     /// The terminal's slave.
@@ -60,7 +66,8 @@ pub(crate) fn run(mut entry: Entry<'_>) -> ! {
             Err(e) => (Tag::Failed, e),
         },
     };
-    let errno = failed.source.raw_os_error().unwrap_or(0);
+    // That a directory is not there says nothing of the command.
+    let errno = if failed.step == ENTER { 0 } else { failed.source.raw_os_error().unwrap_or(0) };
     let text = format!("{errno} {failed}");
     // The monitor notices the end itself; without this it lacks only the reason.
     drop(wire::send(entry.monitor.as_fd(), tag, &text.as_bytes()[..text.len().min(wire::MAX)], &[]));
@@ -76,12 +83,12 @@ fn build(entry: &Entry<'_>) -> Result<Ready, BuildError> {
     };
     let slave = built.pty.as_ref().map(|m| sys::pty_peer(m.as_fd()).at("open the slave of", "/dev/pts")).transpose()?;
     announce(entry, built)?;
+    keep_only_the_commands(entry, slave.as_ref()).at("close", "what the jail was built from")?;
     set_limits(plan, entry.tier)?;
     sys::wipe_initial_strings();
     sys::set_not_dumpable().at("set not dumpable", "init")?;
     sys::die_with_parent().at("set death signal", "init")?;
     confine(plan, entry.tier)?;
-    rustix::process::chdir(plan.cwd.as_path()).at("enter", &plan.cwd)?;
     let mut fds = wait_for(entry, Tag::Go).at("wait for", "the monitor")?.into_iter();
     let lock = fds.next();
     fds.try_for_each(cgroup::join).at("join", "the control group")?;
@@ -103,7 +110,7 @@ fn without_namespaces(plan: &Plan) -> Result<Built, BuildError> {
     }
     // A new terminal among the host's: Landlock lets the jail reach no other, nor this one by its name.
     let pty = plan.terminal.as_ref().map(|start| root::open_pty(start, "/dev/ptmx")).transpose()?;
-    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty })
+    Ok(Built { proc: Extent::Full(""), proc_fd: None, pty, listener: None })
 }
 
 /// Everything that needs privilege over the new namespaces, then the ids.
@@ -113,7 +120,10 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
     if plan.ids.mapping == Mapping::Caller {
         write_maps(&proc, plan)?;
     }
-    let network = sys::Network::begin().at("make", "the network namespace")?;
+    let network = match &plan.whole {
+        Some(whole) if whole.told.network == Network::Host => None,
+        _ => Some(sys::Network::begin().at("make", "the network namespace")?),
+    };
     sys::new_session_keyring().at("make a session keyring for", "the jail")?;
     sys::set_host_name("mantlet").at("set the host name", "mantlet")?;
     write(&proc, "self/oom_score_adj", b"1000")?;
@@ -124,7 +134,9 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
         }
         Mapping::Caller | Mapping::Owner => Ok(None),
     })?;
-    network.enter().at("make", "the network namespace")?;
+    if let Some(network) = network {
+        network.enter().at("make", "the network namespace")?;
+    }
     if built.proc_fd.is_some() {
         // Kernels before 6.14 have no pid_max of a namespace's own; RLIMIT_NPROC bounds the jail either way.
         let pid_max = (plan.limits.processes.saturating_mul(4) + 300).to_string();
@@ -162,6 +174,7 @@ pub(crate) const HAS_PROC: u8 = 2;
 pub(crate) const HAS_TMPFS: u8 = 4;
 pub(crate) const HAS_MOUNT_NS: u8 = 8;
 pub(crate) const HAS_USER_NS: u8 = 16;
+pub(crate) const HAS_LISTENER: u8 = 32;
 
 /// Tells the monitor what was built, and hands over the terminal and views of the jail.
 fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
@@ -178,10 +191,16 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
         (HAS_TMPFS, &tmpfs),
         (HAS_MOUNT_NS, &mount),
         (HAS_USER_NS, &user),
+        (HAS_LISTENER, &built.listener),
     ];
     let flags = views.iter().filter(|(_, fd)| fd.is_some()).fold(0, |sum, (bit, _)| sum | bit);
     let fds: Vec<_> = views.iter().filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd)).collect();
     let mut payload = vec![flags];
+    if built.listener.is_some() {
+        // This process will soon be nobody's to look at, and the supervisor must know which namespace it serves.
+        let own = rustix::fs::stat("/proc/self/ns/pid").at("examine", "/proc/self/ns/pid")?;
+        payload.extend_from_slice(&own.st_ino.to_le_bytes());
+    }
     if let Extent::Partial(missing) = &built.proc {
         payload.extend_from_slice(missing.as_bytes());
     }
@@ -190,7 +209,10 @@ fn announce(entry: &Entry<'_>, built: Built) -> Result<(), BuildError> {
 
 fn set_limits(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     let limits = &plan.limits;
-    let cpu = limits.cpu.as_secs().max(1);
+    let cpu = match plan.kind {
+        Kind::Command => limits.cpu.as_secs().max(1),
+        Kind::Service => libc::RLIM_INFINITY,
+    };
     let mut list = vec![
         (libc::RLIMIT_NOFILE, limits.open_files),
         (libc::RLIMIT_FSIZE, limits.file_size),
@@ -229,18 +251,40 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
     sys::install_seccomp(&crate::seccomp::program(tier)).at("install", "seccomp")
 }
 
+/// Closes what the jail was built from, above all the host's view of the workspace.
+///
+/// The attack: a jail that asks for a call names `/proc/self/fd/3` as its directory. Behind such a descriptor nothing
+/// is covered and nothing is read-only.
+fn keep_only_the_commands(entry: &Entry<'_>, slave: Option<&OwnedFd>) -> io::Result<()> {
+    let pipes = entry.stdio.iter().filter_map(|s| if let Stdio::Pipe(fd) = s { Some(fd.as_raw_fd()) } else { None });
+    let own = std::iter::once(entry.monitor.as_raw_fd()).chain(slave.map(AsRawFd::as_raw_fd));
+    sys::close_all_but(&own.chain(pipes).collect::<Vec<_>>())
+}
+
+/// Goes to where the command starts: in the jail's own tree. What the path leads to outside is nobody's matter.
+fn enter_cwd(plan: &Plan) -> Result<(), BuildError> {
+    rustix::process::chdir(plan.cwd.as_path()).at(ENTER, &plan.cwd)?;
+    // The kernel puts "(unreachable)" before a directory that is in no tree of this process's.
+    let is_in_the_jail = rustix::process::getcwd(Vec::new()).is_ok_and(|path| path.to_bytes().starts_with(b"/"));
+    if is_in_the_jail { Ok(()) } else { Err(rustix::io::Errno::NOENT).at(ENTER, &plan.cwd) }
+}
+
 /// Starts the command and reaps until it ends. Answers its exit code.
 fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
+    enter_cwd(entry.plan)?;
     let signals = sys::signal_fd(&[libc::SIGCHLD]).at("watch", "signals")?;
     // Its word to start may have outlived it: nobody would watch the command.
     if wire::is_gone(entry.monitor.as_fd()) {
         return Err(io::Error::other("the monitor is gone")).at("start", "the command");
     }
     let mut failed = None;
-    let child = sys::vfork(|| {
-        failed = Some(start(entry, ready.slave.as_ref()));
-        127
-    });
+    let child = match entry.plan.files_access {
+        None => sys::vfork(|| {
+            failed = Some(start(entry, ready.slave.as_ref()));
+            127
+        }),
+        Some(access) => serve_files(entry, access),
+    };
     let child = child.at("fork", "the command")?;
     drop(ready.slave);
     // The command's output is at its end when the command's own processes have let go of it.
@@ -269,6 +313,21 @@ fn supervise(entry: &mut Entry<'_>, ready: Ready) -> Result<i32, BuildError> {
                     }
                     Some(errno) => Err(io::Error::from_raw_os_error(errno)).at("exec", plan_program(entry.plan)),
                 };
+            }
+        }
+    }
+}
+
+/// Starts the child that serves file operations: it executes nothing, and so is a process with a memory of its own.
+fn serve_files(entry: &Entry<'_>, access: Access) -> io::Result<i32> {
+    match sys::clone(0)? {
+        Fork::Parent(pid) => Ok(pid),
+        Fork::Child => {
+            sys::set_process_name(c"mantlet-files");
+            // Nothing of init's may be reached from here: the line to the monitor, the journal's lock.
+            match prepare(entry, None).and_then(|()| sys::close_from(3)) {
+                Ok(()) => sys::exit_now(files::serve(entry.plan, access)),
+                Err(_) => sys::exit_now(125),
             }
         }
     }

@@ -43,11 +43,17 @@ pub(crate) struct Record {
     pub(crate) exempt: Vec<Vec<u8>>,
     /// The policy's own protect patterns.
     pub(crate) protect: Vec<String>,
+    /// Other trees that the call could write: the bytes of each path, and what is protected in it.
+    #[serde(default)]
+    pub(crate) state: Vec<(Vec<u8>, Vec<String>)>,
+    /// Where symlinks in those may lead.
+    #[serde(default)]
+    pub(crate) leads: Vec<Vec<u8>>,
 }
 
 impl Record {
     pub(crate) fn workspace(&self) -> PathBuf {
-        PathBuf::from(std::ffi::OsString::from_vec(self.workspace.clone()))
+        path(&self.workspace)
     }
 }
 
@@ -208,6 +214,11 @@ impl Entry {
 pub(crate) fn coarse_now() -> (i64, i64) {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     (now.tv_sec, now.tv_nsec)
+}
+
+/// The path of a record's bytes.
+pub(crate) fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()))
 }
 
 /// A path as the bytes of a record.

@@ -24,6 +24,9 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// The marker of a jail, and the place of programs that the owner hands in.
 pub const MARKER: &str = "/run/mantlet/jail";
 
+/// Where a whole agent's commands ask for jails of their own.
+pub(crate) const SOCKET: &str = "/run/mantlet/exec.sock";
+
 /// A command too long for one argument is put here (MAX_ARG_STRLEN is 128 KiB, execve(2)).
 pub(crate) const COMMAND_FILE: &str = "/run/mantlet/command";
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use mantlet_policy::Limits;
 use rustix::fs::{Mode, OFlags, RawDir};
 
+use crate::request::Kind;
+
 /// A limit that was passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breach {
@@ -57,6 +59,7 @@ pub(crate) struct Sampler {
     /// The private tmpfs.
     tmpfs: Option<OwnedFd>,
     next: Instant,
+    pace: Pace,
     interval: Duration,
     was_full: bool,
     round: u32,
@@ -64,8 +67,27 @@ pub(crate) struct Sampler {
     tick: u64,
 }
 
+/// How often is looked.
+#[derive(Clone, Copy)]
+struct Pace {
+    slowest: Duration,
+    /// Near a limit: a hog fills gigabytes a second.
+    near: Duration,
+    /// The part of a limit that is near it, as its denominator.
+    part: u64,
+}
+
+impl Pace {
+    /// A service may live for months, and half of what it may have is its everyday.
+    fn of(kind: Kind) -> Pace {
+        match kind {
+            Kind::Command => Pace { slowest: Duration::from_millis(100), near: Duration::from_millis(5), part: 4 },
+            Kind::Service => Pace { slowest: Duration::from_secs(1), near: Duration::from_millis(50), part: 2 },
+        }
+    }
+}
+
 const FIRST: Duration = Duration::from_millis(20);
-const SLOWEST: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Usage {
@@ -77,12 +99,13 @@ struct Usage {
 }
 
 impl Sampler {
-    pub(crate) fn new(limits: &Limits, proc: OwnedFd, tmpfs: Option<OwnedFd>) -> Sampler {
+    pub(crate) fn new(limits: &Limits, kind: Kind, proc: OwnedFd, tmpfs: Option<OwnedFd>) -> Sampler {
         Sampler {
             limits: limits.clone(),
             proc,
             tmpfs,
             next: Instant::now() + FIRST,
+            pace: Pace::of(kind),
             interval: FIRST,
             was_full: false,
             round: 0,
@@ -107,12 +130,9 @@ impl Sampler {
         let tmpfs = self.tmpfs.as_ref().and_then(|fd| rustix::fs::fstatfs(fd).ok());
         let tmpfs = tmpfs.map_or(0, |s| s.f_blocks.saturating_sub(s.f_bfree) * (s.f_bsize as u64));
         let memory = usage.anonymous + usage.shared.max(tmpfs + usage.memfd);
-        // Near the limit, look more often: a hog fills gigabytes a second.
-        self.interval = if memory > self.limits.memory / 4 || usage.processes * 4 > u64::from(self.limits.processes) {
-            Duration::from_millis(5)
-        } else {
-            (self.interval * 2).min(SLOWEST)
-        };
+        let Pace { slowest, near, part } = self.pace;
+        let is_near = memory > self.limits.memory / part || usage.processes * part > u64::from(self.limits.processes);
+        self.interval = if is_near { near } else { (self.interval * 2).min(slowest) };
         self.next = now + self.interval;
         let is_full = usage.processes >= u64::from(self.limits.processes);
         let was_full = std::mem::replace(&mut self.was_full, is_full);

@@ -1,6 +1,7 @@
 //! How a call ended, and what is said of it: exit code, report, ledger entry, lines for the person.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,17 +10,19 @@ use mantlet_ledger::Writer;
 use mantlet_policy::Review;
 
 use crate::advice::{Advice, Opening};
+use crate::budget::Budget;
 use crate::covers::Cover;
-use crate::ids::Mapping;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
 use crate::made;
+use crate::mechanisms::mechanisms;
 use crate::plan::Plan;
 use crate::report::{Finding, Held, Outcome, Report};
 use crate::review::{self, Since};
 use crate::tier::{Extent, Mechanisms, Tier};
 use crate::tracked;
+use crate::tree::{TreeRef, WORKSPACE};
 use crate::wire::Output;
 
 /// Mantlet's own failure or refusal, as `env(1)` uses it.
@@ -56,6 +59,8 @@ pub(crate) struct Ending {
     pub(crate) started: (i64, i64),
     pub(crate) findings: Vec<Finding>,
     pub(crate) bytes_out: Option<u64>,
+    /// Whether something may not stay and could not be moved.
+    pub(crate) is_stuck: bool,
 }
 
 impl Ending {
@@ -68,6 +73,7 @@ impl Ending {
             started: (0, 0),
             findings: Vec::new(),
             bytes_out: None,
+            is_stuck: false,
         }
     }
 
@@ -113,9 +119,15 @@ impl Ending {
             "killed: {path}, which is denied, was replaced from outside and could be opened for a moment; output since then \
              is withheld\nhint: run it again"
         ));
-        let judge = live::judge_of(plan, &[]);
+        for tree in 0..plan.trees() {
+            self.undo_since(plan, tree, since, live);
+        }
+    }
+
+    fn undo_since(&self, plan: &Plan, tree: usize, since: (i64, i64), live: &mut Live) {
+        let judge = live::judge_of(plan, tree, &[]);
         for verdict in review::changed_since(&judge, since.max(self.started)) {
-            live.undo(plan, Some(verdict), false);
+            live.undo(plan, tree, Some(verdict), false);
         }
     }
 
@@ -162,29 +174,24 @@ impl Ending {
 
     /// Reviews the workspace. The jail is dead.
     pub(crate) fn review(&mut self, plan: &Plan, live: &mut Live, clock: Clock, state: &State) {
-        let judge = live::judge_of(plan, &self.facts.replaced);
-        let since = if clock.was_set() || !keeps_times(plan) { Since::Always } else { Since::Time(self.started) };
-        let reviewed = review::review(&judge, Some(&plan.scan.dirs), &plan.scan.known, since);
-        if let Since::Time(started) = since
-            && let Err(e) = made::remember(&judge, started, &state.top)
-        {
-            live.notes
-                .push(format!("the repositories made here could not be remembered, and are mounted next time: {e}"));
+        if plan.changes_nothing() {
+            // Not watched, not walked: what anybody else does meanwhile is no matter of this call.
+            self.findings.append(&mut live.findings);
+            return self.facts.notes.append(&mut live.notes);
         }
-        for verdict in reviewed.verdicts {
-            live.undo(plan, Some(verdict), false);
-        }
-        for dir in reviewed.unseen {
-            live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&dir)));
+        for tree in 0..plan.trees() {
+            self.review_tree(plan, tree, live, clock, state);
         }
         // What could not be moved while the jail was alive may have been since.
         let is_stuck = |f: &Finding| f.action.starts_with("NOT undone");
         let is_gone = |path: &str| live.findings.iter().any(|f| f.path == path && !is_stuck(f));
         if live.findings.iter().any(|f| is_stuck(f) && !is_gone(&f.path)) {
+            self.is_stuck = true;
             self.fail(
                 "the review could not undo everything: look at what it names before anything else runs there".into(),
             );
         }
+        live.say_dropped();
         self.findings.append(&mut live.findings);
         self.facts.notes.append(&mut live.notes);
         self.advise(plan);
@@ -194,11 +201,36 @@ impl Ending {
         }
     }
 
+    fn review_tree(&self, plan: &Plan, tree: usize, live: &mut Live, clock: Clock, state: &State) {
+        let judge = live::judge_of(plan, tree, &self.facts.replaced);
+        let TreeRef { scan, fd, .. } = plan.tree(tree);
+        let since = if clock.was_set() || !keeps_times(fd) { Since::Always } else { Since::Time(self.started) };
+        let reviewed = review::review(&judge, Some(&scan.dirs), &scan.known, since);
+        if let Since::Time(started) = since
+            && tree == WORKSPACE
+            && let Err(e) = made::remember(&judge, started, &state.top)
+        {
+            live.notes
+                .push(format!("the repositories made here could not be remembered, and are mounted next time: {e}"));
+        }
+        for verdict in reviewed.verdicts {
+            live.undo(plan, tree, Some(verdict), false);
+        }
+        for dir in reviewed.unseen {
+            live.notes.push(format!("{} could not be reviewed", mantlet_ledger::escape(&plan.named(tree, &dir))));
+        }
+    }
+
     /// Says of each finding what would allow it. Not of thousands: an agent decides how many there are.
     fn advise(&mut self, plan: &Plan) {
         const MOST_ADVICE: usize = 100;
         for finding in self.findings.iter_mut().filter(|f| f.action != "listed").take(MOST_ADVICE) {
             let path = plan.workspace.join(std::ffi::OsStr::from_bytes(&finding.raw));
+            if (1..plan.trees()).any(|tree| path.starts_with(plan.tree(tree).top)) {
+                let hint = "what a client obeys is changed outside: run the client without `mantlet run` for that";
+                finding.hint = Some(hint.into());
+                continue;
+            }
             match plan.advisor.open(Opening::Write, &path) {
                 Advice::Call(call) => finding.allow = Some(call),
                 Advice::Words(words) => finding.hint = Some(words),
@@ -208,9 +240,8 @@ impl Ending {
 
     /// Writes the ledger and makes the report.
     pub(crate) fn conclude(mut self, plan: &Plan, ledger: Result<&mut Writer, String>, began: Instant) -> Outcome {
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
-        let entry = self.entry(plan, &mechanisms, duration_ms);
+        let entry = self.entry(plan, &mechanisms, milliseconds(began));
         let written =
             ledger.and_then(|l| l.append(&entry).map_err(|e| format!("the ledger could not be written: {e}")));
         if let Err(why) = written {
@@ -221,11 +252,19 @@ impl Ending {
         }
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
+            self.facts.notes.extend(plan.notes.iter().cloned());
         }
         let messages = self.messages();
         if !plan.wants_report {
             return Outcome { code: self.code, messages, report: String::new() };
         }
+        let report = self.report(plan, began);
+        Outcome { code: self.code, messages, report: serde_json::to_string(&report).unwrap_or_default() }
+    }
+
+    /// The report of a call as far as it is known.
+    pub(crate) fn report(&self, plan: &Plan, began: Instant) -> Report {
+        let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
         let mut protect = held(plan, self.tier, &plan.protected);
         let undone = held(plan, self.tier, &plan.reviewed).into_iter();
         protect.extend(undone.map(|h| Held { how: "undone", ..h }));
@@ -240,24 +279,26 @@ impl Ending {
         {
             held.how = "undone";
         }
-        let report = Report {
+        Report {
             v: 1,
             call: plan.call.clone(),
             agent: plan.agent.clone(),
             policy: plan.policy_hash.clone(),
+            kind: plan.kind,
+            limits: Some(Budget::of(&plan.limits)),
+            whole: plan.whole.as_ref().map(|whole| whole.told.clone()),
             tier: self.tier,
             ids: self.tier.map(|_| plan.ids),
             deny,
             protect,
             mechanisms,
-            findings: self.findings,
-            notes: self.facts.notes,
+            findings: self.findings.clone(),
+            notes: self.facts.notes.clone(),
             exit: self.code,
-            reason: self.reason,
-            duration_ms,
+            reason: self.reason.clone(),
+            duration_ms: milliseconds(began),
             bytes_out: self.bytes_out,
-        };
-        Outcome { code: self.code, messages, report: serde_json::to_string(&report).unwrap_or_default() }
+        }
     }
 
     /// What standard error gets: nothing unless Mantlet did something.
@@ -271,7 +312,8 @@ impl Ending {
         lines
     }
 
-    fn entry(&self, plan: &Plan, mechanisms: &Mechanisms, duration_ms: u64) -> mantlet_ledger::Entry {
+    /// The call as a line of the ledger.
+    pub(crate) fn entry(&self, plan: &Plan, mechanisms: &Mechanisms, duration_ms: u64) -> mantlet_ledger::Entry {
         mantlet_ledger::Entry {
             v: 1,
             time: mantlet_ledger::rfc3339(SystemTime::now()),
@@ -280,6 +322,8 @@ impl Ending {
             kind: mantlet_ledger::Kind::Exec(mantlet_ledger::Exec {
                 call: plan.call.clone(),
                 command: command_text(plan),
+                session: plan.session.clone(),
+                run: plan.run.clone(),
                 tier: self.tier.map_or("refused", |t| if t == Tier::Full { "full" } else { "landlock" }).to_owned(),
                 mechanisms: mechanisms
                     .iter()
@@ -296,6 +340,10 @@ impl Ending {
     }
 }
 
+fn milliseconds(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Opens the evidence of a call.
 pub(crate) fn open_ledger(plan: &Plan, state: &State) -> Result<Writer, String> {
     Writer::open(&state.top.join("ledger"), &[&plan.workspace]).map_err(|e| e.to_string())
@@ -305,7 +353,7 @@ pub(crate) fn open_ledger(plan: &Plan, state: &State) -> Result<Writer, String> 
 const LONGEST_COMMAND: usize = 16 * 1024;
 
 /// The command, masked before it is escaped and stored.
-fn command_text(plan: &Plan) -> String {
+pub(crate) fn command_text(plan: &Plan) -> String {
     let words: Vec<String> = plan
         .argv
         .iter()
@@ -323,91 +371,6 @@ fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::spots::Spot]) -> Vec<He
         mantlet_ledger::escape(inside.as_os_str().as_bytes())
     };
     spots.iter().map(|s| Held { path: shown(&s.path), rule: s.rule.clone(), how }).collect()
-}
-
-fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
-    let mut out = Mechanisms::new();
-    let none = || Extent::None(facts.unavailable.clone().unwrap_or_else(|| "not in this tier".into()));
-    let namespaces = ["mount", "pid", "network", "ipc", "uts", "cgroup-namespace", "user"];
-    for name in namespaces {
-        out.insert(name, if tier == Tier::Full { Extent::Full("") } else { none() });
-    }
-    let abi = crate::sys::landlock_abi();
-    let landlock = match abi {
-        0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
-        // What Landlock does not judge (landlock(7), "Current limitations") is behind no mount in this tier.
-        6.. if tier == Tier::Landlock => Extent::Partial(format!(
-            "ABI {abi}: sockets are refused by seccomp; modes, owners and times of the owner's files outside can be \
-             changed, and names there asked for"
-        )),
-        6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
-        _ => Extent::Full(""),
-    };
-    out.insert("landlock", landlock);
-    out.insert("seccomp", Extent::Full(""));
-    out.insert("no-new-privileges", Extent::Full(""));
-    let bounding = match tier {
-        Tier::Landlock if plan.ids.mapping == Mapping::Caller => {
-            Extent::Partial("none, but an ordinary user cannot empty the bounding set".into())
-        }
-        _ => Extent::Full("none, bounding set empty"),
-    };
-    out.insert("capabilities", bounding);
-    out.insert("proc", proc(tier, facts));
-    let limits = match facts.cgroup.clone() {
-        // Where /proc is the host's own, the sampler has no view of the jail's processes.
-        Some(Extent::Partial(_)) if tier == Tier::Full && !facts.has_sampler => Extent::Partial(
-            "no control group and no sampler: memory of the whole jail is not bounded, its processes and files are"
-                .into(),
-        ),
-        Some(extent) => extent,
-        None => Extent::None("the jail never stood".into()),
-    };
-    out.insert("limits", limits);
-    covers_held(&mut out, tier, facts, plan);
-    out
-}
-
-/// How far the policy's own rules over the workspace were held.
-fn covers_held(out: &mut Mechanisms, tier: Tier, facts: &Facts, plan: &Plan) {
-    let covered = |spots: &[crate::spots::Spot], what: &str| match tier {
-        Tier::Full => Extent::Full(""),
-        Tier::Landlock if spots.is_empty() => Extent::Full("nothing to cover"),
-        Tier::Landlock => Extent::None(format!("{what} inside a writable place needs mounts")),
-    };
-    let deny = match &facts.exposed {
-        Some(_) => {
-            Extent::Partial("something denied was replaced from outside and could be opened for a moment".into())
-        }
-        None => covered(&plan.denied, "denying"),
-    };
-    out.insert("deny", deny);
-    out.insert(
-        "protect",
-        match tier {
-            Tier::Full if !facts.replaced.is_empty() => Extent::Partial(
-                "what exists is prevented, but for what was replaced from outside; that and new names are undone"
-                    .into(),
-            ),
-            Tier::Full => Extent::Partial("what exists is prevented; names that do not exist yet are undone".into()),
-            Tier::Landlock if plan.protected.is_empty() => {
-                Extent::Partial("nothing to cover; names that do not exist yet are undone".into())
-            }
-            Tier::Landlock => covered(&plan.protected, "protecting"),
-        },
-    );
-}
-
-fn proc(tier: Tier, facts: &Facts) -> Extent {
-    match (&facts.proc_partial, tier) {
-        (Some(missing), _) => Extent::Partial(missing.clone()),
-        (None, Tier::Full) => Extent::Full(""),
-        (None, Tier::Landlock) => Extent::Partial(
-            "names, command lines and network tables of processes outside are visible, their memory, environment and \
-             files are not"
-                .into(),
-        ),
-    }
 }
 
 /// Both clocks at the start of a call: they tell whether the wall clock was set during it.
@@ -429,12 +392,12 @@ impl Clock {
     }
 }
 
-/// Whether the workspace's file system gives a directory a new change time with each new name.
-fn keeps_times(plan: &Plan) -> bool {
+/// Whether a tree's file system gives a directory a new change time with each new name.
+fn keeps_times(top: &OwnedFd) -> bool {
     // ext2/3/4, xfs, btrfs, tmpfs, f2fs, zfs, bcachefs, overlayfs: local ones whose times come from this kernel.
     const KNOWN: [i64; 8] =
         [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x794c_7630];
-    rustix::fs::fstatfs(&plan.workspace_fd).is_ok_and(|s| KNOWN.contains(&s.f_type))
+    rustix::fs::fstatfs(top).is_ok_and(|s| KNOWN.contains(&s.f_type))
 }
 
 /// Finishes calls whose monitor was killed: kills what is left, reviews, cleans, strikes them out.

@@ -2,25 +2,34 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mantlet_policy::{Accept, Agent, Exec, Limits, Opened, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
-use crate::ids::{Ids, Mapping};
+use crate::budget;
+use crate::ids::Ids;
 use crate::landlock_rules::Use;
 use crate::layout;
-use crate::request::{Command, Request};
+use crate::request::{Access, Command, Kind, Request};
 use crate::review::Judge;
 use crate::scan::{self, Hit, Scan};
 use crate::spots::{self, Spot};
+use crate::supervisor::Outer;
+use crate::text;
 use crate::tier::Tier;
+use crate::tree::Tree;
+use crate::whole::{NAMES, Network, Prepared, Told};
+
+mod environment;
+
+pub(crate) use environment::account;
+use environment::{environment, etc_files};
 
 /// A place of the host that is bound into the jail.
 #[derive(Debug)]
@@ -38,6 +47,7 @@ pub(crate) struct Plan {
     pub(crate) agent: String,
     pub(crate) policy_hash: String,
     pub(crate) review: Review,
+    pub(crate) kind: Kind,
     pub(crate) limits: Limits,
     pub(crate) least_tier: Tier,
     pub(crate) accepts_no_deny: bool,
@@ -56,14 +66,49 @@ pub(crate) struct Plan {
     pub(crate) env: Vec<CString>,
     pub(crate) path: Vec<u8>,
     pub(crate) argv: Vec<CString>,
+    /// File operations in place of a command.
+    pub(crate) files_access: Option<Access>,
     pub(crate) wants_report: bool,
+    /// What the client calls the conversation and the turn, ready for the ledger.
+    pub(crate) session: Option<String>,
+    pub(crate) run: Option<String>,
     /// Shared with the keeper of the covers, where there are covers.
     pub(crate) board: Option<&'static crate::sys::Board>,
     /// The terminal to make, if the caller has one.
     pub(crate) terminal: Option<crate::streams::Start>,
     pub(crate) rules: Rules,
     pub(crate) scan: Scan,
+    /// Worth knowing, for the report.
+    pub(crate) notes: Vec<String>,
+    /// Everything about a whole agent's run.
+    pub(crate) whole: Option<WholePlan>,
+    /// Where symlinks in a client's own state may lead.
+    pub(crate) leads: Vec<PathBuf>,
     pub(crate) advisor: Advisor,
+}
+
+/// What a plan has beyond that of a command when it is a whole agent's.
+pub(crate) struct WholePlan {
+    pub(crate) told: Told,
+    /// What of a client's own state can be written.
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) copies: Vec<(PathBuf, Vec<u8>)>,
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) command: Command,
+    /// The policy file that its inner commands run under, as it was named.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+impl WholePlan {
+    fn new(prepared: Prepared, request: &Request, places: &mut Vec<Place>) -> WholePlan {
+        let Prepared { places: own, trees, copies, links, env, argv, told, .. } = prepared;
+        // An agent's own place comes after the policy's of the same name, and so is what is seen.
+        places.extend(own);
+        places.sort_by(|a, b| a.target.cmp(&b.target));
+        let command = Command::Argv(argv);
+        WholePlan { told, trees, copies, links, env, command, policy: request.policy.clone() }
+    }
 }
 
 /// Why a call is refused before anything has started.
@@ -96,9 +141,21 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
-/// Refuses an agent whose role runs no commands.
-pub(crate) fn may_run(agent: &Agent) -> Result<(), Refusal> {
-    if agent.exec() == Exec::Jailed {
+/// What a call is compiled from.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) agent: &'a Agent,
+    pub(crate) policy_hash: &'a str,
+    pub(crate) owner: &'a Owner,
+    pub(crate) state: &'a Path,
+    /// The jail that asks for the call.
+    pub(crate) outer: Option<&'a Outer>,
+}
+
+/// Refuses an agent whose role runs no commands. It has files all the same: as far as its policy opens them.
+pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
+    if agent.exec() == Exec::Jailed || matches!(command, Command::Files(..)) {
         return Ok(());
     }
     let what = format!("agent `{}` is a {}, which runs no commands", agent.name(), agent.role().word());
@@ -109,75 +166,136 @@ pub(crate) fn may_run(agent: &Agent) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] with the way out; nothing has been touched then.
-pub(crate) fn compile(
-    request: &Request,
-    agent: &Agent,
-    policy_hash: &str,
-    owner: &Owner,
-    state: &Path,
-    advisor: Advisor,
-) -> Result<Plan, Refusal> {
-    may_run(agent)?;
+pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<Prepared>) -> Result<Plan, Refusal> {
+    let Setting { request, agent, policy_hash, owner, state, outer } = *setting;
+    // A whole agent is no command of one: its role says what its commands may do.
+    if prepared.is_none() {
+        may_run(agent, &request.command)?;
+    }
+    let files_access = request.command.files();
     let workspace = agent.workspace().to_owned();
     let workspace_fd = open_dir(&workspace).map_err(refuse(format!("cannot open the workspace {workspace:?}")))?;
     let ids = Ids::choose(&workspace).map_err(refuse(format!("cannot examine {workspace:?}")))?;
-    let rules = Rules::compile(agent).map_err(|e| {
-        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
-            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
-    })?;
-    spots::makes_itself(agent.files().deny(), &workspace)?;
-    let mut scan = scan::scan(&workspace_fd, &rules);
-    let reviewed = release(&mut scan, &workspace, &workspace_fd, &rules, state);
-    if scan.denied.len() > spots::MAX_DENIED {
-        return Err(spots::too_many(&scan.denied));
-    }
-    let places = places(request, agent, own_place(agent, &workspace_fd)?)?;
-    let cwd = cwd(request, &workspace, &places, &advisor)?;
-    let (argv, command_file) = argv(&request.command)?;
-    let (env, path) = environment(request, agent, owner, ids, &places)?;
-    let mut limits = agent.limits().clone();
-    limits.time = request.timeout.map_or(limits.time, |t| t.min(limits.time)).max(Duration::from_millis(1));
-    let mut files = etc_files(owner, ids);
-    files.push((PathBuf::from(layout::MARKER), format!("{}\n", agent.name()).into_bytes()));
+    let rules = rules(agent)?;
+    let (scan, reviewed) = look(request, &workspace, &workspace_fd, &rules, state)?;
+    let mut places = places(request, agent, own_place(agent, &workspace_fd)?)?;
+    let mut notes = outer.map_or_else(Vec::new, |outer| outer.narrow(&mut places));
+    notes.extend(prepared.iter().flat_map(|prepared| prepared.notes.iter().cloned()));
+    let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
+    let cwd = cwd(setting, &workspace, &places, &advisor)?;
+    let (argv, command_file) = argv(whole.as_ref().map_or(&request.command, |whole| &whole.command))?;
+    let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;
+    let mut files = own_files(agent, owner, ids, whole.as_ref());
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
     Ok(Plan {
         call: call_id(),
         agent: agent.name().to_owned(),
         policy_hash: policy_hash.to_owned(),
-        review: agent.files().review(),
-        limits,
-        least_tier: match agent.tier() {
-            mantlet_policy::Tier::Full => Tier::Full,
-            mantlet_policy::Tier::Landlock => Tier::Landlock,
-        },
+        // What this call cannot have made is not its to undo.
+        review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
+        kind: request.kind,
+        limits: budget::of(agent, request.kind, request.timeout),
+        least_tier: least_tier(agent, whole.is_some() || outer.is_some()),
         accepts_no_deny: agent.accepts(Accept::Deny),
         cwd,
         ids,
         home: owner.home.clone(),
         files,
         denied: spots::spots(agent.files().deny(), &workspace, &places, &scan.denied)?,
-        protected: spots::spots(agent.files().protect(), &workspace, &places, &scan.protected)?,
+        protected: protected(agent, &workspace, &places, &scan, whole.as_ref())?,
         reviewed: spots::spots(&[], &workspace, &places, &reviewed)?,
         pins: pins(&workspace, scan.protected.iter().chain(&scan.denied)),
+        leads: places.iter().map(|place| place.target.clone()).collect(),
         places,
         workspace,
         workspace_fd,
         env,
         path,
         argv,
+        files_access,
         wants_report: request.report.is_some(),
+        session: request.session.as_deref().map(text::label),
+        run: request.run.as_deref().map(text::label),
         board: None,
         terminal: None,
         rules,
         scan,
+        notes,
+        whole,
         advisor,
     })
+}
+
+fn rules(agent: &Agent) -> Result<Rules, Refusal> {
+    spots::makes_itself(agent.files().deny(), agent.workspace())?;
+    Rules::compile(agent).map_err(|e| {
+        Refusal::new(format!("the rules of the policy cannot be compiled: {e}"))
+            .hint("write fewer patterns: one may stand for many names, and a directory for all that is in it")
+    })
+}
+
+fn least_tier(agent: &Agent, needs_mounts: bool) -> Tier {
+    match agent.tier() {
+        mantlet_policy::Tier::Landlock if !needs_mounts => Tier::Landlock,
+        // Without mounts a client's state cannot be shown in part, and a path that a jail names leads through the host.
+        _ => Tier::Full,
+    }
+}
+
+/// The files that the jail has of its own: those of /etc, and the marker with the agent and its client.
+fn own_files(agent: &Agent, owner: &Owner, ids: Ids, whole: Option<&WholePlan>) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = etc_files(owner, ids);
+    if whole.is_some_and(|whole| whole.told.network == Network::Host) {
+        files.retain(|(path, _)| !NAMES.iter().any(|name| path == Path::new(name)));
+    }
+    let marker = format!("{}\n{}\n", agent.name(), agent.client().unwrap_or_default());
+    files.push((PathBuf::from(layout::MARKER), marker.into_bytes()));
+    files
+}
+
+/// What is mounted read-only: in the workspace, and of a client's own state.
+fn protected(
+    agent: &Agent,
+    workspace: &Path,
+    places: &[Place],
+    scan: &Scan,
+    whole: Option<&WholePlan>,
+) -> Result<Vec<Spot>, Refusal> {
+    let mut spots = spots::spots(agent.files().protect(), workspace, places, &scan.protected)?;
+    spots.extend(whole.iter().flat_map(|whole| whole.trees.iter().flat_map(Tree::spots)));
+    Ok(spots)
+}
+
+/// Walks the workspace. Answers what is denied and protected there, and what earlier calls made.
+fn look(
+    request: &Request,
+    workspace: &Path,
+    top: &OwnedFd,
+    rules: &Rules,
+    state: &Path,
+) -> Result<(Scan, Vec<Hit>), Refusal> {
+    let mut scan = scan_for(&request.command, top, rules);
+    let reviewed = release(&mut scan, workspace, top, rules, state);
+    if scan.denied.len() > spots::MAX_DENIED {
+        return Err(spots::too_many(&scan.denied));
+    }
+    Ok((scan, reviewed))
+}
+
+/// Walks the workspace. Where nothing can be changed, nothing is held by name: what is denied is all there is to find.
+fn scan_for(command: &Command, top: &OwnedFd, rules: &Rules) -> Scan {
+    match command {
+        Command::Files(Access::Read, _) if !rules.denies_something() => Scan::default(),
+        Command::Files(Access::Read, _) => Scan { protected: Vec::new(), ..scan::scan(top, rules) },
+        _ => scan::scan(top, rules),
+    }
 }
 
 /// Takes the repositories of earlier calls out of what is mounted.
 fn release(scan: &mut Scan, workspace: &Path, top: &OwnedFd, rules: &Rules, state: &Path) -> Vec<Hit> {
     let named = scan.named.clone();
-    let judge = Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, made: RefCell::default() };
+    let judge =
+        Judge { workspace, top, rules, mounted: HashSet::new(), named: &named, state: None, made: RefCell::default() };
     crate::made::release(scan, &judge, state)
 }
 
@@ -213,6 +331,7 @@ fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// The workspace, the policy's places and the caller's programs, outer places before inner ones.
 fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Place>, Refusal> {
+    let top = workspace.target.clone();
     let mut places = vec![workspace];
     let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
     places.extend(opened.into_iter().map(|Opened { source, target, is_writable }| Place {
@@ -221,6 +340,12 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
         is_writable,
         must_be: None,
     }));
+    if !agent.files().is_workspace_writable() {
+        // What a role may write of a workspace that it only reads. What does not exist yet is simply absent inside, too.
+        let named = agent.files().write().iter().filter_map(|rule| rule.path()).filter(|path| path.starts_with(&top));
+        let holes = named.filter_map(|path| Some((std::fs::canonicalize(path).ok()?, path.to_owned())));
+        places.extend(holes.map(|(source, target)| Place { source, target, is_writable: true, must_be: None }));
+    }
     for program in &request.programs {
         let source = std::fs::canonicalize(program).map_err(refuse(format!("cannot find the program {program:?}")))?;
         let Some(name) = program.file_name().filter(|_| source.is_file()) else {
@@ -229,11 +354,19 @@ fn places(request: &Request, agent: &Agent, workspace: Place) -> Result<Vec<Plac
         let target = Path::new("/run/mantlet").join(name);
         places.push(Place { source, target, is_writable: false, must_be: None });
     }
+    if request.command.files() == Some(Access::Read) {
+        places.iter_mut().for_each(|place| place.is_writable = false);
+    }
     places.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(places)
 }
 
-fn cwd(request: &Request, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+fn cwd(setting: &Setting<'_>, workspace: &Path, places: &[Place], advisor: &Advisor) -> Result<PathBuf, Refusal> {
+    let request = setting.request;
+    if setting.outer.is_some() {
+        // Found in the jail alone: the owner's rights are not lent to whoever asks what is where.
+        return Ok(request.cwd.clone().unwrap_or_else(|| workspace.to_owned()));
+    }
     let Some(wanted) = &request.cwd else {
         let here = std::env::current_dir().ok().filter(|here| here.starts_with(workspace));
         return Ok(here.unwrap_or_else(|| workspace.to_owned()));
@@ -253,6 +386,12 @@ const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
 fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
     let nul = |_| Refusal::new("an argument contains a NUL byte");
     match command {
+        // For the ledger only.
+        Command::Files(access, words) => {
+            let first = if *access == Access::Read { "files-read" } else { "files-write" };
+            let words = std::iter::once(OsStr::new(first)).chain(words.iter().map(OsString::as_os_str));
+            Ok((words.map(|w| CString::new(w.as_bytes()).map_err(nul)).collect::<Result<_, _>>()?, None))
+        }
         Command::Argv(words) => {
             let words = words.iter().map(|w| CString::new(w.as_bytes()).map_err(nul));
             Ok((words.collect::<Result<_, _>>()?, None))
@@ -270,97 +409,6 @@ fn argv(command: &Command) -> Result<(Vec<CString>, Option<Vec<u8>>), Refusal> {
     }
 }
 
-/// Built from nothing: the names every program needs, the policy's, and the caller's `--env`.
-fn environment(
-    request: &Request,
-    agent: &Agent,
-    owner: &Owner,
-    ids: Ids,
-    places: &[Place],
-) -> Result<(Vec<CString>, Vec<u8>), Refusal> {
-    let from_caller = |name: &str| std::env::var_os(name);
-    let user = user_name(owner, ids);
-    let mut vars: Vec<(OsString, OsString)> = vec![
-        ("HOME".into(), owner.home.clone().into_os_string()),
-        ("USER".into(), user.clone().into()),
-        ("LOGNAME".into(), user.into()),
-        ("PATH".into(), search_path(places, from_caller("PATH"))),
-        ("LANG".into(), from_caller("LANG").unwrap_or_else(|| "C.UTF-8".into())),
-        ("TERM".into(), from_caller("TERM").unwrap_or_else(|| "dumb".into())),
-        ("SHELL".into(), "/bin/sh".into()),
-    ];
-    vars.extend(from_caller("TZ").map(|tz| ("TZ".into(), tz)));
-    let passed = agent.env().pass().iter().filter_map(|n| Some((OsString::from(n), from_caller(n)?)));
-    let set = agent.env().set().iter().map(|(n, v)| (OsString::from(n), OsString::from(v)));
-    for (name, value) in passed.chain(set).chain(request.env.iter().cloned()) {
-        vars.retain(|(n, _)| *n != name);
-        vars.push((name, value));
-    }
-    let path = vars.iter().find(|(n, _)| n == "PATH").map_or_else(Vec::new, |(_, v)| v.as_bytes().to_vec());
-    let env = vars.into_iter().map(|(mut line, value)| {
-        line.push("=");
-        line.push(value);
-        CString::new(line.into_vec()).map_err(|_| Refusal::new("an environment value contains a NUL byte"))
-    });
-    Ok((env.collect::<Result<_, _>>()?, path))
-}
-
-/// The system's directories, and behind them those of the caller's own PATH that the jail shows something of:
-/// a program that the policy opens is found by its name, and hides none of the system's.
-fn search_path(places: &[Place], callers: Option<OsString>) -> OsString {
-    let mut path = OsString::from(layout::PATH);
-    let is_shown = |dir: &PathBuf| {
-        dir.is_absolute() && places.iter().any(|p| p.target.starts_with(dir) || dir.starts_with(&p.target))
-    };
-    let known: Vec<PathBuf> = std::env::split_paths(layout::PATH).collect();
-    for dir in callers.iter().flat_map(std::env::split_paths).filter(|dir| is_shown(dir) && !known.contains(dir)) {
-        path.push(":");
-        path.push(dir);
-    }
-    path
-}
-
-fn user_name(owner: &Owner, ids: Ids) -> String {
-    match ids.mapping {
-        Mapping::Caller => owner.name.clone(),
-        Mapping::Owner => account(ids.uid).unwrap_or_else(|| "agent".into()),
-        Mapping::Idmapped => "agent".into(),
-    }
-}
-
-/// The name of a uid in /etc/passwd. Other sources (LDAP) are not asked: the name is only shown.
-pub(crate) fn account(uid: u32) -> Option<String> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
-    let wanted = uid.to_string();
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == wanted).then(|| name.to_owned())
-    })
-}
-
-/// The files of /etc that are made rather than bound: they name only the jail.
-fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
-    let user = user_name(owner, ids);
-    let Ids { uid, gid, .. } = ids;
-    let home = owner.home.to_string_lossy();
-    let passwd = format!(
-        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n{user}:x:{uid}:{gid}::{home}:/bin/sh\n\
-         nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-    );
-    let group = format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n");
-    let hosts = "127.0.0.1 localhost mantlet\n::1 localhost ip6-localhost ip6-loopback\n";
-    let files: [String; 6] = [
-        passwd,
-        group,
-        hosts.into(),
-        "mantlet\n".into(),
-        "# no name server: this jail has no way out\n".into(),
-        "passwd: files\ngroup: files\nhosts: files dns\n".into(),
-    ];
-    layout::MADE_ETC.iter().zip(files).map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()
-}
-
 /// A name for this call: when, and which process.
 fn call_id() -> String {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
@@ -368,6 +416,11 @@ fn call_id() -> String {
 }
 
 impl Plan {
+    /// Whether the call is such that nothing can be changed by it: there is nothing to watch and to review.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        self.files_access == Some(Access::Read)
+    }
+
     /// The tree of Landlock: the same places, with the same rights. Some may not exist.
     pub(crate) fn landlock_places(&self, tier: Tier) -> Vec<(PathBuf, Use)> {
         // What is a symlink on a merged system leads to a place that is named itself.
@@ -390,6 +443,10 @@ impl Plan {
                     out.push((Path::new("/dev").join(name), Use::Write));
                 }
             }
+        }
+        if self.whole.is_some() {
+            // To connect is to write, where Landlock judges it (ABI 9).
+            out.push((layout::SOCKET.into(), Use::Write));
         }
         out.extend(self.places.iter().map(|p| (p.target.clone(), if p.is_writable { Use::Write } else { Use::Read })));
         out

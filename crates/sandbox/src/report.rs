@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::ids::Ids;
+use crate::request::Kind;
 use crate::tier::{Mechanisms, Tier};
+use crate::whole::Told;
 
 /// Something the review found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +54,13 @@ pub struct Report {
     pub agent: String,
     /// The hash of the compiled policy.
     pub policy: String,
+    /// Whether it was a command or a service.
+    pub kind: Kind,
+    /// The limits it had; absent when it was refused before there was a plan.
+    pub limits: Option<Budget>,
+    /// What was made of a whole agent's run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Told>,
     /// What the call ran with; absent when it was refused.
     pub tier: Option<Tier>,
     /// The ids of the jail.
@@ -83,6 +93,9 @@ impl Report {
             call: String::new(),
             agent: agent.to_owned(),
             policy: String::new(),
+            kind: Kind::default(),
+            limits: None,
+            whole: None,
             tier: None,
             ids: None,
             mechanisms: Mechanisms::new(),

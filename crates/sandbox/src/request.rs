@@ -5,6 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::whole::Whole;
+
 /// The command to run.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -12,11 +16,72 @@ pub enum Command {
     Argv(Vec<OsString>),
     /// A line for the shell, of any length.
     Shell(OsString),
+    /// No command: file operations on standard input, and words that say in the ledger what they are for.
+    Files(Access, Vec<OsString>),
+}
+
+impl Command {
+    /// What file operations may do that take the place of a command.
+    pub(crate) fn files(&self) -> Option<Access> {
+        if let Command::Files(access, _) = self { Some(*access) } else { None }
+    }
+}
+
+/// What file operations may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing in the jail can be changed.
+    Read,
+    /// The workspace as a command could change it.
+    Write,
+}
+
+impl Default for Command {
+    fn default() -> Command {
+        Command::Argv(Vec::new())
+    }
+}
+
+/// What kind of call it is: it decides which limits hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Runs and ends: bounded in time, CPU time and output.
+    #[default]
+    Command,
+    /// Runs until somebody ends it, such as an MCP server or a whole agent: bounded in what it holds at one time.
+    Service,
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
+
+impl TerminalSize {
+    /// As it is sent.
+    pub(crate) fn to_payload(self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.rows.to_le_bytes(), self.columns.to_le_bytes());
+        [a, b, c, d]
+    }
+
+    /// As it was sent.
+    pub(crate) fn of_payload(payload: &[u8]) -> Option<TerminalSize> {
+        let [a, b, c, d] = <[u8; 4]>::try_from(payload).ok()?;
+        Some(TerminalSize { rows: u16::from_le_bytes([a, b]), columns: u16::from_le_bytes([c, d]) })
+    }
 }
 
 /// One call of `exec`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// What kind of call it is.
+    pub kind: Kind,
+
     /// `--agent`.
     pub agent: Option<String>,
     /// `--client`.
@@ -33,8 +98,20 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// `--report`.
     pub report: Option<PathBuf>,
+    /// `--session`: what the client calls the conversation, for the ledger only.
+    pub session: Option<OsString>,
+    /// `--run`: what the client calls the turn, for the ledger only.
+    pub run: Option<OsString>,
     /// `--with`: programs mounted read-only below /run/mantlet.
     pub programs: Vec<PathBuf>,
+    /// `--terminal`: a terminal of this size for the command, though the caller has none. Its keys come from standard
+    /// input, and all that it shows goes to standard output.
+    pub terminal: Option<TerminalSize>,
+    /// Which standard descriptors are that terminal, as the bits of their numbers; none means all. With bit 3 the other
+    /// side makes the line ends.
+    pub terminal_streams: u8,
+    /// The run of a whole agent rather than a command of one.
+    pub whole: Option<Whole>,
     /// What to run.
     pub command: Command,
 }
@@ -57,7 +134,7 @@ impl UsageError {
     }
 }
 
-fn words(text: impl Into<String>) -> UsageError {
+pub(crate) fn words(text: impl Into<String>) -> UsageError {
     UsageError::Words(text.into())
 }
 
@@ -76,20 +153,10 @@ pub fn exec_words(words: impl Iterator<Item = OsString>) -> Result<i32, UsageErr
 /// A [`UsageError`]: an unknown option, a missing value, no command.
 pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
     use lexopt::prelude::{Long, Short, Value};
-    let mut request = Request {
-        agent: None,
-        client: None,
-        policy: None,
-        workspace: None,
-        cwd: None,
-        env: Vec::new(),
-        timeout: None,
-        report: None,
-        programs: Vec::new(),
-        command: Command::Argv(Vec::new()),
-    };
+    let mut request = Request::default();
     let mut line: Option<OsString> = None;
     let mut argv = Vec::new();
+    let mut files = None;
     while let Some(arg) = parser.next()? {
         match arg {
             Long("agent") => request.agent = Some(text(parser.value()?)?),
@@ -100,7 +167,11 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
             Long("env") => request.env.extend(env_pair(parser.value()?, |name| std::env::var_os(name))?),
             Long("timeout") => request.timeout = Some(duration(&text(parser.value()?)?)?),
             Long("report") => request.report = Some(parser.value()?.into()),
+            Long("terminal") => request.terminal = Some(terminal(&text(parser.value()?)?)?),
+            Long("session") => request.session = Some(parser.value()?),
+            Long("run") => request.run = Some(parser.value()?),
             Long("with") => request.programs.push(parser.value()?.into()),
+            Long("files") => files = Some(access(&parser.value()?)?),
             Short('c') => line.get_or_insert_default().push(parser.value()?),
             Value(first) => {
                 argv.push(first);
@@ -109,17 +180,38 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
             other => return Err(other.unexpected().into()),
         }
     }
-    request.command = match (line, argv.is_empty()) {
-        (Some(line), true) => Command::Shell(line),
-        (None, false) => Command::Argv(argv),
-        (Some(_), false) => return Err(words("give either -c 'LINE' or a command, not both")),
-        (None, true) => return Err(words("no command was given: end with -c 'LINE' or with -- COMMAND [ARGUMENT...]")),
+    request.command = match (line, argv.is_empty(), files) {
+        (None, _, Some(access)) => Command::Files(access, argv),
+        (Some(_), _, Some(_)) => return Err(words("give either -c 'LINE' or --files, not both")),
+        (Some(line), true, None) => Command::Shell(line),
+        (None, false, None) => Command::Argv(argv),
+        (Some(_), false, None) => return Err(words("give either -c 'LINE' or a command, not both")),
+        (None, true, None) => {
+            return Err(words("no command was given: end with -c 'LINE' or with -- COMMAND [ARGUMENT...]"));
+        }
     };
     Ok(request)
 }
 
+fn access(value: &OsStr) -> Result<Access, UsageError> {
+    match value.as_bytes() {
+        b"read" => Ok(Access::Read),
+        b"write" => Ok(Access::Write),
+        _ => Err(words(format!("--files takes `read` or `write`, not {value:?}"))),
+    }
+}
+
 fn text(value: OsString) -> Result<String, UsageError> {
     value.into_string().map_err(|v| words(format!("{v:?} is not UTF-8")))
+}
+
+/// Reads the words of `--env`, as [`exec_words`] does.
+///
+/// # Errors
+/// A word without a name.
+pub fn env_pairs(words: &[OsString]) -> Result<Vec<(OsString, OsString)>, UsageError> {
+    let pairs = words.iter().map(|word| env_pair(word.clone(), |name| std::env::var_os(name)));
+    pairs.filter_map(Result::transpose).collect()
 }
 
 /// `NAME=VALUE`, or `NAME` alone for the caller's own value, which then stands on no command line.
@@ -138,6 +230,15 @@ fn env_pair(
         None => of_caller(name),
     };
     Ok(given.map(|given| (name.to_owned(), given)))
+}
+
+/// The size of a terminal, such as `24x80`: lines, then columns.
+fn terminal(text: &str) -> Result<TerminalSize, UsageError> {
+    let number = |text: &str| text.parse::<u16>().ok().filter(|n| (1..=4096).contains(n));
+    let size = text
+        .split_once('x')
+        .and_then(|(rows, columns)| Some(TerminalSize { rows: number(rows)?, columns: number(columns)? }));
+    size.ok_or_else(|| words(format!("--terminal takes ROWSxCOLUMNS such as 24x80, not {text:?}")))
 }
 
 /// A duration such as `90`, `90s`, `10m`, `2h`, `500ms`.
@@ -161,6 +262,14 @@ mod tests {
 
     fn env(word: &str) -> Result<Option<(OsString, OsString)>, UsageError> {
         env_pair(word.into(), |name| (name == "KEY").then(|| "own".into()))
+    }
+
+    #[test]
+    fn a_terminal_has_rows_and_columns() {
+        assert_eq!(terminal("24x80").unwrap(), TerminalSize { rows: 24, columns: 80 });
+        for wrong in ["", "24", "x", "24x", "x80", "0x80", "24x0", "24x80x1", "-1x80", "65536x80", "24X80", " 24x80"] {
+            assert!(terminal(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) mounted: HashSet<Vec<u8>>,
     /// Paths that an existing git configuration names for git to obey.
     pub(crate) named: &'a [Vec<u8>],
+    /// In a client's own state: where its symlinks may lead besides that and the system.
+    pub(crate) state: Option<&'a [PathBuf]>,
     /// Git directories and `.git` files that the review found new.
     pub(crate) made: RefCell<Vec<Vec<u8>>>,
 }
@@ -74,7 +76,10 @@ impl Judge<'_> {
             return Some(Verdict::new(path, "named by a git configuration", "git, on any command", reason));
         }
         if let Some(rule) = self.rules.protecting(path).filter(|_| kind != FileType::Directory) {
-            return Some(Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"));
+            return Some(match self.state {
+                None => Verdict::new(path, rule, "what the owner protects it from", "a protect rule of the policy"),
+                Some(_) => Verdict::new(path, rule, "the client's next session", "a client obeys it, jailed or not"),
+            });
         }
         // What is only listed under its name may still be worse by its kind: a symlink called `Makefile` leads out, too.
         let of_row = watchlist::classify(path).and_then(|row| self.judge_row(path, kind, row));
@@ -200,7 +205,10 @@ impl Judge<'_> {
         let from = self.workspace.join(std::ffi::OsStr::from_bytes(parent));
         let aim = follow(&from.join(target));
         let real = aim.clone().unwrap_or_else(|| from.join(target));
-        let is_inside = |p: &Path| p.starts_with(self.workspace);
+        let is_inside = |p: &Path| {
+            p.starts_with(self.workspace)
+                || self.state.is_some_and(|places| places.iter().any(|place| p.starts_with(place)))
+        };
         let is_system = |p: &Path| layout::SYSTEM.iter().any(|s| p.starts_with(s)) || p == Path::new("/dev/null");
         if aim.is_some_and(|aim| is_inside(&aim) || is_system(&aim)) {
             return None;

@@ -31,6 +31,7 @@ pub(crate) struct BuildError {
 }
 
 mod cover;
+mod whole;
 
 type Result<T> = std::result::Result<T, BuildError>;
 
@@ -52,6 +53,8 @@ pub(crate) struct Built {
     pub(crate) proc_fd: Option<OwnedFd>,
     /// The master of the jail's terminal.
     pub(crate) pty: Option<OwnedFd>,
+    /// Where a whole agent's commands ask for jails of their own.
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 /// Builds the root and enters it. Irreversible: the host's tree is gone afterwards.
@@ -72,14 +75,16 @@ pub(crate) fn enter(plan: &Plan, idmap: impl FnOnce() -> io::Result<Option<Owned
     let (proc, proc_fd) = root.make_proc()?;
     root.cover_proc()?;
     root.attach_places(places, idmap().at("receive", "the id map")?)?;
+    root.make_links(plan)?;
     root.protect(plan)?;
     root.deny(plan)?;
     root.pivot()?;
     let pty = plan.terminal.as_ref().map(|start| open_pty(start, "/dev/pts/ptmx")).transpose()?;
+    let listener = plan.whole.as_ref().map(|_| whole::listen()).transpose()?;
     sys::mount_setattr(root.fd.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV, Depth::One, None)
         .at("make read-only", "/")?;
     rustix::process::umask(mask);
-    Ok(Built { proc, proc_fd, pty })
+    Ok(Built { proc, proc_fd, pty, listener })
 }
 
 /// Where the root grows: a directory that every host has, and that the plan's places cannot need meanwhile.
@@ -357,7 +362,8 @@ impl Root {
         if plan.home == at || others.iter().any(|(target, _)| plan.home == Path::new(target)) {
             return Ok(());
         }
-        self.attach(home, &plan.home)
+        self.attach(home, &plan.home)?;
+        self.copy_into_home(plan)
     }
 
     fn make_private_dir(&self, plan: &Plan, path: &Path, mode: u32) -> Result<()> {

@@ -18,3 +18,13 @@ pub(crate) fn shell_word(path: &Path) -> String {
         }
     }
 }
+
+/// The longest name of a session or a run that the ledger keeps.
+const LONGEST_LABEL: usize = 256;
+
+/// A name that the client gave, as the ledger keeps it. It may hold what a stranger wrote: a chat's title, a sender.
+pub(crate) fn label(name: &std::ffi::OsStr) -> String {
+    let text = name.to_string_lossy();
+    let masked = mantlet_dlp::mask(&text);
+    mantlet_ledger::shorten(&mantlet_ledger::escape(masked.as_bytes()), LONGEST_LABEL).into_owned()
+}

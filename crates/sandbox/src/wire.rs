@@ -40,9 +40,19 @@ pub(crate) enum Tag {
     Done,
     /// monitor to client: the outcome, in a memfd.
     DoneLarge,
+    /// monitor to client: a whole agent's jail stands; what to say of it, and the report so far in a memfd.
+    Standing,
+    /// jail to supervisor: a call is asked for; how long the request is, and the three standard descriptors.
+    Ask,
+    /// jail to supervisor: the next part of the request.
+    Part,
+    /// jail to supervisor: the terminal has another size.
+    Resize,
+    /// supervisor to jail: the request is whole, and the call begins.
+    Accepted,
 }
 
-const TAGS: [Tag; 13] = [
+const TAGS: [Tag; 18] = [
     Tag::Go,
     Tag::IdMap,
     Tag::Signal,
@@ -56,6 +66,11 @@ const TAGS: [Tag; 13] = [
     Tag::OutputDone,
     Tag::Done,
     Tag::DoneLarge,
+    Tag::Standing,
+    Tag::Ask,
+    Tag::Part,
+    Tag::Resize,
+    Tag::Accepted,
 ];
 
 /// The largest payload of one message.
@@ -63,6 +78,7 @@ pub(crate) const MAX: usize = 4 * 1024;
 const MAX_FDS: usize = 6;
 
 /// A message received.
+#[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) tag: Tag,
     pub(crate) payload: Vec<u8>,
@@ -108,7 +124,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 14] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
+const TAG_BYTES: [u8; 19] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
@@ -118,8 +134,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let got = loop {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            // A side that goes without having read all resets the other once; what it sent before is still there.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -144,4 +160,22 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
 pub(crate) fn is_gone(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() || !fds[0].revents().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn the_last_word_of_a_side_that_did_not_read_all_is_heard() {
+        let (here, there) = pair().unwrap();
+        send(here.as_fd(), Tag::OutputDone, b"never read", &[]).unwrap();
+        send(there.as_fd(), Tag::Done, b"the outcome", &[]).unwrap();
+        drop(there);
+        let heard = receive(here.as_fd()).unwrap().unwrap();
+        assert_eq!((heard.tag, heard.payload.as_slice()), (Tag::Done, &b"the outcome"[..]));
+        assert!(receive(here.as_fd()).unwrap().is_none());
+    }
 }

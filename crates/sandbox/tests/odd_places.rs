@@ -148,19 +148,24 @@ fn a_quarantine_on_a_full_disk_says_what_is_still_there_and_fails_the_call() {
 
 #[test]
 fn what_a_killed_call_left_stops_the_next_until_it_can_be_moved() {
-    for caller in mounting_callers() {
-        let world = World::new("fullk", caller);
-        let text = "$M -c 'head -c 65536 /dev/zero > big; mv big .envrc; echo up; sleep 30' > ../../out/up & client=$!
-                    while ! [ -s ../../out/up ]; do sleep 0.02; done
-                    monitor=$(pgrep -P $client); kill -KILL $client $monitor; wait
-                    $M -- touch made; echo $?; ls -A; ls $STATE/journal | wc -l
-                    rm -f .envrc; $M -- touch made; echo $?; settle; ls -A; ls $STATE/journal | wc -l";
-        let call = script(&world, &small_state(&world, "size=24k"), text);
-        let what = format!("{caller:?}: {call:?}");
-        assert_eq!(call.out, "125\n.envrc\n1\n0\nmade\n0\n", "{what}");
-        assert!(call.err.contains("a killed call could not be finished"), "{what}");
-        assert!(call.err.contains("NOT undone: No space left on device"), "{what}");
-        assert!(call.err.contains("hint: free some disk space in"), "{what}");
+    // The monitor first, so that the next call reviews; the client alone, so that the monitor does and has nobody to tell.
+    for kill in ["kill -KILL $monitor; kill -KILL $client", "kill -KILL $client"] {
+        for caller in mounting_callers() {
+            let world = World::new("fullk", caller);
+            let text = format!(
+                "$M -c 'head -c 65536 /dev/zero > big; mv big .envrc; echo up; sleep 30' > ../../out/up & client=$!
+                while ! [ -s ../../out/up ]; do sleep 0.02; done
+                monitor=$(pgrep -P $client); {kill}; wait
+                $M -- touch made; echo $?; ls -A; ls $STATE/journal | wc -l
+                rm -f .envrc; $M -- touch made; echo $?; settle; ls -A; ls $STATE/journal | wc -l"
+            );
+            let call = script(&world, &small_state(&world, "size=24k"), &text);
+            let what = format!("{caller:?}: {kill}: {call:?}");
+            assert_eq!(call.out, "125\n.envrc\n1\n0\nmade\n0\n", "{what}");
+            assert!(call.err.contains("a killed call could not be finished"), "{what}");
+            assert!(call.err.contains("NOT undone: No space left on device"), "{what}");
+            assert!(call.err.contains("hint: free some disk space in"), "{what}");
+        }
     }
 }
 

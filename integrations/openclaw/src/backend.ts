@@ -1,13 +1,18 @@
-// The sandbox backend: turns OpenClaw's requests into calls of mantlet-run. There is nothing to keep
-// between calls: a jail is made for one command and is gone with it.
+// The sandbox backend: turns OpenClaw's requests into calls of mantlet-run. A jail is made for one
+// command and is gone with it; only one in which nothing can be changed is kept for the next read.
 
 import { createHash } from "node:crypto";
 import path from "node:path";
-import type { FsBridge, FsBridgeContext, SandboxBackend, SandboxHandle, SandboxRequest, ShellRequest, ShellResult } from "openclaw/plugin-sdk/sandbox";
+import { realpathSync } from "node:fs";
+import type { FsBridgeContext, SandboxBackend, SandboxHandle, SandboxRequest, ShellRequest, ShellResult } from "openclaw/plugin-sdk/sandbox";
 import { agentIdOf } from "./agent.ts";
-import { execArgv, scriptArgv, type Place } from "./command.ts";
+import { createBridge } from "./bridge.ts";
+import { execArgv, filesArgv, scriptArgv, type Place } from "./command.ts";
 import { launcherEnvironment } from "./environment.ts";
+import { Files } from "./files.ts";
+import type { SkillMount } from "./places.ts";
 import { run } from "./run.ts";
+import type { Sessions } from "./sessions.ts";
 import { showSkills } from "./skills.ts";
 
 /** The name in `agents.defaults.sandbox.backend`. */
@@ -19,15 +24,9 @@ export interface BackendParts {
   /** The absolute path of mantlet-run, or an error; asked anew for every call. */
   readonly locate: (workspace: string) => string;
   readonly warn: (message: string) => void;
-  /** OpenClaw's stock file bridge. */
-  readonly createFsBridge: (params: {
-    sandbox: FsBridgeContext;
-    runtime: {
-      remoteWorkspaceDir: string;
-      remoteAgentWorkspaceDir: string;
-      runRemoteShellScript(request: ShellRequest): Promise<ShellResult>;
-    };
-  }) => FsBridge;
+  readonly sessions: Sessions;
+  /** OpenClaw's own list of the skills that it shows read-only. */
+  readonly skillMounts: (sandbox: FsBridgeContext) => readonly SkillMount[];
 }
 
 /** Everything OpenClaw needs to know about the backend. */
@@ -48,8 +47,17 @@ function createHandle(parts: BackendParts, request: SandboxRequest): SandboxHand
   const agent = agentIdOf(request);
   const workspace = path.resolve(request.workspaceDir);
   const runtimeId = `mantlet-${agent}-${createHash("sha256").update(request.scopeKey).digest("hex").slice(0, 12)}`;
-  const place = (): Place => ({ program: parts.locate(workspace), agent, workspace });
+  const place = (): Place => ({ program: parts.locate(workspace), agent, workspace, session: request.sessionKey, run: parts.sessions.run(request.sessionKey) });
   const env = () => launcherEnvironment(process.env);
+
+  const files = new Files({
+    argv: (access, words) => {
+      request.assertRuntimeCurrent?.();
+      return filesArgv(place(), access, words);
+    },
+    env,
+    root: () => realpathSync(workspace),
+  });
 
   const runInJail = async (shell: ShellRequest): Promise<ShellResult> => {
     request.assertRuntimeCurrent?.();
@@ -65,7 +73,7 @@ function createHandle(parts: BackendParts, request: SandboxRequest): SandboxHand
   let skillsShown: Promise<void> | undefined;
   // Once per handle. A failure costs the skills, not the command: nothing of the jail depends on them.
   const ready = (): Promise<void> =>
-    (skillsShown ??= showSkills(request.skillsWorkspaceDir, workspace, runInJail).catch((error: unknown) => {
+    (skillsShown ??= showSkills(request.skillsWorkspaceDir, files).catch((error: unknown) => {
       parts.warn(`mantlet: the skills of agent ${agent} could not be copied into its workspace: ${String(error)}`);
     }));
 
@@ -74,6 +82,7 @@ function createHandle(parts: BackendParts, request: SandboxRequest): SandboxHand
     return runInJail(shell);
   };
 
+  parts.sessions.enter(request.sessionKey, { workspace });
   return {
     id: BACKEND_ID,
     runtimeId,
@@ -94,11 +103,7 @@ function createHandle(parts: BackendParts, request: SandboxRequest): SandboxHand
         ...(request.assertRuntimeCurrent === undefined ? {} : { assertCurrent: request.assertRuntimeCurrent }),
       };
     },
-    createFsBridge: ({ sandbox }) =>
-      parts.createFsBridge({
-        sandbox,
-        runtime: { remoteWorkspaceDir: workspace, remoteAgentWorkspaceDir: workspace, runRemoteShellScript: runShellCommand },
-      }),
+    createFsBridge: ({ sandbox }) => createBridge({ sandbox, files, skillMounts: parts.skillMounts, ready }),
   };
 }
 

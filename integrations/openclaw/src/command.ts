@@ -7,6 +7,9 @@ export interface Place {
   readonly program: string;
   readonly agent: string;
   readonly workspace: string;
+  /** What OpenClaw calls the conversation and the turn, for the ledger. */
+  readonly session?: string | undefined;
+  readonly run?: string | undefined;
 }
 
 export interface ShellCommand {
@@ -28,7 +31,7 @@ export function execArgv(place: Place, request: ShellCommand): string[] {
   const env = Object.entries(request.terminal ? { TERM: "xterm-256color", ...request.env } : request.env);
   return [
     ...prefix(place, request.cwd),
-    ...env.flatMap(([name, value]) => ["--env", `${name}=${value}`]),
+    ...env.flatMap(([name, value]) => [`--env=${name}=${value}`]),
     ...(command.length <= ARGUMENT_UNITS ? ["-c", command] : ["--", "/bin/sh", "-c", JOIN_PIECES, "sh", ...pieces(command)]),
   ];
 }
@@ -38,8 +41,23 @@ export function scriptArgv(place: Place, script: string, args: readonly string[]
   return [...prefix(place, place.workspace), "--", "/bin/sh", "-c", script, "openclaw-sandbox-fs", ...args];
 }
 
+/** The argument list for file operations; `words` say in the ledger what they are for. */
+export function filesArgv(place: Place, access: "read" | "write", words: readonly string[]): string[] {
+  const plain = words.map((word) => word.replaceAll("\0", " ").slice(0, ARGUMENT_UNITS));
+  return [...prefix(place, place.workspace), "--files", access, ...(plain.length === 0 ? [] : ["--", ...plain])];
+}
+
 function prefix(place: Place, cwd: string): string[] {
-  return [place.program, "exec", "--client", "openclaw", "--agent", place.agent, "--workspace", place.workspace, "--cwd", cwd];
+  const labels = [["--session", place.session] as const, ["--run", place.run] as const];
+  return [
+    place.program,
+    "exec",
+    "--client=openclaw",
+    `--agent=${place.agent}`,
+    `--workspace=${place.workspace}`,
+    `--cwd=${cwd}`,
+    ...labels.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value.replaceAll("\0", " ")}`])),
+  ];
 }
 
 /** OpenClaw gives a sandbox pipes and leaves the terminal to the backend: script(1) opens it in the jail. */

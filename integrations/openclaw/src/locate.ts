@@ -11,8 +11,8 @@ const PLUGIN_ROOT = path.resolve(import.meta.dirname, "..");
 export interface LocateRequest {
   /** `plugins.entries.mantlet.config.mantletRun`, as it came. */
   readonly configured: unknown;
-  /** The directory that the agent can write. */
-  readonly workspace: string;
+  /** The directory that the agent can write, where it is known. */
+  readonly workspace: string | undefined;
   /** Where to look when nothing is configured. */
   readonly candidates?: readonly string[];
 }
@@ -28,11 +28,18 @@ export function locateMantletRun(request: LocateRequest): string {
     );
   }
   const real = realpathSync(found);
-  if (isInside(realpathSync(request.workspace), real)) {
+  if (request.workspace !== undefined && isInside(realpathSync(request.workspace), real)) {
     // The agent could replace it between two calls.
     throw new Error(`mantlet: ${real} lies inside the agent's workspace; nothing was run. hint: install ${PROGRAM} outside it`);
   }
   return real;
+}
+
+/** The absolute path of `mantlet`, which is installed beside mantlet-run. */
+export function locateMantlet(request: LocateRequest): string {
+  const program = path.join(path.dirname(locateMantletRun(request)), "mantlet");
+  if (!isProgram(program)) throw new Error(`${program} not found. hint: install mantlet and mantlet-run in the same directory`);
+  return program;
 }
 
 /** Beside the plugin, then where packages and people install programs. */

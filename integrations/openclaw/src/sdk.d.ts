@@ -7,12 +7,39 @@ declare module "openclaw/plugin-sdk/plugin-entry" {
     /** "full" when the plugin is to act; other modes only look at what it would register. */
     readonly registrationMode: string;
     readonly logger: { warn(message: string): void };
+    registerTrustedToolPolicy(policy: TrustedToolPolicy): void;
     readonly lifecycle: {
       registerRuntimeLifecycle(lifecycle: {
         id: string;
         cleanup(event: { reason: string; sessionKey?: string; runId?: string }): void;
       }): void;
     };
+  }
+
+  export interface ToolEvent {
+    readonly toolName: string;
+    readonly params: Readonly<Record<string, unknown>>;
+    /** Set for tools that share a name with another and are none of it, such as code mode's `exec`. */
+    readonly toolKind?: string;
+    readonly runId?: string;
+    readonly toolCallId?: string;
+  }
+
+  export interface ToolContext {
+    readonly agentId?: string;
+    readonly sessionKey?: string;
+    readonly runId?: string;
+    readonly toolCallId?: string;
+    readonly abortSignal?: AbortSignal;
+  }
+
+  /** `undefined` leaves the call as it is. A policy that throws blocks. */
+  export type ToolDecision = undefined | { block: true; blockReason: string } | { params: Record<string, unknown> };
+
+  export interface TrustedToolPolicy {
+    readonly id: string;
+    readonly description: string;
+    evaluate(event: ToolEvent, context: ToolContext): Promise<ToolDecision>;
   }
 
   export function definePluginEntry(entry: {
@@ -72,12 +99,53 @@ declare module "openclaw/plugin-sdk/sandbox" {
     code: number;
   }
 
-  /** Opaque here: made by OpenClaw, handed back to OpenClaw. */
-  export interface FsBridge {
-    readonly pathMappings?: readonly unknown[];
-  }
   export interface FsBridgeContext {
     readonly workspaceDir: string;
+    readonly agentWorkspaceDir: string;
+    readonly skillsWorkspaceDir?: string;
+    readonly containerWorkdir: string;
+    readonly workspaceAccess: "none" | "ro" | "rw";
+  }
+
+  export interface PathRequest {
+    readonly filePath: string;
+    readonly cwd?: string;
+    readonly signal?: AbortSignal;
+  }
+
+  export type MutationAction = "write" | "create" | "mkdir" | "remove" | "copy-destination";
+
+  export interface DirectoryEntry {
+    readonly name: string;
+    readonly isDirectory: boolean;
+  }
+
+  interface Content {
+    readonly data: Buffer | string;
+    readonly encoding?: BufferEncoding;
+    readonly mkdir?: boolean;
+  }
+
+  /** A place that `resolvePinnedMutationTarget` has answered and OpenClaw has allowed. */
+  interface Pinned {
+    readonly pinnedPath?: string;
+  }
+
+  /** How OpenClaw's file tools reach the workspace. */
+  export interface FsBridge {
+    readonly pathMappings?: readonly { readonly hostRoot: string; readonly containerRoot: string }[];
+    resolvePath(request: PathRequest): { relativePath: string; containerPath: string };
+    resolvePinnedMutationTarget(request: PathRequest & { readonly action: MutationAction }): Promise<{ policyPath: string; pinnedPath: string }>;
+    readDirectory(request: PathRequest): Promise<DirectoryEntry[]>;
+    readFile(request: PathRequest & { readonly maxBytes?: number }): Promise<Buffer>;
+    readFileWithSource(request: PathRequest & { readonly maxBytes?: number }): Promise<{ data: Buffer; canonicalPath: string; workspaceRelativePath?: string }>;
+    copyFile(request: { sourcePath: string; destinationPath: string; cwd?: string; mkdir?: boolean; signal?: AbortSignal } & Pinned): Promise<void>;
+    writeFile(request: PathRequest & Content & Pinned): Promise<void>;
+    createFileExclusive(request: PathRequest & Content & Pinned): Promise<"created" | "exists">;
+    mkdirp(request: PathRequest & Pinned): Promise<void>;
+    remove(request: PathRequest & Pinned & { readonly recursive?: boolean; readonly force?: boolean }): Promise<void>;
+    rename(request: { from: string; to: string; cwd?: string; signal?: AbortSignal }): Promise<void>;
+    stat(request: PathRequest): Promise<{ type: "file" | "directory" | "other"; size: number; mtimeMs: number } | null>;
   }
 
   export interface SandboxHandle {
@@ -111,7 +179,16 @@ declare module "openclaw/plugin-sdk/sandbox" {
   /** Returns the call that takes the registration back. */
   export function registerSandboxBackend(id: string, backend: SandboxBackend): () => void;
 
-  /** The stock file bridge: read, write, edit as shell and python3 scripts run through the handle. */
+  /** The skills below a workspace that OpenClaw shows read-only. */
+  export function resolveReadOnlyWorkspaceSkillMounts(sandbox: {
+    workspaceDir: string;
+    agentWorkspaceDir: string;
+    skillsWorkspaceDir?: string;
+    workdir: string;
+    workspaceAccess: "none" | "ro" | "rw";
+  }): { hostPath: string; containerPath: string }[];
+
+  /** The stock file bridge: read, write, edit as shell and python3 scripts run through the handle. For comparison. */
   export function createRemoteShellSandboxFsBridge(params: {
     sandbox: FsBridgeContext;
     runtime: {

@@ -1,12 +1,13 @@
 // The handle OpenClaw gets: what it runs, with which environment, and what it refuses.
 
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
-import type { SandboxRequest } from "openclaw/plugin-sdk/sandbox";
-import { createBackend } from "../src/backend.ts";
+import type { FsBridgeContext, SandboxRequest } from "openclaw/plugin-sdk/sandbox";
+import { createBackend, type BackendParts } from "../src/backend.ts";
+import { Sessions } from "../src/sessions.ts";
 
 const root = realpathSync(mkdtempSync(path.join(tmpdir(), "mantlet-backend-")));
 after(() => rmSync(root, { recursive: true }));
@@ -24,31 +25,43 @@ const request: SandboxRequest = {
   cfg: { workspaceAccess: "rw", docker: { env: { LANG: "C.UTF-8" } } },
 };
 
+const parts: BackendParts = { locate: () => unjailed, warn: () => {}, sessions: new Sessions(), skillMounts: () => [] };
+
 function handle(over: Partial<SandboxRequest> = {}) {
-  return createBackend({ locate: () => unjailed, warn: () => {}, createFsBridge: () => ({}) }).factory({ ...request, ...over });
+  return createBackend(parts).factory({ ...request, ...over });
 }
 
 test("an_exec_carries_the_environment_it_was_given_and_none_of_the_gateways", async () => {
   process.env["GATEWAY_SECRET"] = "canary";
   const sandbox = await handle();
   const spec = await sandbox.buildExecSpec({ command: "env", workdir: `${root}/sub`, env: { A: "b" }, usePty: false });
-  assert.deepEqual(spec.argv.slice(0, 10), [unjailed, "exec", "--client", "openclaw", "--agent", "main", "--workspace", root, "--cwd", `${root}/sub`]);
-  assert.deepEqual(spec.argv.slice(10), ["--env", "A=b", "-c", "env"]);
+  assert.deepEqual(spec.argv.slice(0, 6), [unjailed, "exec", "--client=openclaw", "--agent=main", `--workspace=${root}`, `--cwd=${root}/sub`]);
+  assert.deepEqual(spec.argv.slice(6), ["--session=agent:main:main", "--env=A=b", "-c", "env"]);
   assert.ok(!JSON.stringify(spec).includes("canary"));
   const inside = await sandbox.runShellCommand({ script: "env" });
   assert.ok(!inside.stdout.toString("utf8").includes("canary"));
 });
 
+const context: FsBridgeContext = { workspaceDir: root, agentWorkspaceDir: root, containerWorkdir: root, workspaceAccess: "rw" };
+
+test("the_turn_that_a_tool_runs_in_is_told", async () => {
+  const sessions = new Sessions();
+  const sandbox = await createBackend({ ...parts, sessions }).factory(request);
+  assert.deepEqual(sessions.jailed("agent:main:main"), { workspace: root });
+  sessions.note("agent:main:main", "run-7");
+  const spec = await sandbox.buildExecSpec({ command: "true", env: {}, usePty: false });
+  assert.ok(spec.argv.includes("--run=run-7"));
+});
+
 test("a_missing_program_fails_every_call", async () => {
-  const backend = createBackend({
-    locate: () => {
-      throw new Error("not found");
-    },
-    warn: () => {},
-    createFsBridge: () => ({}),
-  });
-  const sandbox = await backend.factory(request);
+  const locate = (): string => {
+    throw new Error("not found");
+  };
+  const sandbox = await createBackend({ ...parts, locate }).factory(request);
+  const bridge = sandbox.createFsBridge({ sandbox: context });
   await assert.rejects(sandbox.buildExecSpec({ command: "true", env: {}, usePty: false }), /not found/);
+  await assert.rejects(bridge.readFile({ filePath: "a" }), /not found/);
+  await assert.rejects(bridge.writeFile({ filePath: "a", data: "x" }), /not found/);
   await assert.rejects(sandbox.runShellCommand({ script: "true", allowFailure: true }), /not found/);
 });
 
@@ -106,24 +119,12 @@ test("a_retired_workspace_runs_nothing", async () => {
   await assert.rejects(sandbox.runShellCommand({ script: "true" }), /retired/);
 });
 
-test("skills_appear_where_the_prompt_says_and_an_old_copy_goes", async () => {
-  const skillsWorkspaceDir = path.join(root, "prepared");
-  mkdirSync(path.join(skillsWorkspaceDir, "skills/one"), { recursive: true });
-  writeFileSync(path.join(skillsWorkspaceDir, "skills/one/SKILL.md"), "read me");
-  const shown = path.join(root, ".openclaw/sandbox-skills/skills");
-  mkdirSync(path.join(shown, "gone"), { recursive: true });
-  const sandbox = await handle({ skillsWorkspaceDir });
-  await sandbox.runShellCommand({ script: "true" });
-  assert.equal(readFileSync(path.join(shown, "one/SKILL.md"), "utf8"), "read me");
-  assert.ok(!existsSync(path.join(shown, "gone")));
-});
-
 test("skills_that_cannot_be_copied_are_reported_and_commands_still_run", async () => {
   const skillsWorkspaceDir = path.join(root, "unreadable");
   mkdirSync(skillsWorkspaceDir);
   symlinkSync("/dev/null", path.join(skillsWorkspaceDir, "skills"));
   const warnings: string[] = [];
-  const backend = createBackend({ locate: () => unjailed, warn: (message) => warnings.push(message), createFsBridge: () => ({}) });
+  const backend = createBackend({ ...parts, warn: (message) => warnings.push(message) });
   const sandbox = await backend.factory({ ...request, skillsWorkspaceDir });
   assert.equal((await sandbox.runShellCommand({ script: "echo ran" })).stdout.toString("utf8"), "ran\n");
   assert.equal(warnings.length, 1);

@@ -1,13 +1,15 @@
-// The end-to-end test: four turns of the real OpenClaw with a scripted model. What is asserted is what
-// the model gets back and what lies on disk, never what OpenClaw's configuration says.
+// The end-to-end test: turns of the real OpenClaw with a scripted model. What is asserted is what the
+// model gets back and what lies on disk, never what OpenClaw's configuration says.
 
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { check, close } from "./check.ts";
+import { check, close } from "../model/check.ts";
 import { Home, type Setup } from "./home.ts";
-import { FINISHED, ScriptedModel } from "./model.ts";
-import { control, jailed, withoutPlugin, withoutProgram, type Act } from "./turns.ts";
+import { FINISHED, ScriptedModel } from "../model/model.ts";
+import { compareBridges, raceBridge } from "./bridge.ts";
+import { playGateway } from "./gateway.ts";
+import { control, jailed, withoutPlugin, withoutProgram, workspaceOnly, type Act } from "./turns.ts";
 
 const [scratch, cache] = process.argv.slice(2);
 if (scratch === undefined || cache === undefined) throw new Error("usage: drive.ts SCRATCH CACHE");
@@ -16,8 +18,15 @@ const model = await ScriptedModel.listen();
 const home = new Home(path.join(scratch, "home"), path.join(cache, "node_modules/openclaw/openclaw.mjs"), `canary-${randomBytes(8).toString("hex")}`);
 const mantlet = { sandbox: "mantlet", plugin: path.join(scratch, "plugin"), mantletRun: path.join(scratch, "bin/mantlet-run") } as const;
 
-await play("control: sandbox off", control(home, model.baseUrl), { ...mantlet, sandbox: "off" });
+const bridges = { directory: path.join(scratch, "home/bridges"), plugin: mantlet.plugin, openclaw: path.join(cache, "node_modules/openclaw"), mantletRun: mantlet.mantletRun };
+await compareBridges(bridges);
+await raceBridge(bridges, path.join(home.directory, "outside.txt"));
+// Without the plugin: its tool policy would ask about every tool of a session that has no sandbox.
+const alone = { ...mantlet, sandbox: "off", plugin: undefined } as const;
+await play("control: sandbox off", control(home, model.baseUrl), alone);
+await play("control: OpenClaw's own workspaceOnly", workspaceOnly(home), { ...alone, more: { tools: { fs: { workspaceOnly: true } } } });
 await play("sandbox backend mantlet", jailed(home, model.baseUrl), mantlet);
+await playGateway(home, model, randomBytes(4).toString("hex"), { ...mantlet, modelUrl: model.baseUrl });
 await play("the plugin is missing", withoutPlugin(home), { ...mantlet, plugin: undefined });
 await play("mantlet-run is missing", withoutProgram(home), { ...mantlet, mantletRun: path.join(scratch, "bin/absent") });
 check("nothing that was started is still running", survivors().length === 0, survivors().join("; "));

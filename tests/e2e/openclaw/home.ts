@@ -1,7 +1,7 @@
 // A throwaway home with a real OpenClaw state directory in it, canaries planted, and one-shot turns
 // of the real OpenClaw against it.
 
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
@@ -14,6 +14,8 @@ export interface Setup {
   readonly plugin: string | undefined;
   readonly mantletRun: string;
   readonly modelUrl: string;
+  /** Settings beside these, by the section they belong to. */
+  readonly more?: { readonly agents?: object; readonly tools?: object; readonly gateway?: object };
 }
 
 export interface Turn {
@@ -53,7 +55,7 @@ export class Home {
 
   configure(setup: Setup): void {
     const config = {
-      gateway: { mode: "local", auth: { mode: "token", token: `${this.canary}-gateway` } },
+      gateway: { mode: "local", auth: { mode: "token", token: `${this.canary}-gateway` }, ...setup.more?.gateway },
       models: {
         providers: {
           scripted: {
@@ -69,9 +71,10 @@ export class Home {
           model: { primary: "scripted/scripted" },
           skipBootstrap: true,
           sandbox: setup.sandbox === "off" ? { mode: "off" } : { mode: "all", backend: "mantlet", workspaceAccess: "rw" },
+          ...setup.more?.agents,
         },
       },
-      tools: { toolSearch: false },
+      tools: { toolSearch: false, ...setup.more?.tools },
       plugins:
         setup.plugin === undefined
           ? {}
@@ -80,10 +83,14 @@ export class Home {
     writeFileSync(path.join(this.state, "openclaw.json"), JSON.stringify(config, null, 2), { mode: 0o600 });
   }
 
-  /** One turn in a process of its own, with a secret in the environment that the tools inherit from. */
+  /** One turn in a process of its own. */
   async turn(session: string, message: string): Promise<Turn> {
-    const started = Date.now();
-    const child = spawn(process.execPath, [this.openclaw, "agent", "--local", "--session-id", session, "--message", message, "--json", "--timeout", "120"], {
+    return await this.run(["agent", "--local", "--session-id", session, "--message", message, "--json", "--timeout", "120"]);
+  }
+
+  /** Starts OpenClaw, with a secret in the environment that the tools inherit from. */
+  start(args: readonly string[]): ChildProcess {
+    return spawn(process.execPath, [this.openclaw, ...args], {
       cwd: this.directory,
       env: {
         HOME: this.directory,
@@ -98,9 +105,14 @@ export class Home {
       timeout: 150_000,
       killSignal: "SIGKILL",
     });
+  }
+
+  async run(args: readonly string[]): Promise<Turn> {
+    const started = Date.now();
+    const child = this.start(args);
     let output = "";
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
-    child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
+    child.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
+    child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString("utf8")));
     const code = await new Promise<number | null>((resolve, reject) => {
       child.on("error", reject);
       child.on("close", resolve);

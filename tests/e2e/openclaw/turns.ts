@@ -1,10 +1,10 @@
-// The four turns: which tools the model calls, and what must be true of each answer and of the disk.
+// The turns: which tools the model calls, and what must be true of each answer and of the disk.
 // The control arm makes the same moves with the sandbox off; it must succeed, or the rest proves nothing.
 
 import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import type { Home } from "./home.ts";
-import type { NextCall, ToolCall } from "./model.ts";
+import type { NextCall, ToolCall } from "../model/model.ts";
 
 export interface Step {
   readonly call: NextCall;
@@ -18,6 +18,8 @@ export interface Act {
   readonly afterwards: Readonly<Record<string, (output: string, results: readonly string[]) => boolean>>;
 }
 
+const patch = (input: string): ToolCall => ({ tool: "apply_patch", args: { input: `*** Begin Patch\n${input}\n*** End Patch` } });
+const ls = (directory: string): ToolCall => ({ tool: "ls", args: { path: directory } });
 const exec = (command: string, more: Readonly<Record<string, unknown>> = {}): ToolCall => ({ tool: "exec", args: { command, ...more } });
 const read = (file: string): ToolCall => ({ tool: "read", args: { path: file } });
 const write = (file: string, content: string): ToolCall => ({ tool: "write", args: { path: file, content } });
@@ -29,10 +31,7 @@ const holds = (file: string, content: string): boolean => existsSync(file) && re
 const readDotenv = (home: Home): string => `cat ~/.openclaw/.env ${home.state}/.env ../.env; echo "cat: $?"`;
 const readEnvironments = `env; cat /proc/[0-9]*/environ | tr '\\0' '\\n'; echo "OPENCLAW_SHELL is $OPENCLAW_SHELL"`;
 const beats = "cp heartbeat before && sleep 1 && if cmp -s heartbeat before; then echo silent; else echo beating; fi";
-const killLatest: Step["call"] = (results) => {
-  const session = results.map((result) => /session ([a-z0-9-]+)/.exec(result)?.[1]).findLast((name) => name !== undefined);
-  return { tool: "process", args: { action: "kill", sessionId: session ?? "" } };
-};
+const killLatest: Step["call"] = (results) => processCall(results, "kill");
 const connect = (url: string): string => `bash -c 'exec 3<>/dev/tcp/127.0.0.1/${new URL(url).port} && echo connected'`;
 /** A plugin in the workspace, under an id that the configuration enables: the gateway's to load. */
 const planted = ".openclaw/extensions/mantlet";
@@ -149,5 +148,52 @@ export function withoutProgram(home: Home): Act {
     afterwards: {
       "nothing ran on the host": () => ![...markers, written].some((file) => existsSync(file)),
     },
+  };
+}
+
+/** Every tool once in the workspace and once outside it; `tag` keeps the files of several turns apart. */
+export function everyTool(home: Home, tag: string): readonly Step[] {
+  const at = (name: string): string => path.join(home.workspace, `${tag}-${name}`);
+  const outside = (name: string): string => path.join(home.directory, `${tag}-${name}`);
+  const silent = (result: string): boolean => !result.includes(home.canary);
+  return [
+    { call: exec(`echo one > ${tag}-exec; ${readDotenv(home)}`), claims: { [`${tag}: exec works inside and finds nothing outside`]: (result) => silent(result) && result.includes("cat: 1") } },
+    { call: read(`${tag}-exec`), claims: { [`${tag}: read`]: (result) => result.includes("one") } },
+    { call: write(`${tag}-made/note`, "from write\n"), claims: {} },
+    { call: edit(`${tag}-made/note`, "write", "edit"), claims: { [`${tag}: write and edit`]: () => holds(at("made/note"), "from edit\n") } },
+    { call: ls(`${tag}-made`), claims: { [`${tag}: ls`]: (result) => result.includes("note") } },
+    {
+      call: patch(`*** Add File: ${tag}-added\n+added\n*** Update File: ${tag}-exec\n@@\n-one\n+two`),
+      claims: { [`${tag}: apply_patch`]: () => holds(at("added"), "added\n") && holds(at("exec"), "two\n") },
+    },
+    { call: exec(`sleep 0.5; echo first; sleep 3600 && touch ${tag}-late`, { background: true }), claims: { [`${tag}: a background command is accepted`]: (result) => result.includes("still running") } },
+    { call: (results) => processCall(results, "poll", { timeout: 2000 }), claims: { [`${tag}: process poll shows its output`]: (result) => result.includes("first") } },
+    { call: (results) => processCall(results, "list"), claims: { [`${tag}: process list names it`]: (result) => result.includes("running") } },
+    { call: (results) => processCall(results, "kill"), claims: { [`${tag}: process kill ends it`]: (result) => /kill|terminat/i.test(result) } },
+    { call: read(path.join(home.state, ".env")), claims: { [`${tag}: read refuses an absolute path outside`]: silent } },
+    { call: read("../.env"), claims: { [`${tag}: read refuses a path through ..`]: silent } },
+    { call: write(outside("write"), "x"), claims: { [`${tag}: write writes nothing outside`]: () => !existsSync(outside("write")) } },
+    { call: edit(path.join(home.directory, "outside.txt"), "canary", "changed"), claims: { [`${tag}: edit edits nothing outside`]: (result) => silent(result) && readFileSync(path.join(home.directory, "outside.txt"), "utf8").startsWith("canary") } },
+    { call: ls(home.state), claims: { [`${tag}: ls lists nothing outside`]: (result) => !result.includes("openclaw.json") } },
+    { call: patch(`*** Add File: ../../${tag}-patch\n+x`), claims: { [`${tag}: apply_patch writes nothing outside`]: () => !existsSync(outside("patch")) } },
+    { call: exec(`cat > ${outside("heredoc")} <<'END'\nx\nEND\necho "cat: $?"`), claims: { [`${tag}: the heredoc writes nothing outside`]: () => !existsSync(outside("heredoc")) } },
+  ];
+}
+
+function processCall(results: readonly string[], action: string, more: Readonly<Record<string, unknown>> = {}): ToolCall {
+  const session = results.map((result) => /session ([a-z0-9-]+)/.exec(result)?.[1]).findLast((name) => name !== undefined);
+  return { tool: "process", args: { action, sessionId: session ?? "", ...more } };
+}
+
+/** OpenClaw's own `tools.fs.workspaceOnly` without a sandbox: its file tools obey it, a heredoc does not. */
+export function workspaceOnly(home: Home): Act {
+  const at = (name: string): string => path.join(home.directory, `workspace-only-${name}`);
+  return {
+    finishes: true,
+    steps: [
+      { call: write(at("write"), "x"), claims: { "tools.fs.workspaceOnly stops the write tool": () => !existsSync(at("write")) } },
+      { call: exec(`cat > ${at("heredoc")} <<'END'\nx\nEND`), claims: { "and does not stop a heredoc": () => holds(at("heredoc"), "x\n") } },
+    ],
+    afterwards: {},
   };
 }

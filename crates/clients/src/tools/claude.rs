@@ -2,7 +2,7 @@
 
 use super::Act::{Execute, Fetch, List, Read, Search, Write};
 use super::Reach::{Agents, Client, Commands, Conversation, Files, Network};
-use super::Shape::{Each, Glob, Maybe, One, OrCwd};
+use super::Shape::{Each, Glob, Maybe, Mentions, One, Only, OrCwd};
 use super::{Parameter, Reach, Tool, parameter as p};
 
 const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]) -> Tool {
@@ -11,8 +11,8 @@ const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]
 
 pub(super) const TOOLS: &[Tool] = &[
     tool("Bash", Commands, &[p("command", Execute, One)]),
-    tool("PowerShell", Commands, &[p("command", Execute, One)]),
-    tool("Monitor", Commands, &[p("command", Execute, Maybe)]),
+    // Its other form watches a socket: a request past the jail.
+    tool("Monitor", Commands, &[p("command", Execute, One), p("ws", Fetch, Only(&[])), p("url", Fetch, Only(&[]))]),
     tool("Read", Files, &[p("file_path", Read, One)]),
     tool("Write", Files, &[p("file_path", Write, One)]),
     tool("Edit", Files, &[p("file_path", Write, One)]),
@@ -28,8 +28,8 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("SendUserFile", Network, &[p("files", Read, Each)]),
     tool("RemoteTrigger", Network, &[]),
     tool("PushNotification", Network, &[]),
-    tool("Agent", Agents, &[]),
-    tool("Task", Agents, &[]),
+    tool("Agent", Agents, &[p("prompt", Read, Mentions)]),
+    tool("Task", Agents, &[p("prompt", Read, Mentions)]),
     tool("Workflow", Agents, &[p("scriptPath", Read, Maybe)]),
     tool("RunWorkflow", Agents, &[p("scriptPath", Read, Maybe)]),
     tool("SendMessage", Agents, &[]),
@@ -53,11 +53,13 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("ToolSearch", Conversation, &[]),
     tool("StructuredOutput", Conversation, &[]),
     tool("ReportFindings", Conversation, &[]),
-    tool("Skill", Conversation, &[]),
-    tool("SlashCommand", Conversation, &[]),
+    tool("Skill", Conversation, &[p("args", Read, Mentions)]),
+    tool("SlashCommand", Conversation, &[p("command", Read, Mentions)]),
     tool("Sleep", Conversation, &[]),
     tool("ScheduleWakeup", Conversation, &[]),
     tool("CronList", Conversation, &[]),
+    // Its quotes are not those of a POSIX shell: a command of it cannot be put into the jail safely.
+    tool("PowerShell", Client, &[]),
     tool("CronCreate", Client, &[]),
     tool("CronDelete", Client, &[]),
     tool("EnterWorktree", Client, &[]),

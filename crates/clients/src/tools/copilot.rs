@@ -3,8 +3,8 @@
 //! A hook whose event is spelled `PreToolUse` gets `Bash` for `bash`.
 
 use super::Act::{Execute, Fetch, List, Read, Search, Write};
-use super::Reach::{Agents, Commands, Conversation, Files, Network};
-use super::Shape::{EachOrCwd, Glob, One, Patch};
+use super::Reach::{Agents, Client, Commands, Conversation, Files, Network};
+use super::Shape::{EachOrCwd, Glob, Mentions, One, Patch};
 use super::{Parameter, Reach, Tool, parameter as p};
 
 const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]) -> Tool {
@@ -14,7 +14,8 @@ const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]
 pub(super) const TOOLS: &[Tool] = &[
     tool("bash", Commands, &[p("command", Execute, One)]),
     tool("Bash", Commands, &[p("command", Execute, One)]),
-    tool("write_bash", Commands, &[]),
+    // It types into an interactive shell, which is still there when the command in the jail has ended.
+    tool("write_bash", Client, &[]),
     tool("read_bash", Conversation, &[]),
     tool("stop_bash", Conversation, &[]),
     tool("list_bash", Conversation, &[]),
@@ -26,7 +27,7 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("grep", Files, &[p("paths", Search, EachOrCwd), p("glob", Search, Glob("paths"))]),
     tool("glob", Files, &[p("paths", List, EachOrCwd), p("pattern", List, Glob("paths"))]),
     tool("web_fetch", Network, &[p("url", Fetch, One)]),
-    tool("task", Agents, &[]),
+    tool("task", Agents, &[p("prompt", Read, Mentions)]),
     tool("read_agent", Agents, &[]),
     tool("list_agents", Agents, &[]),
     tool("write_agent", Agents, &[]),

@@ -2,7 +2,7 @@
 
 use super::Act::{Delete, Execute, List, Read, Search, Write};
 use super::Reach::{Agents, Commands, Files};
-use super::Shape::{Glob, Maybe, One, OrCwd};
+use super::Shape::{Glob, Maybe, Mentions, One, OrCwd};
 use super::{Parameter, Reach, Tool, parameter as p};
 
 const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]) -> Tool {
@@ -15,5 +15,5 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("Write", Files, &[p("file_path", Write, One)]),
     tool("Delete", Files, &[p("file_path", Delete, One)]),
     tool("Grep", Files, &[p("path", Search, OrCwd), p("glob", Search, Glob("path"))]),
-    tool("Task", Agents, &[]),
+    tool("Task", Agents, &[p("prompt", Read, Mentions)]),
 ];

@@ -2,12 +2,28 @@
 
 use super::Act::{Execute, Fetch, List, Read, Write};
 use super::Reach::{Agents, Client, Commands, Conversation, Files, Network};
-use super::Shape::{EachField, Maybe, One, OrCwd, Patch};
+use super::Shape::{EachField, Maybe, One, Only, OrCwd, Patch};
 use super::{Parameter, Reach, Tool, parameter as p};
 
 const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]) -> Tool {
     Tool { client: "openclaw", name, reach, parameters }
 }
+
+/// What is sent, by each of its names.
+const MESSAGE: &[Parameter] = &[
+    p("media", Read, Maybe),
+    p("mediaUrl", Read, Maybe),
+    p("mediaUrls", Read, Only(&[])),
+    p("path", Read, Maybe),
+    p("filePath", Read, Maybe),
+    p("fileUrl", Read, Maybe),
+    p("attachments", Read, EachField("media")),
+    p("attachments", Read, EachField("mediaUrl")),
+    p("attachments", Read, EachField("path")),
+    p("attachments", Read, EachField("filePath")),
+    p("attachments", Read, EachField("fileUrl")),
+    p("attachments", Read, EachField("url")),
+];
 
 pub(super) const TOOLS: &[Tool] = &[
     tool("exec", Commands, &[p("command", Execute, One), p("workdir", List, Maybe)]),
@@ -21,7 +37,7 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("web_fetch", Network, &[p("url", Fetch, One)]),
     tool("web_search", Network, &[]),
     tool("x_search", Network, &[]),
-    tool("message", Network, &[p("media", Read, Maybe), p("attachments", Read, EachField("media"))]),
+    tool("message", Network, MESSAGE),
     tool("tts", Network, &[]),
     tool("image_generate", Client, &[]),
     tool("music_generate", Client, &[]),
@@ -31,7 +47,8 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("sessions_history", Agents, &[]),
     tool("sessions_search", Agents, &[]),
     tool("sessions_send", Agents, &[]),
-    tool("sessions_spawn", Agents, &[]),
+    // Any other runtime starts another client on the host, whose calls nobody asks about here.
+    tool("sessions_spawn", Agents, &[p("runtime", Read, Only(&["subagent"]))]),
     tool("sessions_yield", Agents, &[]),
     tool("conversations_list", Agents, &[]),
     tool("conversations_send", Agents, &[]),

@@ -2,7 +2,7 @@
 
 use super::Act::{Execute, Fetch, List, Read, Search, Write};
 use super::Reach::{Agents, Client, Commands, Conversation, Files, Network};
-use super::Shape::{Glob, Maybe, One, OrCwd, Patch};
+use super::Shape::{Glob, Maybe, Mentions, One, OrCwd, Patch};
 use super::{Parameter, Reach, Tool, parameter as p};
 
 const fn tool(name: &'static str, reach: Reach, parameters: &'static [Parameter]) -> Tool {
@@ -21,7 +21,8 @@ pub(super) const TOOLS: &[Tool] = &[
     tool("lsp", Files, &[p("filePath", Read, One)]),
     tool("webfetch", Network, &[p("url", Fetch, One)]),
     tool("websearch", Network, &[]),
-    tool("task", Agents, &[]),
+    // It reads what stands as `@file` in the prompt.
+    tool("task", Agents, &[p("prompt", Read, Mentions)]),
     tool("todowrite", Conversation, &[]),
     tool("todoread", Conversation, &[]),
     tool("question", Conversation, &[]),

@@ -252,6 +252,23 @@ extern "C" fn look() {
     OPEN_AT_START.store((0..3).filter(is_open).fold(0, |bits, fd| bits | 1 << fd), Ordering::Relaxed);
 }
 
+/// Says that all three standard descriptors are open now: they were put there for a call that somebody else asks for.
+pub(crate) fn standard_are_open() {
+    OPEN_AT_START.store(0b111, Ordering::Relaxed);
+}
+
+/// The pidfd of the process that connected a socket (unix(7), Linux 6.5).
+pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const SO_PEERPIDFD: c_int = 77;
+    let (mut fd, mut size): (c_int, libc::socklen_t) = (-1, size_of::<c_int>() as libc::socklen_t);
+    let value = (&raw mut fd).cast();
+    // SAFETY: the kernel writes at most `size` bytes to `fd`, which is an int.
+    let got = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, value, &raw mut size) };
+    check(got.into())?;
+    // SAFETY: `fd` was just made for this process and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Whether the caller left a standard descriptor open.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     OPEN_AT_START.load(Ordering::Relaxed) & (1 << fd) != 0

@@ -1,0 +1,261 @@
+//! What was changed, written down before it is changed: one file per client and level, under one lock.
+//!
+//! It holds the text of settings as they were, secrets included: mode 0600 in a directory of mode 0700.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::op::{Format, Undo};
+use crate::place::{failed, make_dir, read, remove_dir, replace, resolve, sweep};
+use crate::{ChangeError, Level};
+
+/// What was installed for one client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The version of this format: 1.
+    v: u32,
+    /// The client's id.
+    pub client: String,
+    /// Whose settings.
+    pub level: Level,
+    pub(crate) phase: Phase,
+    pub(crate) steps: Vec<Step>,
+    /// Directories that were made, the outermost first.
+    pub(crate) dirs: Vec<PathBuf>,
+    /// What a live call through the client showed.
+    pub seen: Seen,
+    /// What was installed before, until this install is known to work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<Box<Record>>,
+}
+
+/// How far an install is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Files are being written, or the client is being tried: what is cut off here is taken back.
+    Applying,
+    /// It stands.
+    Installed,
+    /// Files are being put back: what is cut off here is finished.
+    Removing,
+}
+
+/// A live call that showed the seam at work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verified {
+    /// The client's version, as it says itself.
+    pub version: String,
+    /// When, RFC 3339.
+    pub time: String,
+}
+
+/// What a live call showed of an installed seam.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// None was made.
+    #[default]
+    Untried,
+    /// The last one was not refused as it should be.
+    Failed,
+    /// It was refused as it should be.
+    Verified(Verified),
+}
+
+/// One file: what it says without us, what it said when the install began, and what it says with us.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    pub(crate) path: PathBuf,
+    pub(crate) base: Option<String>,
+    pub(crate) start: Option<String>,
+    pub(crate) after: Option<String>,
+    pub(crate) mode: u32,
+    /// None for a file that is wholly ours.
+    pub(crate) format: Option<Format>,
+    pub(crate) undos: Vec<Undo>,
+}
+
+impl Record {
+    pub(crate) fn new(client: &str, level: Level, steps: Vec<Step>, dirs: Vec<PathBuf>) -> Record {
+        let client = client.to_owned();
+        Record { v: 1, client, level, phase: Phase::Applying, steps, dirs, seen: Seen::Untried, previous: None }
+    }
+
+    /// Names the files that are changed.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.steps.iter().map(|step| step.path.as_path())
+    }
+}
+
+/// The directory of the records, held under its lock.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    _lock: OwnedFd,
+}
+
+/// Returns where records are kept: the machine's for root, else below the user's state directory.
+///
+/// A relative `XDG_STATE_HOME` is ignored, as the XDG base directory specification asks.
+pub fn changes_dir(is_root: bool, xdg_state_home: Option<&std::ffi::OsStr>, home: &Path) -> PathBuf {
+    if is_root {
+        return "/var/lib/mantlet/changes".into();
+    }
+    let state = xdg_state_home.map(PathBuf::from).filter(|path| path.is_absolute());
+    state.unwrap_or_else(|| home.join(".local/state")).join("mantlet/changes")
+}
+
+/// Each record is stored with its own hash: half a record is none, and must not be replayed.
+const MARK: &str = "sha256:";
+
+fn parse(path: &Path, text: &str) -> Result<Record, ChangeError> {
+    let broken = |why: &str| ChangeError::Journal { path: path.into(), why: why.into() };
+    let (hash, body) = text.split_once('\n').ok_or_else(|| broken("it is cut off"))?;
+    if hash != format!("{MARK}{}", hex(body)) {
+        return Err(broken("it was damaged or edited"));
+    }
+    let record: Record = serde_json::from_str(body).map_err(|error| broken(&error.to_string()))?;
+    if record.v != 1 {
+        return Err(broken("it was written by another version of Mantlet"));
+    }
+    Ok(record)
+}
+
+fn hex(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a record without the lock: whoever writes one replaces it whole.
+///
+/// # Errors
+/// It cannot be read or understood.
+pub fn peek(dir: &Path, client: &str, level: Level) -> Result<Option<Record>, ChangeError> {
+    let path = dir.join(format!("{client}.{}.journal", level.name()));
+    read(&path)?.map(|text| parse(&path, &text)).transpose()
+}
+
+impl Journal {
+    /// Makes the directory if it is missing, and takes its lock.
+    ///
+    /// # Errors
+    /// Others can write there, or another install holds the lock.
+    pub fn open(dir: &Path) -> Result<Journal, ChangeError> {
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        let dir = resolve(dir)?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|source| failed("make the directory", &dir, source))?;
+        // The records are closed to others by themselves; beside them stands what everybody may read.
+        if let Some(above) = dir.parent().filter(|_| dir.starts_with("/var/lib")) {
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(above, open).map_err(|source| failed("open", above, source))?;
+        }
+        // What stands in it is judged as a file's place is.
+        resolve(&dir.join("lock"))?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&dir, flags, Mode::empty()).map_err(|e| failed("open", &dir, e.into()))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Journal { dir, _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(ChangeError::Locked),
+            Err(errno) => Err(failed("lock", &dir, errno.into())),
+        }
+    }
+
+    fn file(&self, client: &str, level: Level) -> PathBuf {
+        self.dir.join(format!("{client}.{}.journal", level.name()))
+    }
+
+    /// Returns the record of a client.
+    ///
+    /// # Errors
+    /// It cannot be read or understood.
+    pub fn record(&self, client: &str, level: Level) -> Result<Option<Record>, ChangeError> {
+        peek(&self.dir, client, level)
+    }
+
+    pub(crate) fn records(&self) -> Result<Vec<Record>, ChangeError> {
+        let entries = std::fs::read_dir(&self.dir).map_err(|source| failed("read", &self.dir, source))?;
+        let mut records = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|source| failed("read", &self.dir, source))?.path();
+            if path.extension().is_some_and(|extension| extension == "journal")
+                && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+                && let Some(text) = read(&path)?
+            {
+                records.push(parse(&path, &text)?);
+            }
+        }
+        Ok(records)
+    }
+
+    pub(crate) fn store(&self, record: &Record) -> Result<(), ChangeError> {
+        let path = self.file(&record.client, record.level);
+        let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+        let body = serde_json::to_string(record).map_err(broken)?;
+        let before = read(&path)?;
+        replace(&path, before.as_deref(), Some(&format!("{MARK}{}\n{body}", hex(&body))), 0o600)
+    }
+
+    pub(crate) fn forget(&self, record: &Record) -> Result<(), ChangeError> {
+        let path = self.file(&record.client, record.level);
+        let before = read(&path)?;
+        replace(&path, before.as_deref(), None, 0o600)
+    }
+
+    /// Writes down what a live call showed, or that none did. The install stands from here on.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn confirm(&self, mut record: Record, seen: Seen) -> Result<Record, ChangeError> {
+        record.phase = Phase::Installed;
+        record.previous = None;
+        record.seen = seen;
+        self.unseal(&record.client, record.level)?;
+        let path = seal(&self.dir, &record.client, record.level);
+        let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+        let text = serde_json::to_string(&record.seen).map_err(broken)?;
+        if let Some(above) = path.parent() {
+            make_dir(above, 0o755)?;
+        }
+        replace(&path, None, Some(&text), 0o644)?;
+        // Last: what stands has its seal, and an install that is cut off before is taken back with it.
+        self.store(&record)?;
+        Ok(record)
+    }
+
+    pub(crate) fn unseal(&self, client: &str, level: Level) -> Result<(), ChangeError> {
+        let path = seal(&self.dir, client, level);
+        match read(&path)? {
+            Some(text) => replace(&path, Some(&text), None, 0)?,
+            None if path.parent().is_some_and(Path::is_dir) => sweep(&path)?,
+            None => return Ok(()),
+        }
+        path.parent().map_or(Ok(()), remove_dir)
+    }
+}
+
+/// Answers what is known of a client's seam without trying it; nothing where none is installed. Everybody can ask, also
+/// about the machine's level.
+///
+/// `dir` is [`changes_dir`]'s answer for that level: root's for [`Level::Managed`].
+///
+/// # Errors
+/// The answer cannot be read.
+pub fn standing(dir: &Path, client: &str, level: Level) -> Result<Option<Seen>, ChangeError> {
+    let path = seal(dir, client, level);
+    let Some(text) = read(&path)? else { return Ok(None) };
+    let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
+    serde_json::from_str(&text).map(Some).map_err(broken)
+}
+
+/// The one part of a record without anybody's settings in it: who starts an agent may read it.
+fn seal(dir: &Path, client: &str, level: Level) -> PathBuf {
+    dir.with_file_name("verified").join(format!("{client}.{}", level.name()))
+}
