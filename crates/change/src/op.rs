@@ -266,4 +266,4 @@ impl Trouble {
 
 #[cfg(test)]
 #[path = "op_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// xorshift: the same files in every run.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
@@ -88,14 +88,14 @@ fn container(dice: &mut Dice, format: Format, open: char, close: char, parts: &[
     out + &gap(dice, format, newline) + &close.to_string()
 }
 
-fn json_file(dice: &mut Dice, format: Format) -> String {
+pub(crate) fn json_file(dice: &mut Dice, format: Format) -> String {
     let newline = dice.of(&["\n", "\n", "\r\n"]);
     let mark = dice.of(&["", "", "", "\u{feff}"]);
     let body = json_object(dice, format, 0, newline);
     format!("{mark}{}{body}{}", gap(dice, format, newline), dice.of(&["", "\n", "\r\n", "\n\n"]))
 }
 
-fn toml_file(dice: &mut Dice) -> String {
+pub(crate) fn toml_file(dice: &mut Dice) -> String {
     let ends = [dice.of(&["\n", "\n", "\r\n"]), dice.of(&["\n", "\r\n"])];
     let mut out = dice.of(&["", "", "\u{feff}"]).to_owned();
     let mut tables = vec![""];

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::*;
+use crate::op::tests::{Dice, json_file, toml_file};
 
 static PASSED: AtomicUsize = AtomicUsize::new(0);
 
@@ -263,6 +264,33 @@ fn child_installs() {
 fn child_uninstalls() {
     let place = std::mem::ManuallyDrop::new(given_place().unwrap());
     uninstall(&place);
+}
+
+#[test]
+fn generated_settings_come_back_byte_for_byte() {
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let mut done = 0;
+    for round in 0..200 {
+        let place = prepared_world(&format!("bytes-{round}"));
+        place.write("home/.client/settings.json", &json_file(&mut dice, Format::Jsonc));
+        place.write("home/.client/config.toml", &toml_file(&mut dice));
+        let before = place.picture();
+        let journal = place.journal();
+        match journal.prepare(&plan(&place)) {
+            Ok(prepared) => {
+                let record = journal.apply(prepared).unwrap();
+                journal.confirm(record, Seen::Untried).unwrap();
+                drop(journal);
+                assert_ne!(place.picture(), before, "round {round}");
+                uninstall(&place);
+                done += 1;
+            }
+            // A file that its client could not read is refused, and stays.
+            Err(error) => assert!(error.to_string().contains(".client/"), "round {round}: {error}"),
+        }
+        assert_eq!(place.picture(), before, "round {round}");
+    }
+    assert!(done > 150, "{done} of 200 could be installed");
 }
 
 fn no_leftovers(place: &Place) {

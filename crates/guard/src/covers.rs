@@ -65,8 +65,20 @@ impl Covers<'_> {
 
     /// Says what covers a path that exists: it itself, or a directory above it.
     pub(crate) fn over(&self, path: &[u8], kind: FileType) -> Option<Cover> {
-        let above = ends(path).find_map(|end| self.on(&path[..end], FileType::Directory));
-        above.or_else(|| self.on(path, kind)).or_else(|| self.named_by_git(path))
+        self.mounted_over(path, kind).or_else(|| self.named_by_git(path))
+    }
+
+    /// What is denied stays so in a directory that is only protected.
+    fn mounted_over(&self, path: &[u8], kind: FileType) -> Option<Cover> {
+        let above = ends(path).map(|end| (&path[..end], FileType::Directory));
+        let mut protected = None;
+        for cover in above.chain([(path, kind)]).filter_map(|(path, kind)| self.on(path, kind)) {
+            match cover {
+                Cover::Denied { .. } => return Some(cover),
+                Cover::Protected { .. } => protected = protected.or(Some(cover)),
+            }
+        }
+        protected
     }
 
     /// Says why the review would undo a file of this name that is new or changed. What it would judge by content is
@@ -219,7 +231,7 @@ impl Covers<'_> {
         let mut linked = HashSet::new();
         below::below(self.top.as_fd(), b"", &mut |met| {
             if met.kind == FileType::RegularFile
-                && matches!(self.over_without_git(met.path, met.kind), Some(Cover::Denied { .. }))
+                && matches!(self.mounted_over(met.path, met.kind), Some(Cover::Denied { .. }))
                 && let Ok(stat) = met.stat()
                 && stat.st_nlink > 1
             {
@@ -228,10 +240,6 @@ impl Covers<'_> {
             Next::Enter
         })?;
         Ok(linked)
-    }
-
-    fn over_without_git(&self, path: &[u8], kind: FileType) -> Option<Cover> {
-        ends(path).find_map(|end| self.on(&path[..end], FileType::Directory)).or_else(|| self.on(path, kind))
     }
 
     /// The first covered thing below a directory: what has one in it cannot be removed.

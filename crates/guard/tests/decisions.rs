@@ -175,12 +175,16 @@ fn every_trick_with_a_path_ends_at_the_object() {
     fs::hard_link(work.join(".env"), work.join("src/plain")).unwrap();
     fs::hard_link(work.join("private/in/key"), work.join("src/other")).unwrap();
     fs::hard_link(work.join("AGENTS.md"), work.join("src/notes")).unwrap();
+    // Denied in a directory that is protected as a whole.
+    fs::write(work.join(".git/hooks/.env"), "x").unwrap();
+    fs::hard_link(work.join(".git/hooks/.env"), work.join("src/third")).unwrap();
     let top = w.top.display();
     for path in [
         "out-dir/id_ed25519".to_owned(),
         "loop".into(),
         "src/plain".into(),
         "src/other".into(),
+        "src/third".into(),
         "src/../../.ssh/id_ed25519".into(),
         "out-dir/../work/src/main.rs".into(),
         format!("/proc/self/root{top}/.ssh/id_ed25519"),
