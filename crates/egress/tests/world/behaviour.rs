@@ -26,8 +26,8 @@ pub(crate) fn run(world: &World) {
 
 fn open(jail: &Jail, name: &str, port: u16) -> TcpStream {
     let address = SocketAddr::new(jail.address(name), port);
-    let stream = jail.inside(move || TcpStream::connect_timeout(&address, Duration::from_secs(3)).unwrap());
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let stream = jail.inside(move || TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap());
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
 }
 
@@ -54,7 +54,7 @@ fn eventually<T>(mut found: impl FnMut() -> Option<T>) -> T {
     loop {
         match found() {
             Some(found) => return found,
-            None => assert!(begin.elapsed() < Duration::from_secs(5), "it never happened"),
+            None => assert!(begin.elapsed() < Duration::from_secs(20), "it never happened"),
         }
         std::thread::sleep(Duration::from_millis(10));
     }
