@@ -60,6 +60,10 @@ pub(crate) fn makes_itself(rules: &[PathRule], workspace: &Path) -> Result<(), R
 
 /// Literal rules that speak of things outside the workspace which the plan makes visible.
 fn outside_spots(rules: &[PathRule], workspace: &Path, places: &[Place], spots: &mut Vec<Spot>) -> Result<(), Refusal> {
+    // Mostly there is none, and a call need not look at the whole system for it.
+    if rules.iter().filter_map(PathRule::path).all(|path| path.starts_with(workspace)) {
+        return Ok(());
+    }
     let opened = places.iter().filter(|p| p.target != *workspace).map(|p| (p.source.clone(), p.target.clone()));
     // What is a symlink among these stays one inside, and leads to another of them.
     let system = layout::system().filter(|s| !s.is_symlink()).map(|s| (s.clone(), s));

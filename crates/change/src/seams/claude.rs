@@ -44,15 +44,13 @@ const PINNED: &[(&str, &str)] = &[
 ];
 
 fn hook(site: &Site) -> Value {
-    let mut words = site.hook("claude");
-    words.push("--no-rewrite".into());
     json!({
         "matcher": "*",
         // With `args` no shell is in between, and the shell prefix does not wrap the hook itself.
         "hooks": [{
             "type": "command",
             "command": site.mantlet(),
-            "args": words,
+            "args": ["hook", "claude", "--no-rewrite"],
             "timeout": SECONDS,
             "onFailure": "block",
         }],

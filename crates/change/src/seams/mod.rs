@@ -72,21 +72,9 @@ impl Site {
         self.programs.join(name).to_string_lossy().into_owned()
     }
 
-    /// The words behind `mantlet` of a client's hook. A repository can give a client's hooks an environment, as Gemini
-    /// CLI does with its `.env`: in a user's own settings the home is named, so that XDG_CONFIG_HOME moves no policy. The
-    /// machine's have the machine's policy, which comes before any user's.
-    fn hook(&self, client: &str) -> Vec<String> {
-        let mut words = vec!["hook".to_owned(), client.to_owned()];
-        if self.level == Level::User {
-            words.extend(["--home".to_owned(), self.home.to_string_lossy().into_owned()]);
-        }
-        words
-    }
-
-    /// The same as a line for a shell.
+    /// The line for a shell that starts a client's hook.
     fn hook_line(&self, client: &str) -> String {
-        let words = std::iter::once(self.mantlet()).chain(self.hook(client));
-        words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+        format!("{} hook {client}", quoted(&self.mantlet()))
     }
 
     /// A script that calls `mantlet` with these words in front, for a client that takes a program and no arguments.

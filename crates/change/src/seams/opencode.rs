@@ -38,7 +38,7 @@ fn settings(dir: &Path) -> PathBuf {
 
 fn files(site: &Site) -> Vec<FilePlan> {
     let plugin = site.share("opencode/mantlet.js");
-    let entry = json!([format!("file://{}", plugin.display()), {"program": site.mantlet(), "arguments": site.hook("opencode").split_off(2)}]);
+    let entry = json!([format!("file://{}", plugin.display()), {"program": site.mantlet()}]);
     vec![
         FilePlan::whole(plugin, PLUGIN, DENY),
         FilePlan::edited(settings(&config(site)), Format::Jsonc)
