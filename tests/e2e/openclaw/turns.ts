@@ -114,6 +114,8 @@ export function jailed(home: Home, modelUrl: string): Act {
       { call: exec(`cat ${skill}`), claims: { "and so does exec": (result) => result.includes("the managed skill's text") } },
       { call: exec("ln -s ../.env link-out && ls -l link-out"), claims: { "a symlink out can be made": (result) => result.includes("link-out") } },
       { call: read("link-out"), claims: { "the read tool does not follow it out": silent } },
+      { call: exec(`ln ${path.join(home.state, ".env")} hard-out; cat hard-out`), claims: { "a hard link to a secret cannot be made": (result) => silent(result) && result.includes("No such file") } },
+      { call: read("hard-out"), claims: { "and the read tool finds none": silent } },
       { call: write(outside, "x"), claims: { "the write tool writes nothing outside the workspace": () => !existsSync(outside) } },
     ],
     afterwards: {
