@@ -5,7 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::space::{PROXY, World};
+use crate::space::Builds as _;
+use crate::world::bypass::PROXY;
+use crate::world::ground::World;
 
 /// Pieces that host names and ways to break them are made of.
 const PIECES: &[&str] = &[
@@ -131,7 +133,7 @@ fn is_served(proxy: SocketAddr, request: &[u8]) -> bool {
         let _ended = stream.read_to_end(&mut answer);
     }
     let text = String::from_utf8_lossy(&answer);
-    let Some((_, told)) = text.split_once(crate::internet::MARK) else { return false };
+    let Some((_, told)) = text.split_once(crate::world::internet::MARK) else { return false };
     let host = told.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
     assert!(is_allowed(host), "a server was told {host:?} for {:?}", String::from_utf8_lossy(request));
     true

@@ -1,11 +1,12 @@
 //! A capture of everything that leaves the host or moves on its loopback: names asked for, connections begun.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, RecvFlags, SocketType, eth, recv, socket};
+use rustix::net::{AddressFamily, RecvFlags, SocketType, eth, recv, socket, sockopt};
 
 /// What was seen since the last look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,8 +15,21 @@ pub(crate) struct Seen {
     pub(crate) names: Vec<String>,
     /// Destinations of the first packet of a TCP connection.
     pub(crate) connections: Vec<SocketAddr>,
-    /// Destinations of other UDP and ICMP packets.
+    /// Destinations of what belongs to a TCP connection that began before.
+    pub(crate) segments: BTreeSet<IpAddr>,
+    /// Destinations of other UDP and ICMP packets, and of whatever else there is.
     pub(crate) others: Vec<IpAddr>,
+    /// Frames of no protocol that this capture reads.
+    pub(crate) unread: usize,
+}
+
+impl Seen {
+    /// Whether anything went to this address.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.connections.iter().any(|to| to.ip() == address)
+            || self.segments.contains(&address)
+            || self.others.contains(&address)
+    }
 }
 
 pub(crate) struct Packets(Arc<Mutex<Seen>>);
@@ -24,6 +38,8 @@ impl Packets {
     /// Begins a capture in this network namespace.
     pub(crate) fn start() -> Self {
         let socket = socket(AddressFamily::PACKET, SocketType::RAW, Some(eth::ALL)).expect("AF_PACKET");
+        // A burst must not be lost. Where the usual limit holds, the usual size is what there is.
+        let _limited = sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20);
         let seen = Arc::new(Mutex::new(Seen::default()));
         let writer = Arc::clone(&seen);
         thread::spawn(move || {
@@ -53,18 +69,31 @@ fn note(frame: &[u8], seen: &mut Seen) {
             let to: [u8; 16] = packet[24..40].try_into().unwrap();
             (packet[6], IpAddr::from(Ipv6Addr::from(to)), packet.get(40..))
         }
-        _ => return,
+        // ARP: neighbours on the cable looking for each other.
+        [0x08, 0x06] => return,
+        _ => {
+            seen.unread += 1;
+            return;
+        }
     };
-    let Some(segment) = segment.filter(|segment| segment.len() >= 8) else { return };
+    let Some(segment) = segment.filter(|segment| segment.len() >= 8) else {
+        seen.others.push(to);
+        return;
+    };
     let port = u16::from_be_bytes([segment[2], segment[3]]);
     match protocol {
-        17 if port == 53 => seen.names.extend(name(&segment[8..])),
+        17 if port == 53 => match name(&segment[8..]) {
+            Some(name) => seen.names.push(name),
+            None => seen.others.push(to),
+        },
         // Answers of a name server come back from port 53.
         17 if segment[..2] == [0, 53] => {}
         6 if segment.get(13).is_some_and(|flags| flags & 0x12 == 0x02) => {
             seen.connections.push(SocketAddr::new(to, port))
         }
-        6 => {}
+        6 => {
+            seen.segments.insert(to);
+        }
         // Neighbours looking for each other, and multicast of the kernel's own.
         58 | 0 if matches!(to, IpAddr::V6(v6) if v6.is_multicast() || v6.segments()[0] == 0xfd77 || v6.is_unicast_link_local()) =>
             {}
