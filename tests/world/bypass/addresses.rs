@@ -60,17 +60,17 @@ pub(super) fn run(suite: &Suite<'_>) {
         suite.begin(id);
         let answer = suite.jail.agent().talk(suite.goal(To::Name(name, *port)), &request(name, *port));
         let said = text(&answer);
-        assert!(said.starts_with("HTTP/1.1 403") && said.contains("it resolves to"), "{id}: {said}");
+        suite.expect(said.starts_with("HTTP/1.1 403") && said.contains("it resolves to"), || format!("{id}: {said}"));
         // The name is allowed, so that it was asked for; nothing was dialled.
         let seen = suite.world.packets.take();
         let is_quiet = seen.connections.is_empty() && seen.segments.is_empty() && seen.others.is_empty();
-        assert!(is_quiet && seen.names.iter().all(|asked| asked == name), "{id}: {seen:?}");
+        suite.expect(is_quiet && seen.names.iter().all(|asked| asked == name), || format!("{id}: {seen:?}"));
         suite.check(id, "", MARK, control);
     }
     // The twins of them all: the owner gave one such address a name, and just behind such a range is a public one.
     for (name, port) in [("host.local-name", 8099), ("cgnatnext.test", 80)] {
         let answer = suite.jail.agent().talk(suite.goal(To::Name(name, port)), &request(name, port));
-        assert!(has(&answer, MARK), "{name}: {}", text(&answer));
+        suite.expect(has(&answer, MARK), || format!("{name}: {}", text(&answer)));
         suite.only_allowed(name);
     }
 }

@@ -32,11 +32,13 @@ pub(super) fn run(suite: &Suite<'_>) {
     for (id, extensions, cut) in HANDSHAKES {
         suite.begin(id);
         let bytes = handshake(extensions, *cut);
-        assert_eq!(agent.talk(address, &bytes), REFUSED, "{id}: access_denied");
+        suite.expect(agent.talk(address, &bytes) == REFUSED, || format!("{id}: access_denied"));
         suite.nothing_left(id);
         // A server itself says something else to it.
         let answer = suite.control(id, || suite.from_outside(SERVER, &bytes));
-        assert!(answer.first().is_some_and(|first| [21, 22].contains(first)) && answer != REFUSED, "{id}: {answer:?}");
+        suite.expect(answer.first().is_some_and(|first| [21, 22].contains(first)) && answer != REFUSED, || {
+            format!("{id}: {answer:?}")
+        });
     }
     let id = "61 CONNECT a, and the name of b";
     suite.begin(id);
@@ -45,14 +47,14 @@ pub(super) fn run(suite: &Suite<'_>) {
         handshake(&[(0, EVIL_NAME)], 16000),
     ];
     let answer = agent.talk(suite.goal(To::Proxy), &bytes.concat());
-    assert!(answer.ends_with(&REFUSED), "{id}: {}", text(&answer));
+    suite.expect(answer.ends_with(&REFUSED), || format!("{id}: {}", text(&answer)));
     suite.nothing_left(id);
     for name in ["evil.test", "-"] {
         // The control: the server there serves any name, and none.
         let answer = suite.control(id, || over_tls(&suite.world.outside, SERVER, name));
-        assert!(has(&answer, MARK), "{id}, its control: {}", text(&answer));
+        suite.expect(has(&answer, MARK), || format!("{id}, its control: {}", text(&answer)));
         let answer = over_tls(agent, &address.to_string(), name);
-        assert!(!has(&answer, MARK), "{name}: {}", text(&answer));
+        suite.expect(!has(&answer, MARK), || format!("{name}: {}", text(&answer)));
         suite.nothing_left(id);
     }
     // The twin of them all.
@@ -63,7 +65,7 @@ pub(super) fn run(suite: &Suite<'_>) {
 pub(super) fn twin(suite: &Suite<'_>, id: &str) {
     let address = suite.goal(To::Name("allowed.test", 443));
     let answer = over_tls(suite.jail.agent(), &address.to_string(), "allowed.test");
-    assert!(has(&answer, MARK), "{id}, its twin: {}", text(&answer));
+    suite.expect(has(&answer, MARK), || format!("{id}, its twin: {}", text(&answer)));
     suite.only_allowed(id);
 }
 

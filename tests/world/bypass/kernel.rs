@@ -271,8 +271,8 @@ fn one(suite: &Suite<'_>, id: &str, inside: &[String], outside: &[String], goal:
     let answer = ask(suite.jail.agent(), inside);
     let is_done = |answer: &Answer, sign: &str| answer.as_ref().is_ok_and(|said| has(said, sign));
     match goal {
-        Mark => assert!(!is_done(&answer, MARK), "{id}: {answer:?}"),
-        Says(sign) => assert!(!is_done(&answer, sign), "{id}: {answer:?}"),
+        Mark => suite.expect(!is_done(&answer, MARK), || format!("{id}: {answer:?}")),
+        Says(sign) => suite.expect(!is_done(&answer, sign), || format!("{id}: {answer:?}")),
         // The capture says it.
         Sent(_) => {}
     }
@@ -281,7 +281,7 @@ fn one(suite: &Suite<'_>, id: &str, inside: &[String], outside: &[String], goal:
         suite.jail.agent(),
         &["talk".into(), allowed_address(suite), "80".into(), hex(GOOD.as_bytes()), "2000".into()],
     );
-    assert!(is_done(&twin, MARK), "{id}, its twin: {twin:?}");
+    suite.expect(is_done(&twin, MARK), || format!("{id}, its twin: {twin:?}"));
     suite.only_allowed(id);
     let answer = ask(&suite.world.outside, outside);
     let seen = suite.world.packets.take();
@@ -295,7 +295,7 @@ fn one(suite: &Suite<'_>, id: &str, inside: &[String], outside: &[String], goal:
     match (is_reached, is_missing) {
         (true, _) => {}
         (false, true) => println!("{id}: no control, this kernel does not have it"),
-        (false, false) => panic!("{id}, its control: {answer:?} {seen:?}"),
+        (false, false) => suite.expect(false, || format!("{id}, its control: {answer:?} {seen:?}")),
     }
 }
 
@@ -337,12 +337,12 @@ fn programs(suite: &Suite<'_>) {
             agent.run(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
         };
         let answer = run(suite.jail.agent(), "evil.test", "151.101.1.2");
-        assert!(!has(&answer, MARK), "{id}: {}", text(&answer));
+        suite.expect(!has(&answer, MARK), || format!("{id}: {}", text(&answer)));
         suite.nothing_left(id);
         let answer = run(suite.jail.agent(), "allowed.test", &allowed);
-        assert!(has(&answer, MARK), "{id}, its twin: {}", text(&answer));
+        suite.expect(has(&answer, MARK), || format!("{id}, its twin: {}", text(&answer)));
         let answer = suite.control(id, || run(&suite.world.outside, "evil.test", "151.101.1.2"));
-        assert!(has(&answer, MARK), "{id}, its control: {}", text(&answer));
+        suite.expect(has(&answer, MARK), || format!("{id}, its control: {}", text(&answer)));
     }
 }
 
@@ -355,13 +355,15 @@ fn others(suite: &Suite<'_>) {
     suite.only_allowed(id);
     for (address, bytes) in [(inside, GOOD), (proxy, CONNECT_GOOD)] {
         let answer = suite.world.outside.talk(address, bytes.as_bytes());
-        assert!(!has(&answer, MARK), "{id}: {}", text(&answer));
+        suite.expect(!has(&answer, MARK), || format!("{id}: {}", text(&answer)));
         let answer = suite.jail.agent().talk(address, bytes.as_bytes());
-        assert!(has(&answer, MARK), "{id}, its twin: {}", text(&answer));
+        suite.expect(has(&answer, MARK), || format!("{id}, its twin: {}", text(&answer)));
     }
     suite.world.packets.take();
     // The control: a proxy on the host's loopback serves whoever comes.
     let answer = suite.from_outside(&format!("127.0.0.1:{}", crate::world::ground::PLAIN), CONNECT_GOOD.as_bytes());
-    assert!(has(&answer, MARK) && PROXY != crate::world::ground::PLAIN, "{id}, its control: {}", text(&answer));
+    suite.expect(has(&answer, MARK) && PROXY != crate::world::ground::PLAIN, || {
+        format!("{id}, its control: {}", text(&answer))
+    });
     suite.world.packets.take();
 }

@@ -26,7 +26,7 @@ pub(super) fn run<J: Jails>(suite: &Suite<'_>, jails: &J) {
     for (id, egress) in POLICIES {
         suite.begin(id);
         let why = jails.refusal(egress);
-        assert!(why.is_some(), "{id} is taken");
+        suite.expect(why.is_some(), || format!("{id} is taken"));
         suite.nothing_left(id);
     }
     // The twin, which is the control as well: what can start does start.
