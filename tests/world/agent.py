@@ -413,10 +413,10 @@ def entered(address, port, *leave):
 # --- the network of the jail itself ---
 
 
-def netlink(kind, body):
+def netlink(kind, body, flags=0x605):
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
         sock.settimeout(2)
-        sock.send(struct.pack("=IHHII", 16 + len(body), kind, 0x605, 1, 0) + body)
+        sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
         code, = struct.unpack_from("=i", sock.recv(4096), 16)
         if code:
             raise OSError(-code, os.strerror(-code))
@@ -437,7 +437,7 @@ def new_address(address, port):
     try:
         return b"made " + tcp(address, port)
     finally:
-        netlink(21, body)
+        netlink(21, body, 5)
 
 
 def new_route(address, port):
@@ -448,7 +448,7 @@ def new_route(address, port):
     try:
         return b"made " + tcp(address, port)
     finally:
-        netlink(25, body)
+        netlink(25, body, 5)
 
 
 def other_netlink():

@@ -260,6 +260,9 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
         };
         let mut body = field("content-length").and_then(|l| l.parse::<usize>().ok()).unwrap_or(0);
         let is_chunked = field("transfer-encoding").is_some();
+        if is_chunked {
+            body = 0;
+        }
         if field("expect").is_some() && stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_err() {
             return;
         }
@@ -281,6 +284,7 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
         if is_chunked {
             bytes.clear();
         }
+        let is_last = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         // A server that knows nothing of the upgrade goes on with requests.
         if field("upgrade").is_some() && !path.contains("plain") {
@@ -293,7 +297,7 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
             echo(&mut stream);
             return;
         }
-        if stream.write_all(&response(&head, &path, place)).is_err() || path.starts_with("/close") {
+        if stream.write_all(&response(&head, &path, place)).is_err() || path.starts_with("/close") || is_last {
             return;
         }
     }

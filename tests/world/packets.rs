@@ -1,7 +1,7 @@
 //! A capture of everything that leaves the host or moves on its loopback: names asked for, connections begun.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -32,7 +32,11 @@ impl Seen {
     }
 }
 
-pub(crate) struct Packets(Arc<Mutex<Seen>>);
+pub(crate) struct Packets {
+    seen: Arc<Mutex<(Seen, u64)>>,
+    /// Where this capture sends what tells it that everything before has been read.
+    post: UdpSocket,
+}
 
 impl Packets {
     /// Begins a capture in this network namespace.
@@ -40,22 +44,57 @@ impl Packets {
         let socket = socket(AddressFamily::PACKET, SocketType::RAW, Some(eth::ALL)).expect("AF_PACKET");
         // A burst must not be lost. Where the usual limit holds, the usual size is what there is.
         let _limited = sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20);
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen: Arc<Mutex<(Seen, u64)>> = Arc::default();
         let writer = Arc::clone(&seen);
+        let post = UdpSocket::bind(POST).unwrap();
+        post.connect(POST).unwrap();
         thread::spawn(move || {
             let mut bytes = vec![0; 65536];
             while let Ok((count, _)) = recv(&socket, bytes.as_mut_slice(), RecvFlags::empty()) {
-                note(&bytes[..count], &mut writer.lock().unwrap());
+                let mut seen = writer.lock().unwrap();
+                match posted(&bytes[..count]) {
+                    Some(number) => seen.1 = number,
+                    None => note(&bytes[..count], &mut seen.0),
+                }
             }
         });
-        Packets(seen)
+        Packets { seen, post }
     }
 
-    /// Returns what was seen, and begins anew. Packets take a moment from the wire to here.
+    /// Returns what was seen, and begins anew.
     pub(crate) fn take(&self) -> Seen {
-        thread::sleep(Duration::from_millis(60));
-        std::mem::take(&mut self.0.lock().unwrap())
+        let number = self.seen.lock().unwrap().1 + 1;
+        self.post.send(&number.to_be_bytes()).unwrap();
+        loop {
+            let mut seen = self.seen.lock().unwrap();
+            if seen.1 >= number {
+                return std::mem::take(&mut seen.0);
+            }
+            drop(seen);
+            thread::sleep(Duration::from_millis(1));
+        }
     }
+
+    /// Waits until nothing more comes, and forgets it.
+    pub(crate) fn forget(&self) {
+        loop {
+            self.take();
+            thread::sleep(Duration::from_millis(15));
+            if self.take() == Seen::default() {
+                return;
+            }
+        }
+    }
+}
+
+/// A port of the host's loopback at which nobody else is.
+const POST: &str = "127.0.0.1:9";
+
+/// The number that this capture sent to itself.
+fn posted(frame: &[u8]) -> Option<u64> {
+    let packet = frame.get(14..).filter(|packet| packet.len() == 36 && packet[9] == 17)?;
+    (packet[12..20] == [127, 0, 0, 1, 127, 0, 0, 1] && packet[20..24] == [0, 9, 0, 9])
+        .then(|| u64::from_be_bytes(packet[28..36].try_into().unwrap()))
 }
 
 fn note(frame: &[u8], seen: &mut Seen) {

@@ -285,6 +285,7 @@ fn one(suite: &Suite<'_>, id: &str, inside: &[String], outside: &[String], goal:
     suite.only_allowed(id);
     let answer = ask(&suite.world.outside, outside);
     let seen = suite.world.packets.take();
+    suite.world.packets.forget();
     let is_reached = match goal {
         Mark => is_done(&answer, MARK),
         Says(sign) => is_done(&answer, sign),
@@ -359,11 +360,11 @@ fn others(suite: &Suite<'_>) {
         let answer = suite.jail.agent().talk(address, bytes.as_bytes());
         suite.expect(has(&answer, MARK), || format!("{id}, its twin: {}", text(&answer)));
     }
-    suite.world.packets.take();
+    suite.world.packets.forget();
     // The control: a proxy on the host's loopback serves whoever comes.
     let answer = suite.from_outside(&format!("127.0.0.1:{}", crate::world::ground::PLAIN), CONNECT_GOOD.as_bytes());
     suite.expect(has(&answer, MARK) && PROXY != crate::world::ground::PLAIN, || {
         format!("{id}, its control: {}", text(&answer))
     });
-    suite.world.packets.take();
+    suite.world.packets.forget();
 }

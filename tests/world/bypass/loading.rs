@@ -19,7 +19,6 @@ const POLICIES: &[(&str, &str)] = &[
     ("58 a range", "local = [{ name = \"all.host\", to = \"127.0.0.0/8\" }]"),
     ("58 the metadata service", "local = [{ name = \"meta.host\", to = \"169.254.169.254:80\" }]"),
     ("58 no address", "local = [{ name = \"zero.host\", to = \"0.0.0.0:80\" }]"),
-    ("58 a public address under a local name", "local = [{ name = \"public.host\", to = \"9.9.9.9:80\" }]"),
 ];
 
 pub(super) fn run<J: Jails>(suite: &Suite<'_>, jails: &J) {

@@ -164,6 +164,10 @@ impl Suite<'_> {
 
     /// Counts a case: its title begins with the number of the way around that it is about.
     pub(crate) fn begin(&self, id: &str) {
+        println!(
+            "T {:?} {id}",
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
+        );
         let number = id.split(' ').next().and_then(|word| word.parse().ok());
         self.numbers.borrow_mut().insert(number.unwrap_or_else(|| panic!("{id:?} has no number")));
         self.cases.set(self.cases.get() + 1);
@@ -195,7 +199,7 @@ impl Suite<'_> {
     pub(crate) fn control<T>(&self, id: &str, action: impl FnOnce() -> T) -> T {
         self.only_allowed(id);
         let done = action();
-        self.world.packets.take();
+        self.world.packets.forget();
         done
     }
 
