@@ -14,7 +14,9 @@ use crate::event::{Event, Record, Way};
 use crate::login::Login;
 use crate::name::{Endpoint, HostName};
 use crate::rules::Rules;
-use crate::synthetic::{Pair, Synthetic};
+use mantlet_policy::synthetic::Pair;
+
+use crate::Synthetic;
 
 /// What the room is told besides the rules.
 #[derive(Debug, Clone, Default)]

@@ -26,6 +26,7 @@ mod rules;
 mod schema;
 mod sections;
 mod shown;
+pub mod synthetic;
 #[cfg(test)]
 mod tests;
 mod types;
