@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod book;
 mod escape;
 mod place;
 mod reader;
@@ -14,6 +15,7 @@ mod writer;
 
 use serde::{Deserialize, Serialize};
 
+pub use book::Book;
 pub use escape::{escape, escape_json, shorten};
 pub use place::{FILE_NAME, ledger_dir};
 pub use reader::{Line, ReadError, Reader};
@@ -60,7 +62,8 @@ pub struct Egress {
     pub call: Option<String>,
     /// `passed` or `refused`.
     pub outcome: String,
-    /// How it was asked for: `dns`, `direct`, `connect`, `socks`, `absolute`, `publish`; `policy` for a reload.
+    /// How it was asked for: `dns`, `direct`, `connect`, `socks`, `absolute`, `publish`; `policy` for a reload; `various`
+    /// for many that are one entry.
     pub way: String,
     /// What was asked for, as `host:port`, escaped.
     pub host: String,
