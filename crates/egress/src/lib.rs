@@ -20,7 +20,7 @@ mod rules;
 mod serve;
 mod shared;
 pub mod socks;
-
+mod synthetic;
 #[cfg(test)]
 mod testing;
 mod tunnel;
@@ -33,11 +33,4 @@ pub use name::{Authority, AuthorityError, Endpoint, HostName, NameError, Target,
 pub use rules::{CompileError, Rules, Subject};
 pub use serve::{Control, Server, Sockets};
 pub use shared::Settings;
-
-/// Returns the addresses on which a jail needs a listener for these rules.
-pub fn listeners(rules: &Rules) -> Vec<std::net::SocketAddr> {
-    mantlet_policy::synthetic::listeners(rules.egress())
-}
-
-/// Which address stands for which name.
-pub type Synthetic = mantlet_policy::synthetic::Synthetic<HostName>;
+pub use synthetic::{MOST_NAMES, Pair, Synthetic, listeners};

@@ -94,8 +94,25 @@ impl Rules {
         &self.subject
     }
 
-    pub(crate) fn egress(&self) -> &Egress {
-        &self.egress
+    /// Returns the ports that a jail needs a listener for.
+    pub fn ports(&self) -> Vec<u16> {
+        let web = self.web.is_some().then_some([80, 443]);
+        let named = self.exact.keys().map(|endpoint| endpoint.port);
+        let mut ports: Vec<u16> =
+            named.chain(self.wild.iter().map(|(_, port, _)| *port)).chain(web.into_iter().flatten()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Returns the ports on which a name is allowed whose address nobody knows in advance.
+    pub(crate) fn ports_of_wildcards(&self) -> Vec<u16> {
+        self.wild.iter().map(|(_, port, _)| *port).collect()
+    }
+
+    /// Returns the ports of a name that is written out.
+    pub(crate) fn ports_of<'r>(&'r self, name: &'r HostName) -> impl Iterator<Item = u16> {
+        self.exact.keys().filter(move |endpoint| endpoint.name == *name).map(|endpoint| endpoint.port)
     }
 
     /// Returns the names that are written out, in order.
@@ -293,6 +310,7 @@ pub(crate) mod tests {
         ] {
             assert!(allowed(&rules, text).is_none(), "{text}");
         }
+        assert_eq!(rules.ports(), [443, 5432]);
         assert_eq!(allowed(&rules, "github.com:443").unwrap().rule, "github.com:443, line 6");
         assert_eq!(allowed(&rules, "db.a.org:5432").unwrap().protocol, Protocol::Tcp);
         assert_eq!(allowed(&rules, "x.github.io:443").unwrap().given, Given::ByWildcard);
@@ -338,7 +356,7 @@ pub(crate) mod tests {
     fn no_rules_allow_nothing() {
         let rules = rules("builder", "");
         assert!(allowed(&rules, "example.com:443").is_none());
-        assert!(crate::listeners(&rules).is_empty() && rules.knows(&endpoint("a.b:1").name).is_none());
+        assert!(rules.ports().is_empty() && rules.knows(&endpoint("a.b:1").name).is_none());
     }
 
     /// What the policy accepts as a host, this room reads as the same host: two readers of one rule are the attack.
@@ -365,24 +383,5 @@ pub(crate) mod tests {
             }
         }
         assert!(taken > 500, "{taken}");
-    }
-
-    #[test]
-    fn low_ports_are_taken_whole_and_high_ones_by_name() {
-        let rules = rules(
-            "builder",
-            "allow = [\"a.test\", \"a.test:8443\", \"b.test:5432\", \"*.c.test:9000\", \"a.test:9000\"]",
-        );
-        let wanted = crate::listeners(&rules);
-        let ports: Vec<u16> = wanted.iter().filter(|a| a.ip().is_unspecified()).map(|a| a.port()).collect();
-        assert_eq!(ports, [443, 9000]);
-        use std::net::SocketAddr;
-        let mut map = mantlet_policy::synthetic::Synthetic::default();
-        for (host, port) in [("a.test", 8443), ("b.test", 5432)] {
-            let pair = map.pair(&endpoint(&format!("{host}:{port}")).name).unwrap();
-            assert!(wanted.contains(&SocketAddr::new(pair.v4.into(), port)));
-            assert!(wanted.contains(&SocketAddr::new(pair.v6.into(), port)));
-        }
-        assert_eq!(wanted.len(), 6);
     }
 }

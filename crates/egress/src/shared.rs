@@ -14,9 +14,7 @@ use crate::event::{Event, Record, Way};
 use crate::login::Login;
 use crate::name::{Endpoint, HostName};
 use crate::rules::Rules;
-use mantlet_policy::synthetic::Pair;
-
-use crate::Synthetic;
+use crate::synthetic::{Pair, Synthetic};
 
 /// What the room is told besides the rules.
 #[derive(Debug, Clone, Default)]

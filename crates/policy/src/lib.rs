@@ -26,7 +26,6 @@ mod rules;
 mod schema;
 mod sections;
 mod shown;
-pub mod synthetic;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -1,16 +1,15 @@
-//! The addresses that stand for names inside a jail, and the listeners that a jail needs for them. Pure.
+//! The addresses that stand for names inside a jail. Pure.
 //!
 //! An address leads back to exactly one name for the whole run. It is computed from the name, so that a server started
-//! again gives the same ones; only names that collide take the next free place. Whoever opens the listeners and whoever
-//! serves them compute both alike.
+//! again gives the same ones; only names that collide take the next free place.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::address::{SYNTHETIC_V4, SYNTHETIC_V6};
-use crate::egress::Egress;
-use crate::sections::Web;
+use mantlet_policy::address::{SYNTHETIC_V4, SYNTHETIC_V6};
+
+use crate::name::{HostName, canonical};
+use crate::rules::Rules;
 
 /// 198.18.0.0/15 without its first 256 addresses: the loopback interface has one of those.
 const FIRST: u32 = 0x100;
@@ -28,28 +27,22 @@ pub struct Pair {
 }
 
 /// Which address stands for which name.
-#[derive(Debug)]
-pub struct Synthetic<N> {
-    place_of: HashMap<N, u32>,
-    name_at: HashMap<u32, N>,
+#[derive(Debug, Default)]
+pub struct Synthetic {
+    place_of: HashMap<HostName, u32>,
+    name_at: HashMap<u32, HostName>,
 }
 
-impl<N> Default for Synthetic<N> {
-    fn default() -> Self {
-        Synthetic { place_of: HashMap::new(), name_at: HashMap::new() }
-    }
-}
-
-impl<N: AsRef<str> + Clone + Eq + Hash> Synthetic<N> {
+impl Synthetic {
     /// Returns the addresses of a name, the same ones each time; nothing when too many names have been looked up.
-    pub fn pair(&mut self, name: &N) -> Option<Pair> {
+    pub fn pair(&mut self, name: &HostName) -> Option<Pair> {
         if let Some(place) = self.place_of.get(name) {
             return Some(pair(*place));
         }
         if self.name_at.len() >= MOST_NAMES {
             return None;
         }
-        let mut place = hash(name.as_ref()) % PLACES;
+        let mut place = hash(name.as_str()) % PLACES;
         while self.name_at.contains_key(&place) {
             place = (place + 1) % PLACES;
         }
@@ -59,8 +52,8 @@ impl<N: AsRef<str> + Clone + Eq + Hash> Synthetic<N> {
     }
 
     /// Returns the name behind an address.
-    pub fn name(&self, address: IpAddr) -> Option<&N> {
-        let bits = match address.to_canonical() {
+    pub fn name(&self, address: IpAddr) -> Option<&HostName> {
+        let bits = match canonical(address) {
             IpAddr::V4(v4) => v4.to_bits(),
             IpAddr::V6(v6) => {
                 let below = v6.to_bits().checked_sub(SYNTHETIC_V6.to_bits())?;
@@ -72,32 +65,23 @@ impl<N: AsRef<str> + Clone + Eq + Hash> Synthetic<N> {
     }
 }
 
-/// Returns the addresses on which a jail needs a listener for this way out; an unspecified one means all addresses.
+/// Returns the addresses on which a jail needs a listener for these rules; an unspecified one means all addresses.
 ///
 /// Ports below 1024 nobody else in a jail can use: one listener on all addresses takes every name. From 1024 on a
 /// listener on all addresses would take the port away from the jail's own servers, so each name gets its own. Only a
 /// wildcard, whose names are not known yet, needs the whole port there as well.
-pub fn listeners(egress: &Egress) -> Vec<SocketAddr> {
-    let split = |text: &'_ String| {
-        let (name, port) = text.rsplit_once(':')?;
-        Some((name.to_owned(), port.parse::<u16>().ok()?))
-    };
-    let written: Vec<(String, u16)> = egress.allow().iter().chain(egress.wide()).filter_map(split).collect();
-    let (wild, mut exact): (Vec<_>, Vec<_>) = written.into_iter().partition(|(name, _)| name.starts_with('*'));
-    exact.extend(egress.local().iter().map(|local| (local.name.clone(), local.to.port())));
-    // In the order in which a server places them, so that both agree on the addresses.
-    exact.sort_unstable();
-    exact.dedup();
-    let web = (egress.web() == Web::Read).then_some([80, 443]).into_iter().flatten();
-    let low = exact.iter().map(|(_, port)| *port).filter(|port| *port < 1024);
-    let mut on_all: Vec<u16> = wild.iter().map(|(_, port)| *port).chain(web).chain(low).collect();
+pub fn listeners(rules: &Rules) -> Vec<SocketAddr> {
+    let mut map = Synthetic::default();
+    let mut wanted = Vec::new();
+    let mut on_all: Vec<u16> = rules.ports_of_wildcards();
+    on_all.extend(rules.ports().into_iter().filter(|port| *port < 1024));
     on_all.sort_unstable();
     on_all.dedup();
-    let mut wanted: Vec<_> = on_all.iter().map(|port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), *port)).collect();
-    let mut map = Synthetic::default();
-    for (name, port) in exact {
+    wanted.extend(on_all.iter().map(|port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), *port)));
+    // In the order in which a server places them, so that both agree on the addresses.
+    for name in rules.names() {
         let Some(pair) = map.pair(&name) else { continue };
-        if !on_all.contains(&port) {
+        for port in rules.ports_of(&name).filter(|port| !on_all.contains(port)) {
             wanted.push(SocketAddr::new(pair.v4.into(), port));
             wanted.push(SocketAddr::new(pair.v6.into(), port));
         }
@@ -119,8 +103,8 @@ fn hash(text: &str) -> u32 {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> String {
-        text.to_owned()
+    fn name(text: &str) -> HostName {
+        HostName::from_wire(text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -163,5 +147,23 @@ mod tests {
         ] {
             assert_eq!(map.name(text.parse().unwrap()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn low_ports_are_taken_whole_and_high_ones_by_name() {
+        let rules = crate::rules::tests::rules(
+            "builder",
+            "allow = [\"a.test\", \"a.test:8443\", \"b.test:5432\", \"*.c.test:9000\", \"a.test:9000\"]",
+        );
+        let wanted = listeners(&rules);
+        let ports: Vec<u16> = wanted.iter().filter(|a| a.ip().is_unspecified()).map(|a| a.port()).collect();
+        assert_eq!(ports, [443, 9000]);
+        let mut map = Synthetic::default();
+        for (host, port) in [("a.test", 8443), ("b.test", 5432)] {
+            let pair = map.pair(&name(host)).unwrap();
+            assert!(wanted.contains(&SocketAddr::new(pair.v4.into(), port)));
+            assert!(wanted.contains(&SocketAddr::new(pair.v6.into(), port)));
+        }
+        assert_eq!(wanted.len(), 6);
     }
 }
