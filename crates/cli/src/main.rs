@@ -38,6 +38,11 @@ fn main() -> ExitCode {
         // Asked for before the large command line is built: an agent waits for these.
         Some("exec") if exec::is_passed_on(&words) => exec::pass_on(&words),
         Some("hook") if hook_cmd::is_hook(&words) => return hook_cmd::run(&words),
+        // What a jail's monitor starts to serve the way out.
+        Some("--way-out") => {
+            mantlet_daemon::serve_one();
+            return ExitCode::SUCCESS;
+        }
         Some(shell_prefix::WORD) => shell_prefix::run(&words),
         Some(shell_prefix::RELAY) => shell_prefix::relay(&words),
         _ => run(&words),

@@ -1,0 +1,11 @@
+//! Who serves the ways out of jails: a process for one of them, or the daemon for all of an owner's.
+//!
+//! [`serve_one`] is what a jail's monitor starts where no daemon runs. [`run`] is `mantlet daemon`: it starts one serving
+//! process, hands it the connections of monitors that have the same owner, and starts it again when it ends.
+#![forbid(unsafe_code)]
+
+mod serve;
+mod told;
+
+pub use serve::serve_one;
+pub use told::told;
