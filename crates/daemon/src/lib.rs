@@ -4,8 +4,10 @@
 //! process, hands it the connections of monitors that have the same owner, and starts it again when it ends.
 #![forbid(unsafe_code)]
 
+mod daemon;
 mod serve;
 mod told;
 
+pub use daemon::{DaemonError, SERVER_WORD, run, serve_all};
 pub use serve::serve_one;
 pub use told::told;

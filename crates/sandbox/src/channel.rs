@@ -149,6 +149,35 @@ impl Channel {
     }
 }
 
+/// Where a daemon listens, in the state directory: no jail has it.
+pub const DAEMON: &str = "daemon.sock";
+
+/// A line between a daemon and its serving process.
+///
+/// # Errors
+/// No descriptors are left.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    wire::pair()
+}
+
+/// Hands a monitor's connection on.
+///
+/// # Errors
+/// The other side is gone.
+pub fn hand_on(line: BorrowedFd<'_>, connection: BorrowedFd<'_>) -> io::Result<()> {
+    wire::send(line, Tag::Sockets, &[], &[connection])
+}
+
+/// Waits for a connection that is handed on; nothing when the other side is gone.
+///
+/// # Errors
+/// A message without a connection.
+pub fn handed(line: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let Some(message) = wire::receive(line)? else { return Ok(None) };
+    let connection = message.fds.into_iter().next();
+    connection.map(Some).ok_or_else(|| io::Error::other("a message without a connection"))
+}
+
 /// Sends sockets, in as many messages as they need.
 pub(crate) fn send_sockets(to: BorrowedFd<'_>, sockets: &Sockets) -> io::Result<()> {
     for part in sockets.chunks(wire::MAX_SOCKETS) {

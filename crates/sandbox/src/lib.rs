@@ -61,6 +61,7 @@ pub use budget::Budget;
 pub use call::exec;
 pub use host::RealHost;
 pub use ids::{Ids, Mapping};
+pub use journal::state_dir;
 pub use layout::MARKER;
 pub use plan::Refusal;
 pub use report::{Finding, Held, Report};

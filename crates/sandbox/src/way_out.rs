@@ -30,8 +30,8 @@ pub(crate) struct WayOut {
     /// For the serving process.
     pub(crate) begin: Begin,
     pub(crate) text: String,
-    /// The program that serves where no daemon does.
-    pub(crate) server: PathBuf,
+    /// The program that serves where no daemon does; without it nobody may.
+    pub(crate) server: Option<PathBuf>,
     pub(crate) followed: Followed,
     /// The gateway's own configuration, where something is published beyond this host.
     pub(crate) gateway: Option<PathBuf>,
@@ -103,7 +103,7 @@ pub(crate) fn compile(sources: Sources<'_>) -> Result<Option<WayOut>, Refusal> {
             home: mantlet_policy::Host::home(host).to_string_lossy().into_owned(),
         },
         text: loaded.text.clone(),
-        server: server()?,
+        server: server(),
         followed: Followed { stamp: stamp(&file), file, agent: agent.name().to_owned(), host: host.clone() },
         gateway: gateway.filter(|_| is_exposed),
     }))
@@ -124,14 +124,9 @@ fn door(text: &str) -> Result<Door, Refusal> {
 }
 
 /// The program beside this one.
-fn server() -> Result<PathBuf, Refusal> {
-    let own = std::env::current_exe().map_err(|e| Refusal::new(format!("cannot find this program: {e}")))?;
-    let server = own.with_file_name("mantlet");
-    if server.is_file() {
-        return Ok(server);
-    }
-    Err(Refusal::new(format!("the policy opens a way out, and there is no {server:?} to serve it"))
-        .hint("put `mantlet` and `mantlet-run` into the same directory"))
+fn server() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    Some(own.with_file_name("mantlet")).filter(|server| server.is_file())
 }
 
 fn stamp(file: &Path) -> Stamp {

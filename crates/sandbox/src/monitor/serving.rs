@@ -21,9 +21,6 @@ use crate::sys::{self, Fork};
 use crate::way_out::{Followed, WayOut};
 use crate::wire::{self, Tag};
 
-/// Where a daemon listens, in the state directory: no jail has it.
-pub(crate) const DAEMON: &str = "daemon.sock";
-
 /// How often files are looked at, and a daemon that is gone is looked for.
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -89,7 +86,10 @@ impl Serving {
             let listener = door.listener.try_clone().map_err(|e| e.to_string())?;
             serving.kept.push((SocketKind::Door, listener));
         }
-        serving.connect(way).map_err(|e| format!("nobody could be found to serve the way out: {e}"))?;
+        if let Err(e) = serving.connect(way) {
+            // The jail has no network then: that is no reason not to run what needs none.
+            serving.say(format!("the way out could not be served: {e}"));
+        }
         Ok(serving)
     }
 
@@ -103,7 +103,10 @@ impl Serving {
             // Whoever has a daemon has given it rights that a child of this process would not have.
             (None, Some(By::Daemon)) => return Err(std::io::Error::other("the daemon is not there")),
             (None, _) => {
-                let (pid, channel) = spawn(&way.server)?;
+                let server = way.server.as_ref();
+                let server =
+                    server.ok_or_else(|| std::io::Error::other("there is no `mantlet` beside `mantlet-run`"))?;
+                let (pid, channel) = spawn(server)?;
                 self.by = Some(By::Own(pid));
                 channel
             }
@@ -128,7 +131,7 @@ impl Serving {
             rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
             rustix::fs::Mode::empty(),
         );
-        let path = format!("/proc/self/fd/{}/{DAEMON}", dir.as_ref().ok()?.as_raw_fd());
+        let path = format!("/proc/self/fd/{}/{}", dir.as_ref().ok()?.as_raw_fd(), channel::DAEMON);
         connect(&socket, &SocketAddrUnix::new(path).ok()?).ok()?;
         // The attack: another user's daemon in a state directory that was made for it.
         let peer = sockopt::socket_peercred(&socket).ok()?;
