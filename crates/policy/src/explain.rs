@@ -197,7 +197,7 @@ impl Speaker<'_> {
     fn later(&mut self, agent: &Agent) {
         let preset = role(agent);
         self.way_out(agent);
-        for port in &agent.publish().ports {
+        for port in agent.publish().addresses() {
             let rule = self.line(&format!("publish.ports.{port}"), preset.clone());
             self.say(Enforced::NotYet, rule, format!("What listens inside on {port} can be reached from outside."));
         }
