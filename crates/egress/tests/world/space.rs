@@ -119,8 +119,20 @@ pub(crate) fn rules(role: &str, egress: &str) -> Rules {
 }
 
 impl World {
+    /// Does something on a thread that is on the internet, a machine away from this host.
+    pub(crate) fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
+        inside(self.internet.id(), action)
+    }
+
     /// Builds a jail's network and serves it.
     pub(crate) fn jail(&self, role: &str, egress: &str) -> Jail {
+        // Own listeners of the host, as a daemon would name them.
+        let settings = Settings { own: vec!["127.0.0.1:8098".parse().unwrap()], ..Settings::default() };
+        self.jail_with(role, egress, settings)
+    }
+
+    /// As [`World::jail`], told more than the rules.
+    pub(crate) fn jail_with(&self, role: &str, egress: &str, settings: Settings) -> Jail {
         let rules = rules(role, egress);
         let path = self.scratch.join("handover");
         let _gone = fs::remove_file(&path);
@@ -144,12 +156,23 @@ impl World {
         let events = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&events);
         let record = move |event: Event| record.lock().unwrap().push(event);
-        // Own listeners of the host, as a daemon would name them.
-        let settings = Settings { own: vec!["127.0.0.1:8098".parse().unwrap()], ..Settings::default() };
         let (server, control) = Server::new(rules, settings, Arc::new(record));
         let server = Some(thread::spawn(move || server.run(sockets).unwrap()));
         Jail { control: Some(control), events, child, map: Mutex::new(map), server }
     }
+}
+
+/// Does something on a thread in the network namespace of a process.
+fn inside<T: Send>(process: u32, action: impl FnOnce() -> T + Send) -> T {
+    let space = fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
+    thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(space.as_fd(), kind).unwrap();
+            action()
+        });
+        thread.join().unwrap()
+    })
 }
 
 /// Takes the sockets in the order in which [`run_jail`] sends them.
@@ -230,15 +253,7 @@ impl Jail {
 
     /// Does something on a thread inside the jail's network namespace.
     pub(crate) fn inside<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
-        let space = fs::File::open(format!("/proc/{}/ns/net", self.child.id())).unwrap();
-        thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-                rustix::thread::move_into_link_name_space(space.as_fd(), kind).unwrap();
-                action()
-            });
-            thread.join().unwrap()
-        })
+        inside(self.child.id(), action)
     }
 
     /// Sends bytes to an address inside and returns everything that comes back.
