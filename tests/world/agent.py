@@ -123,6 +123,8 @@ def datagram(address, port):
 
 def fast_open(address, port):
     sock = stream(address, port)
+    # One call does it all only where it may wait.
+    sock.settimeout(None)
     sock.sendto(GET, socket.MSG_FASTOPEN, (address, int(port)))
     return rest(sock)
 

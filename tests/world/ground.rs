@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) fn sh(script: &str) {
 /// Starts this program again as the host of a world of its own.
 ///
 /// Root brings all its ids with it, so that Mantlet finds a root and other users there; anybody else is the only user.
-pub(crate) fn begin(arguments: &[String]) -> ExitCode {
+pub(crate) fn begin(arguments: &[String]) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     let mut command = Command::new("unshare");
     command.arg("--user").args((!is_root).then_some("--map-root-user")).args(["--", "sh", "-c"]);
@@ -68,10 +68,7 @@ pub(crate) fn begin(arguments: &[String]) -> ExitCode {
         }
     }
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    match child.wait().unwrap().success() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    child.wait().unwrap().success()
 }
 
 /// Makes the world and leaves nothing of it: all of it is in namespaces that end with this process.
@@ -171,6 +168,11 @@ fn plain_proxy() -> Child {
 }
 
 impl World {
+    /// A process on the internet.
+    pub(crate) fn internet(&self) -> u32 {
+        self.children[0].id()
+    }
+
     /// The process of the proxy without rules.
     pub(crate) fn victim(&self) -> u32 {
         self.children[1].id()

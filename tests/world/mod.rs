@@ -7,6 +7,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod bypass;
+pub(crate) mod differential;
 pub(crate) mod ground;
 pub(crate) mod internet;
 pub(crate) mod packets;

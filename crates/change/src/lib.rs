@@ -6,6 +6,7 @@
 
 pub mod canary;
 mod error;
+pub mod gateway;
 mod install;
 mod journal;
 mod json;

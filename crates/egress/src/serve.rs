@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{TcpListener as StdListener, UdpSocket as StdUdp};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use tokio::time::sleep;
 use crate::budget::Budgets;
 use crate::decision::Reason;
 use crate::dns::stub::Stub;
+use crate::door::{self, Door, Slots};
 use crate::event::{Record, Way};
+use crate::inward::Pool;
 use crate::rules::Rules;
 use crate::shared::{Settings, Shared};
 use crate::{capture, explicit};
@@ -32,6 +35,10 @@ pub struct Sockets {
     pub capture: Vec<StdListener>,
     /// Listeners of the explicit proxy.
     pub proxy: Vec<StdListener>,
+    /// Listeners outside for what is published. Rules that do not publish their address close them.
+    pub doors: Vec<Door>,
+    /// Unconnected TCP sockets made inside, for the doors: IPv6 ones that speak IPv4 as well, or IPv4 ones.
+    pub inward: Vec<OwnedFd>,
 }
 
 /// The way out of one jail, before it is served.
@@ -60,6 +67,12 @@ impl Control {
     pub fn add(&self, sockets: Sockets) -> bool {
         self.sockets.send(sockets).is_ok()
     }
+
+    /// Takes more unconnected sockets, as [`Settings::more`] asked for them. Returns whether the server still runs.
+    #[must_use]
+    pub fn inward(&self, inward: Vec<OwnedFd>) -> bool {
+        self.add(Sockets { inward, ..Sockets::default() })
+    }
 }
 
 impl Server {
@@ -67,8 +80,8 @@ impl Server {
     pub fn new(rules: Rules, settings: Settings, events: Arc<dyn Record>) -> (Self, Control) {
         let (rules, stop) = watch::channel(Arc::new(rules));
         let (sockets, more) = mpsc::unbounded_channel();
-        let shared =
-            Shared { rules: stop.clone(), synthetic: Mutex::default(), budgets: Budgets::default(), settings, events };
+        let (synthetic, budgets, inward) = (Mutex::default(), Budgets::default(), Pool::new(settings.more.clone()));
+        let shared = Shared { rules: stop.clone(), synthetic, budgets, settings, inward, events };
         shared.place_names();
         (Server { shared: Arc::new(shared), stop, more }, Control { rules, sockets })
     }
@@ -89,7 +102,7 @@ impl Server {
     pub async fn serve(mut self, sockets: Sockets) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         let stub = Stub::new(Arc::clone(&self.shared));
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let slots = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), Arc::new(Slots::new()));
         self.begin(sockets, &stub, &slots, &mut tasks)?;
         loop {
             tokio::select! {
@@ -106,7 +119,7 @@ impl Server {
         &self,
         sockets: Sockets,
         stub: &Arc<Stub>,
-        slots: &Arc<Semaphore>,
+        (slots, visits): &(Arc<Semaphore>, Arc<Slots>),
         tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
         for socket in sockets.dns_udp {
@@ -121,6 +134,11 @@ impl Server {
                 let accepting = accept(Arc::clone(&self.shared), listener_of(listener)?, kind, Arc::clone(slots));
                 tasks.spawn(accepting);
             }
+        }
+        self.shared.inward.add(sockets.inward);
+        for Door { listener, port } in sockets.doors {
+            let visits = Arc::clone(visits);
+            tasks.spawn(door::serve(Arc::clone(&self.shared), listener_of(listener)?, port, visits));
         }
         Ok(())
     }

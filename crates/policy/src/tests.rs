@@ -216,6 +216,12 @@ fn every_error_has_its_place_and_its_fix() {
         ("[agent.main.env]\npass = [\"A\"]\nset = { A = \"1\" }", "7:9: `A` is both passed and set", "one"),
         ("[agent.main.egress]\nallow = [\"https://x.org\"]", "6:10: bad host `https://x.org`", "host:port"),
         ("[agent.main.publish]\nports = [\"0.0.0.0:80\"]", "6:10: `0.0.0.0:80` can be reached", "exposed"),
+        ("[agent.main.publish]\nports = [\"192.168.1.5:80\"]", "6:10: `192.168.1.5:80` can be reached", "exposed"),
+        ("[agent.main.publish]\nports = [\"[::]:80\"]", "6:10: `[::]:80` can be reached", "exposed"),
+        ("[agent.main.publish]\nports = [\"[fd00::1]:80\"]", "6:10: `[fd00::1]:80` can be reached", "exposed"),
+        ("[agent.main.publish]\nports = [\"80\"]", "6:10: bad address `80`", "127.0.0.1:18789"),
+        ("[agent.main.publish]\nports = [\"127.0.0.1:0\"]", "6:10: bad address `127.0.0.1:0`", "127.0.0.1:18789"),
+        ("[agent.main.publish]\nports = [\"0.0.0.0:80\"]\nexposed = \" \"", "7:11: `exposed` gives no reason", "why"),
         ("[agent.main.limits]\nmemory = \"2GB\"", "6:10: bad size `2GB`", "2GiB"),
         ("[agent.main.limits]\nmemory = 2", "6:10: `memory` must be a string", "memory"),
         ("[agent.main.limits]\nprocesses = 0", "6:13: bad limit `0`", "256"),
@@ -426,11 +432,11 @@ requests = 1000
     assert_eq!((egress.budgets()[0].upload, egress.budgets()[1].requests), (Some(20 << 20), Some(1000)));
     let said: Vec<String> = explain(&policy, None).iter().map(ToString::to_string).collect();
     for wanted in [
-        "It may reach db.example.org:5432, unseen inside. (not enforced yet; line 7)",
-        "Under the name ollama.host it may reach 127.0.0.1:11434. (not enforced yet; line 10)",
-        "Of api.example.org:80 it may ask only GET of /v1/*, /health. (not enforced yet; line 13)",
-        "In one run, *.example.net: at most 20MiB out, 10 different names. (not enforced yet; line 17)",
-        "In one run, all hosts together: at most 1000 requests. (not enforced yet; line 21)",
+        "It may reach db.example.org:5432, unseen inside. (line 7)",
+        "Under the name ollama.host it may reach 127.0.0.1:11434. (line 10)",
+        "Of api.example.org:80 it may ask only GET of /v1/*, /health. (line 13)",
+        "In one run, *.example.net: at most 20MiB out, 10 different names. (line 17)",
+        "In one run, all hosts together: at most 1000 requests. (line 21)",
     ] {
         assert!(said.iter().any(|line| line == wanted), "{wanted}\n{said:#?}");
     }

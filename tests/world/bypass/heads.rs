@@ -59,7 +59,13 @@ pub(super) const CASES: &[Case] = &[
         SERVER,
     ),
     ("67 no Host", WEB, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n", GOOD, SERVER),
-    ("67 two Hosts", WEB, "GET / HTTP/1.1\r\nHost: allowed.test\r\nHost: evil.test\r\nConnection: close\r\n\r\n", GOOD, SERVER),
+    (
+        "67 two Hosts",
+        WEB,
+        "GET / HTTP/1.1\r\nHost: allowed.test\r\nHost: evil.test\r\nConnection: close\r\n\r\n",
+        GOOD,
+        SERVER,
+    ),
     ("67 an old request without Host", WEB, "GET / HTTP/1.0\r\nConnection: close\r\n\r\n", GOOD, SERVER),
     (
         "69 length and chunks",
@@ -113,7 +119,13 @@ pub(super) const CASES: &[Case] = &[
         GOOD,
         SERVER,
     ),
-    ("78 a switch nobody asked for", WEB, "GET /unasked HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\n\r\n", GOOD, SERVER),
+    (
+        "78 a switch nobody asked for",
+        WEB,
+        "GET /unasked HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\n\r\n",
+        GOOD,
+        SERVER,
+    ),
     (
         "79 a WebSocket where it is not allowed",
         WILD,

@@ -36,8 +36,8 @@ allow = ["allowed.test", "allowed.test:80", "second.test", "second.test:80", "*.
   "isatap.test:80", "ula.test:80", "linklocal.test:80", "multicast.test:80", "broadcast.test:80", "zero.test:8099",
   "zero6.test:8099", "cgnat.test:80", "cgnatlast.test:80", "synthetic.test:80", "own.test:8099", "owncable.test:8099",
   "mixed.test:80", "cname.test:80", "written.test:80"]
-ports = { 8099 = "http" }
-local = [{ name = "host.local-name", to = "127.0.0.1:8099" }]
+ports = { 8098 = "http", 8099 = "http" }
+local = [{ name = "host.local-name", to = "127.0.0.1:8099" }, { name = "ours.local-name", to = "127.0.0.1:8098" }]
 http = [{ host = "*.wild.test:80", methods = ["GET"], paths = ["/public/*"] }]
 "#;
 
@@ -113,7 +113,7 @@ pub(crate) fn run<J: Jails>(world: &World, jails: &J) {
     suite.each(heads::CASES);
     suite.parts(heads::PARTS);
     handshakes::run(&suite);
-    addresses::run(&suite);
+    addresses::run(&suite, J::ARE_REAL);
     addresses::on_rebinding(&suite, jails);
     look_ups::run(&suite);
     look_ups::on_random_names(&suite, jails);

@@ -8,12 +8,18 @@ pub(super) const PAGE: &str = "page.example.com";
 
 const REQUESTS: &[(&str, &str)] = &[
     ("109 a body", "POST http://page.example.com/ HTTP/1.1\r\nHost: page.example.com\r\nContent-Length: 1\r\n\r\nx"),
-    ("109 a cookie", "GET http://page.example.com/ HTTP/1.1\r\nHost: page.example.com\r\nCookie: a=b\r\nConnection: close\r\n\r\n"),
+    (
+        "109 a cookie",
+        "GET http://page.example.com/ HTTP/1.1\r\nHost: page.example.com\r\nCookie: a=b\r\nConnection: close\r\n\r\n",
+    ),
     (
         "109 a login",
         "GET http://page.example.com/ HTTP/1.1\r\nHost: page.example.com\r\nAuthorization: Bearer x\r\nConnection: close\r\n\r\n",
     ),
-    ("27 another port", "GET http://page.example.com:8080/ HTTP/1.1\r\nHost: page.example.com:8080\r\nConnection: close\r\n\r\n"),
+    (
+        "27 another port",
+        "GET http://page.example.com:8080/ HTTP/1.1\r\nHost: page.example.com:8080\r\nConnection: close\r\n\r\n",
+    ),
     (
         "108 a name that means nothing",
         "GET http://mzxw6ytboi2gk3lqorugk3tfonzsa5dinfzsa2ltebqsa43f.mnzgk5boi2gk3lq.example.com/ HTTP/1.1\r\nHost: mzxw6ytboi2gk3lqorugk3tfonzsa5dinfzsa2ltebqsa43f.mnzgk5boi2gk3lq.example.com\r\nConnection: close\r\n\r\n",

@@ -83,7 +83,7 @@ fn server_first(world: &World) {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     let passed = |event: Event| match event {
         Event::Passed { allowed, address, up, down, .. } => Some((allowed.rule, address.to_string(), up, down)),
-        Event::Refused { .. } => None,
+        Event::Refused { .. } | Event::Entered { .. } => None,
     };
     let passed = eventually(|| jail.events().into_iter().find_map(passed));
     let down = (MARK.len() + " ready\n".len() + 5 + 4) as u64;

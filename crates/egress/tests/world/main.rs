@@ -9,6 +9,7 @@
 mod behaviour;
 mod clients;
 mod differential;
+mod door;
 mod space;
 #[path = "../../../../tests/world/mod.rs"]
 mod world;
@@ -24,6 +25,7 @@ const PARTS: &[(&str, Part)] = &[
     ("clients", clients::run),
     ("differential", differential::run),
     ("behaviour", behaviour::run),
+    ("door", door::run),
 ];
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     match std::env::var(STAGE).as_deref() {
         Ok("internet") => world::internet::run(),
         Ok("jail") => space::run_jail(),
+        Ok("users") => door::run_users(),
         Ok("host") => enter(|world| {
             let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
             let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| name.contains(wanted.as_str()));
@@ -43,7 +46,10 @@ fn main() -> ExitCode {
                 part(world);
             }
         }),
-        _ => return begin(&arguments),
+        _ => {
+            let is_shown = begin(&arguments) && door::with_users(&std::env::current_exe().unwrap(), &arguments);
+            return if is_shown { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
     }
     ExitCode::SUCCESS
 }

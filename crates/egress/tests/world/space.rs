@@ -19,7 +19,7 @@ use rustix::net::{
 
 use crate::world::agent::Agent;
 use crate::world::bypass::{Inside, Jails, PROXY};
-use crate::world::ground::{STAGE, World, sh};
+use crate::world::ground::{OURS, STAGE, World, sh};
 
 /// One jail with its server.
 pub(crate) struct Jail {
@@ -87,14 +87,26 @@ impl Inside for Attacked {
     }
 }
 
-/// What a jail is built with here.
+/// What the world does for the jails of this test.
 pub(crate) trait Builds {
-    /// Builds a jail's network and serves it.
-    fn jail(&self, role: &str, egress: &str) -> Jail;
+    /// Does something on a thread that is on the internet, a machine away from this host.
+    fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T;
+    /// Builds a jail's network and serves it, told more than the rules.
+    fn jail_with(&self, role: &str, egress: &str, settings: Settings) -> Jail;
+    /// As [`Builds::jail_with`].
+    fn jail(&self, role: &str, egress: &str) -> Jail {
+        // Own listeners of the host, as a daemon would name them.
+        let settings = Settings { own: vec![SocketAddr::new([127, 0, 0, 1].into(), OURS)], ..Settings::default() };
+        self.jail_with(role, egress, settings)
+    }
 }
 
 impl Builds for World {
-    fn jail(&self, role: &str, egress: &str) -> Jail {
+    fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
+        inside(self.internet(), action)
+    }
+
+    fn jail_with(&self, role: &str, egress: &str, settings: Settings) -> Jail {
         let rules = rules(role, egress);
         let path = self.scratch.join("handover");
         let _gone = fs::remove_file(&path);
@@ -118,12 +130,23 @@ impl Builds for World {
         let events = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&events);
         let record = move |event: Event| record.lock().unwrap().push(event);
-        // Own listeners of the host, as a daemon would name them.
-        let settings = Settings { own: vec!["127.0.0.1:8098".parse().unwrap()], ..Settings::default() };
         let (server, control) = Server::new(rules, settings, Arc::new(record));
         let server = Some(thread::spawn(move || server.run(sockets).unwrap()));
         Jail { control: Some(control), events, child, map: Mutex::new(map), server }
     }
+}
+
+/// Does something on a thread in the network namespace of a process.
+fn inside<T: Send>(process: u32, action: impl FnOnce() -> T + Send) -> T {
+    let space = fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
+    thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(space.as_fd(), kind).unwrap();
+            action()
+        });
+        thread.join().unwrap()
+    })
 }
 
 /// Takes the sockets in the order in which [`run_jail`] sends them.
@@ -204,15 +227,7 @@ impl Jail {
 
     /// Does something on a thread inside the jail's network namespace.
     pub(crate) fn inside<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
-        let space = fs::File::open(format!("/proc/{}/ns/net", self.child.id())).unwrap();
-        thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-                rustix::thread::move_into_link_name_space(space.as_fd(), kind).unwrap();
-                action()
-            });
-            thread.join().unwrap()
-        })
+        inside(self.child.id(), action)
     }
 
     /// Sends bytes to an address inside and returns everything that comes back.
