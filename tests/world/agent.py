@@ -378,13 +378,13 @@ def traced(*only):
 
 
 def looked_into(*only):
-    """Lists the descriptors of other processes, and opens their memory."""
+    """Looks at the descriptors of other processes, and opens their memory."""
     seen = []
     for pid in [int(pid) for pid in only] or others():
         for place in ("fd", "ns/net", "mem"):
             try:
                 if place == "fd":
-                    os.listdir(f"/proc/{pid}/fd")
+                    os.readlink(f"/proc/{pid}/fd/{os.listdir(f'/proc/{pid}/fd')[0]}")
                 else:
                     os.close(os.open(f"/proc/{pid}/{place}", os.O_RDWR if place == "mem" else os.O_RDONLY))
                 seen.append(f"{pid}/{place}")

@@ -96,7 +96,7 @@ pub(crate) fn enter(tests: impl FnOnce(&World)) {
     let world = World {
         scratch: PathBuf::from(SCRATCH),
         packets: Packets::start(),
-        outside: Agent::start(&mut left_open("env")),
+        outside: Agent::start(&mut left_open()),
         children: vec![internet, plain],
     };
     tests(&world);
@@ -104,10 +104,10 @@ pub(crate) fn enter(tests: impl FnOnce(&World)) {
     println!("all parts passed");
 }
 
-/// A command that starts a program which finds a connection left open in it, to a service of the host.
-pub(crate) fn left_open(program: &str) -> Command {
+/// A command that starts a program, which finds a connection left open in it, to a service of the host.
+pub(crate) fn left_open() -> Command {
     let mut command = Command::new("bash");
-    command.args(["-c", &format!("exec 9<>/dev/tcp/127.0.0.1/{SERVICE}; exec \"$@\""), "bash", program]);
+    command.args(["-c", &format!("exec 9<>/dev/tcp/127.0.0.1/{SERVICE}; exec \"$@\""), "bash"]);
     command
 }
 

@@ -1,4 +1,4 @@
-//! A scout may read the public web, which carries something out with each name and each URL: how much, has an end.
+//! Who may read the public web, which carries something out with each name and each URL: how much, has an end.
 
 use super::{Jails, PROXY, Suite, text};
 use crate::world::internet::MARK;
@@ -28,7 +28,7 @@ const REQUESTS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn run<J: Jails>(suite: &Suite<'_>, jails: &J) {
-    let jail = jails.start("scout", "allow = [\"allowed.test:80\"]");
+    let jail = jails.start("builder", "web = \"read\"");
     suite.world.packets.forget();
     let proxy = std::net::SocketAddr::new([127, 0, 0, 1].into(), PROXY);
     for (id, request) in REQUESTS {

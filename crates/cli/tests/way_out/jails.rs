@@ -1,7 +1,7 @@
 //! Jails as users have them: a policy in a file, `mantlet exec`, and the ledger to read what was told.
 
 use std::cell::Cell;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -46,14 +46,10 @@ impl Place {
         self.top.join("mantlet.toml")
     }
 
-    /// `mantlet exec` of this place's policy.
-    fn exec(&self) -> Command {
-        // Left open in it: a connection of the host.
-        let mut command = match self.who {
-            Who::Root => left_open("env"),
-            Who::User => left_open("unshare"),
-        };
+    /// `mantlet exec` of this place's policy, at the end of a command.
+    fn exec(&self, mut command: Command) -> Command {
         if self.who == Who::User {
+            command.arg("unshare");
             command.args(["--user", &format!("--map-user={USER}"), &format!("--map-group={USER}"), "--"]);
         }
         command.arg(env!("CARGO_BIN_EXE_mantlet")).args(["exec", "--agent", "main", "--policy"]).arg(self.policy());
@@ -90,8 +86,8 @@ impl<'a> Real<'a> {
 
     pub(crate) fn begin(&self, role: &str, egress: &str) -> Jail {
         let place = self.place(role, egress);
-        let mut command = place.exec();
-        command.stderr(File::create(place.top.join("said")).unwrap());
+        // Left open in it: a connection of the host.
+        let mut command = place.exec(left_open());
         Jail { agent: Some(Agent::start(&mut command)), place }
     }
 }
@@ -105,7 +101,7 @@ impl Jails for Real<'_> {
 
     fn refusal(&self, egress: &str) -> Option<String> {
         let place = self.place("builder", egress);
-        let output = place.exec().arg("/bin/true").stdin(Stdio::null()).output().unwrap();
+        let output = place.exec(Command::new("env")).arg("/bin/true").stdin(Stdio::null()).output().unwrap();
         match output.status.code() {
             Some(0) => None,
             Some(125) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),

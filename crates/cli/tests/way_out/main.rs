@@ -12,7 +12,7 @@ mod world;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use jails::{Real, Who};
+use jails::Real;
 use world::bypass;
 use world::ground::{STAGE, begin, enter};
 
