@@ -5,6 +5,7 @@
 
 mod gitconfig;
 mod gitnamed;
+pub mod json;
 mod lookup;
 mod protected;
 mod secrets;
