@@ -35,6 +35,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         };
     };
     let endpoint = Endpoint { name, port: opened.port() };
+    shared.listening.touch(&endpoint);
     match shared.decide(&endpoint) {
         Ok(allowed) => named(&shared, client, allowed, Way::Direct).await,
         Err(denial) => refuse(&shared, client, Way::Direct, denial, endpoint.port).await,

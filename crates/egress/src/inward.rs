@@ -73,7 +73,8 @@ impl Pool {
         self.ready.add_permits(count);
     }
 
-    async fn take(&self) -> Result<OwnedFd, Reason> {
+    /// Takes one, waiting for it while others are made.
+    pub(crate) async fn take(&self) -> Result<OwnedFd, Reason> {
         self.state().waiting += 1;
         let waiting = Waiting(self);
         self.ask();

@@ -16,6 +16,7 @@ mod explicit;
 pub mod hello;
 pub mod http;
 mod inward;
+mod listening;
 mod login;
 mod name;
 mod peer;

@@ -123,6 +123,15 @@ impl Rules {
         self.exact.keys().filter(move |endpoint| endpoint.name == *name).map(|endpoint| endpoint.port)
     }
 
+    /// Returns the ports that a name is allowed on.
+    pub(crate) fn ports_allowed(&self, name: &HostName) -> Vec<u16> {
+        let wild = self.wild.iter().filter(|(suffix, _, _)| name.is_below(suffix)).map(|(_, port, _)| *port);
+        let mut ports: Vec<u16> = self.ports_of(name).chain(wild).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     /// Returns the names that are written out, in order.
     pub fn names(&self) -> Vec<HostName> {
         let mut names: Vec<HostName> = self.exact.keys().map(|endpoint| endpoint.name.clone()).collect();

@@ -1,5 +1,6 @@
 //! The room's door: sockets that somebody opened in a jail's network namespace, rules, and a way to say what happened.
 
+use std::future::pending;
 use std::io;
 use std::net::{TcpListener as StdListener, UdpSocket as StdUdp};
 use std::os::fd::OwnedFd;
@@ -17,6 +18,7 @@ use crate::dns::stub::Stub;
 use crate::door::{self, Door, Slots};
 use crate::event::{Record, Way};
 use crate::inward::Pool;
+use crate::listening::{Late, Listening};
 use crate::rules::Rules;
 use crate::shared::{Settings, Shared};
 use crate::{capture, explicit};
@@ -46,6 +48,7 @@ pub struct Server {
     shared: Arc<Shared>,
     stop: watch::Receiver<Arc<Rules>>,
     more: mpsc::UnboundedReceiver<Sockets>,
+    late: mpsc::UnboundedReceiver<Late>,
 }
 
 /// Changes what a running server does. When it is dropped, the server ends and cuts what is open.
@@ -81,9 +84,10 @@ impl Server {
         let (rules, stop) = watch::channel(Arc::new(rules));
         let (sockets, more) = mpsc::unbounded_channel();
         let (synthetic, budgets, inward) = (Mutex::default(), Budgets::default(), Pool::new(settings.more.clone()));
-        let shared = Shared { rules: stop.clone(), synthetic, budgets, settings, inward, events };
+        let (listening, late) = Listening::new();
+        let shared = Shared { rules: stop.clone(), synthetic, budgets, settings, inward, listening, events };
         shared.place_names();
-        (Server { shared: Arc::new(shared), stop, more }, Control { rules, sockets })
+        (Server { shared: Arc::new(shared), stop, more, late }, Control { rules, sockets })
     }
 
     /// Serves on this thread until the [`Control`] is dropped.
@@ -110,6 +114,7 @@ impl Server {
                     Ok(()) => self.shared.place_names(),
                     Err(_) => return Ok(()),
                 },
+                Some(late) = self.late.recv() => self.begin_late(late, &slots.0, &mut tasks)?,
                 Some(more) = self.more.recv() => self.begin(more, &stub, &slots, &mut tasks)?,
             }
         }
@@ -131,14 +136,27 @@ impl Server {
         }
         for (listeners, kind) in [(sockets.capture, Kind::Capture), (sockets.proxy, Kind::Proxy)] {
             for listener in listeners {
-                let accepting = accept(Arc::clone(&self.shared), listener_of(listener)?, kind, Arc::clone(slots));
-                tasks.spawn(accepting);
+                let (shared, slots) = (Arc::clone(&self.shared), Arc::clone(slots));
+                tasks.spawn(accept(shared, listener_of(listener)?, kind, slots, pending()));
             }
         }
         self.shared.inward.add(sockets.inward);
         for Door { listener, port } in sockets.doors {
             let visits = Arc::clone(visits);
             tasks.spawn(door::serve(Arc::clone(&self.shared), listener_of(listener)?, port, visits));
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Serves listeners that were opened for a name, until nothing has asked for it for long.
+    fn begin_late(&self, late: Late, slots: &Arc<Semaphore>, tasks: &mut JoinSet<()>) -> io::Result<()> {
+        for listener in late.listeners {
+            let (shared, endpoint, used) = (Arc::clone(&self.shared), late.endpoint.clone(), Arc::clone(&late.used));
+            let idle = async move { shared.listening.idle(&endpoint, &used).await };
+            let (shared, slots) = (Arc::clone(&self.shared), Arc::clone(slots));
+            tasks.spawn(accept(shared, listener_of(listener)?, Kind::Capture, slots, idle));
         }
         Ok(())
     }
@@ -155,13 +173,22 @@ enum Kind {
     Proxy,
 }
 
-/// Accepts until the server ends. Connections live in the set here, so that they end with it.
-async fn accept(shared: Arc<Shared>, listener: TcpListener, kind: Kind, slots: Arc<Semaphore>) {
+/// Accepts until the server ends, or a listener is not wanted any more. Connections live in the set here, so that they end
+/// with the server.
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    kind: Kind,
+    slots: Arc<Semaphore>,
+    unwanted: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
+    let mut unwanted = std::pin::pin!(unwanted);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            () = &mut unwanted => break,
         };
         let stream: TcpStream = match accepted {
             Ok((stream, _)) => stream,
@@ -184,4 +211,6 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, kind: Kind, slots: A
             drop(slot);
         });
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }

@@ -13,6 +13,7 @@ use crate::dial::dial;
 use crate::dns::resolver::Resolver;
 use crate::event::{Event, Record, Way};
 use crate::inward::{More, Pool};
+use crate::listening::Listening;
 use crate::login::Login;
 use crate::name::{Endpoint, HostName};
 use crate::rules::Rules;
@@ -27,7 +28,7 @@ pub struct Settings {
     pub login: Option<Login>,
     /// Where the host's resolver configuration is.
     pub resolver: Resolver,
-    /// Asks for more sockets for what is published, when few are left.
+    /// Asks for more sockets for what is published and for ports from 1024 on, when few are left.
     pub more: Option<More>,
     /// Asked before each connection from other machines: whether what listens inside asks who comes. Without it, and while
     /// it says why not, they are refused.
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) budgets: Budgets,
     pub(crate) settings: Settings,
     pub(crate) inward: Pool,
+    pub(crate) listening: Listening,
     pub(crate) events: Arc<dyn Record>,
 }
 
