@@ -6,7 +6,6 @@
 
 pub mod canary;
 mod error;
-pub mod gateway;
 mod install;
 mod journal;
 mod json;

@@ -88,20 +88,29 @@ impl Listening {
 }
 
 impl Shared {
-    /// Listens on every port from 1024 on that a name is allowed on, before its address is told.
-    pub(crate) async fn listen_for(&self, name: &HostName) {
+    /// Listens on every port from 1024 on that a name is allowed on. Returns whether any port of it leads out.
+    pub(crate) async fn listen_for(&self, name: &HostName) -> bool {
         let rules = self.now();
-        let Some(pair) = self.pair(name) else { return };
-        for port in rules.ports_allowed(name).into_iter().filter(|port| *port >= FIRST) {
+        let Some(pair) = self.pair(name) else { return false };
+        let ports = rules.ports_allowed(name);
+        let (low, high): (Vec<u16>, Vec<u16>) = ports.into_iter().partition(|port| *port < FIRST);
+        // A reader's names are allowed on low ports, and stand in no list.
+        let mut leads_out = !low.is_empty() || high.is_empty();
+        for port in high {
             let endpoint = Endpoint { name: name.clone(), port };
             if self.listening.touch(&endpoint) {
+                leads_out = true;
                 continue;
             }
             match self.opened(pair, port).await {
-                Ok(listeners) => self.listening.take_down(endpoint, listeners),
+                Ok(listeners) => {
+                    self.listening.take_down(endpoint, listeners);
+                    leads_out = true;
+                }
                 Err(reason) => self.refused(Way::Dns, rules.deny(&endpoint, reason)),
             }
         }
+        leads_out
     }
 
     async fn opened(&self, pair: Pair, port: u16) -> Result<Vec<StdListener>, Reason> {

@@ -102,7 +102,7 @@ impl Rules {
         &self.published
     }
 
-    /// Returns the ports that a jail needs a listener for.
+    /// Returns the ports that something is allowed on.
     pub fn ports(&self) -> Vec<u16> {
         let web = self.web.is_some().then_some([80, 443]);
         let named = self.exact.keys().map(|endpoint| endpoint.port);
@@ -113,13 +113,7 @@ impl Rules {
         ports
     }
 
-    /// Returns the ports on which a name is allowed whose address nobody knows in advance.
-    pub(crate) fn ports_of_wildcards(&self) -> Vec<u16> {
-        self.wild.iter().map(|(_, port, _)| *port).collect()
-    }
-
-    /// Returns the ports of a name that is written out.
-    pub(crate) fn ports_of<'r>(&'r self, name: &'r HostName) -> impl Iterator<Item = u16> {
+    fn ports_of<'r>(&'r self, name: &'r HostName) -> impl Iterator<Item = u16> {
         self.exact.keys().filter(move |endpoint| endpoint.name == *name).map(|endpoint| endpoint.port)
     }
 

@@ -219,6 +219,16 @@ fn every_error_has_its_place_and_its_fix() {
         ("[agent.main.publish]\nports = [\"192.168.1.5:80\"]", "6:10: `192.168.1.5:80` can be reached", "exposed"),
         ("[agent.main.publish]\nports = [\"[::]:80\"]", "6:10: `[::]:80` can be reached", "exposed"),
         ("[agent.main.publish]\nports = [\"[fd00::1]:80\"]", "6:10: `[fd00::1]:80` can be reached", "exposed"),
+        (
+            "[agent.main.publish]\nports = [\"127.0.0.1:80\"]\n[[agent.main.egress.local]]\nname = \"a.host\"\nto = \"127.0.0.1:80\"",
+            "9:6: `127.0.0.1:80` leads to what an agent publishes",
+            "owner",
+        ),
+        (
+            "[agent.main.egress]\nlocal = [{ name = \"a.host\", to = \"192.168.1.5:80\" }]\n[agent.x]\nrole = \"builder\"\nworkspace = \"/home/ann/other\"\n[agent.x.publish]\nports = [\"0.0.0.0:80\"]\nexposed = \"y\"",
+            "6:34: `192.168.1.5:80` leads to what an agent publishes",
+            "owner",
+        ),
         ("[agent.main.publish]\nports = [\"80\"]", "6:10: bad address `80`", "127.0.0.1:18789"),
         ("[agent.main.publish]\nports = [\"127.0.0.1:0\"]", "6:10: bad address `127.0.0.1:0`", "127.0.0.1:18789"),
         ("[agent.main.publish]\nports = [\"0.0.0.0:80\"]\nexposed = \" \"", "7:11: `exposed` gives no reason", "why"),

@@ -36,7 +36,7 @@ const MESSAGES: &[(&str, &[u8])] = &[
     ("107 a notice", b"\x21\0\0\x01\0\0\0\0\0\0\x07allowed\x04test\0\0\x06\0\x01"),
 ];
 
-pub(super) fn query(name: &str, kind: u8) -> Vec<u8> {
+pub(crate) fn query(name: &str, kind: u8) -> Vec<u8> {
     let mut bytes = vec![1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         bytes.push(u8::try_from(label.len()).unwrap());

@@ -9,7 +9,7 @@ mod heads;
 mod kernel;
 pub(crate) mod known;
 mod loading;
-mod look_ups;
+pub(crate) mod look_ups;
 mod names;
 mod reading;
 

@@ -53,13 +53,16 @@ impl Stub {
         Some((answered.message, known))
     }
 
-    /// Answers a query. Where an address leads to must be listened on before it is told.
+    /// Answers a query. Where an address leads to must be listened on before it is told: otherwise it would lead to a
+    /// server of the jail's own.
     async fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let (answer, known) = self.judge(query)?;
-        if let Some(name) = known {
-            self.shared.listen_for(&name).await;
+        match known {
+            Some(name) if !self.shared.listen_for(&name).await => {
+                wire::answer(query, |_| Known::No).map(|answered| answered.message)
+            }
+            _ => Some(answer),
         }
-        Some(answer)
     }
 
     pub(crate) async fn serve_udp(self: Arc<Self>, socket: UdpSocket) {

@@ -14,12 +14,16 @@ use std::time::Duration;
 
 use mantlet_egress::{Control, Event, HostName, Rules, Server, Settings, Sockets, Synthetic, listeners};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
 };
 
 use crate::world::agent::Agent;
 use crate::world::bypass::{Inside, Jails, PROXY};
 use crate::world::ground::{OURS, STAGE, World, sh};
+
+/// Loose sockets that a jail has from the start, when something is allowed on a port from 1024 on.
+const LOOSE: usize = 64;
 
 /// One jail with its server.
 pub(crate) struct Jail {
@@ -112,17 +116,19 @@ impl Builds for World {
         let _gone = fs::remove_file(&path);
         let door = UnixListener::bind(&path).unwrap();
         let wanted: Vec<String> = listeners(&rules).iter().map(ToString::to_string).collect();
+        let loose = if rules.ports().iter().any(|port| *port >= 1024) { LOOSE } else { 0 };
         let child = Command::new("unshare")
             .args(["--net", "--mount", "--kill-child", "--"])
             .arg(std::env::current_exe().unwrap())
             .env(STAGE, "jail")
             .env("HANDOVER", &path)
             .env("WANTED", wanted.join(" "))
+            .env("LOOSE", loose.to_string())
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
         let (channel, _) = door.accept().unwrap();
-        let sockets = received(&channel, wanted.len());
+        let sockets = received(&channel, wanted.len(), loose);
         let mut map = Synthetic::default();
         for name in rules.names() {
             map.pair(&name).unwrap();
@@ -150,7 +156,7 @@ fn inside<T: Send>(process: u32, action: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Takes the sockets in the order in which [`run_jail`] sends them.
-fn received(channel: &UnixStream, captures: usize) -> Sockets {
+fn received(channel: &UnixStream, captures: usize, loose: usize) -> Sockets {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -166,6 +172,7 @@ fn received(channel: &UnixStream, captures: usize) -> Sockets {
     sockets.dns_udp.push(UdpSocket::from(descriptors.next().unwrap()));
     sockets.dns_tcp.push(TcpListener::from(descriptors.next().unwrap()));
     sockets.proxy.push(TcpListener::from(descriptors.next().unwrap()));
+    sockets.inward.extend(descriptors.by_ref().take(loose));
     sockets.capture.extend(descriptors.map(TcpListener::from));
     assert_eq!(sockets.capture.len(), captures);
     sockets
@@ -185,6 +192,8 @@ pub(crate) fn run_jail() {
         TcpListener::bind("127.0.0.1:53").unwrap().into(),
         TcpListener::bind(("127.0.0.1", PROXY)).unwrap().into(),
     ];
+    let loose: usize = std::env::var("LOOSE").unwrap().parse().unwrap();
+    sockets.extend((0..loose).map(|_| unbound(AddressFamily::INET6)));
     let wanted = std::env::var("WANTED").unwrap();
     sockets.extend(wanted.split_whitespace().map(|text| listen(text.parse().unwrap())));
     let channel = UnixStream::connect(std::env::var("HANDOVER").unwrap()).unwrap();
@@ -199,28 +208,35 @@ pub(crate) fn run_jail() {
     std::io::stdin().read_to_end(&mut rest).unwrap();
 }
 
-/// A listener on an address that stands for a name needs no address on an interface, only the local route.
-fn listen(address: SocketAddr) -> OwnedFd {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
-    match address {
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => sockopt::set_ipv6_v6only(&socket, false).unwrap(),
-        SocketAddr::V6(_) => {
-            sockopt::set_ipv6_v6only(&socket, true).unwrap();
-            sockopt::set_ipv6_freebind(&socket, true).unwrap();
-        }
-        SocketAddr::V4(_) => {}
+/// A TCP socket that is neither bound nor connected; one of IPv6 does for IPv4 as well.
+fn unbound(family: AddressFamily) -> OwnedFd {
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    if family == AddressFamily::INET6 {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false).unwrap();
     }
-    bind(&socket, &address).unwrap();
+    socket
+}
+
+/// A listener on all addresses.
+fn listen(address: SocketAddr) -> OwnedFd {
+    let socket = unbound(AddressFamily::INET6);
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
     rustix::net::listen(&socket, 1024).unwrap();
     socket
 }
 
 impl Jail {
-    /// The address that stands for a name. Both maps compute it alike, as long as it is a name that is written out.
+    /// The address that stands for a name, which is looked up, as a program would: only then are its ports from 1024 on
+    /// listened on. Both maps compute it alike, as long as it is a name that is written out.
     pub(crate) fn address(&self, name: &str) -> IpAddr {
+        let query = crate::world::bypass::look_ups::query(name, 1);
+        self.inside(|| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.send_to(&query, "127.0.0.1:53").unwrap();
+            socket.recv(&mut [0; 512]).unwrap();
+        });
         let name = HostName::from_wire(name.as_bytes()).unwrap();
         self.map.lock().unwrap().pair(&name).unwrap().v4.into()
     }

@@ -3,9 +3,7 @@
 //! The attack: a port that other machines can reach, in front of a gateway that takes everybody for its owner. This reads
 //! what the owner set up, after OpenClaw 2026.9; it is no wall against a gateway that is already somebody else's.
 
-use serde_json::Value;
-
-use crate::json::{self, Dialect};
+use crate::json::{self, Dialect, Node, Shape};
 
 /// Whether a gateway authenticates. Whoever decides by it takes only the first for a yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,39 +27,47 @@ const KNOWN_TO_ALL: &[&str] =
 pub fn authentication(settings: &str, words: &[String], variable: &dyn Fn(&str) -> Option<String>) -> Authentication {
     let text = settings.strip_prefix('\u{feff}').unwrap_or(settings);
     let root = match json::parse(text, Dialect::Json5) {
-        Ok(Some(node)) => node.value(),
+        Ok(Some(node)) => node,
         Ok(None) => return Unknown("its settings are empty"),
         Err(_) => return Unknown("its settings cannot be read"),
     };
-    let (gateway, auth) = (&root["gateway"], &root["gateway"]["auth"]);
-    if [&root, gateway, auth].into_iter().any(|part| part.get("$include").is_some()) {
-        return Unknown("a part of its settings is in another file");
+    let gateway = member(Some(&root), "gateway");
+    let auth = member(gateway, "auth");
+    for part in [Some(&root), gateway, auth].into_iter().flatten() {
+        if part.member("$include").is_some() {
+            return Unknown("a part of its settings is in another file");
+        }
+        if !matches!(part.shape, Shape::Object(_)) {
+            return Unknown("its settings have another shape than OpenClaw's");
+        }
     }
-    if [&root, gateway, auth].into_iter().any(|part| !part.is_object() && !part.is_null()) {
-        return Unknown("its settings have another shape than OpenClaw's");
-    }
-    let password = secret(words, "--password", &auth["password"], "OPENCLAW_GATEWAY_PASSWORD", variable);
-    let token = || secret(words, "--token", &auth["token"], "OPENCLAW_GATEWAY_TOKEN", variable);
-    let mode = match (flag(words, "--auth"), &auth["mode"]) {
+    let (token_set, password_set) = (member(auth, "token"), member(auth, "password"));
+    let password = secret(words, "--password", password_set, "OPENCLAW_GATEWAY_PASSWORD", variable);
+    let mode = match (flag(words, "--auth"), member(auth, "mode").map(|node| &node.shape)) {
         (Some(mode), _) => mode,
-        (None, Value::String(mode)) => mode.as_str(),
-        (None, Value::Null) if !auth["token"].is_null() && !auth["password"].is_null() => {
+        (None, Some(Shape::Text(mode))) => mode.as_str(),
+        (None, Some(_)) => return Unknown("`gateway.auth.mode` is no text"),
+        (None, None) if token_set.is_some() && password_set.is_some() => {
             return Unknown("it has a token and a password, and `gateway.auth.mode` does not say which counts");
         }
-        (None, Value::Null) if !matches!(password, Open(_)) => "password",
-        (None, Value::Null) => "token",
-        (None, _) => return Unknown("`gateway.auth.mode` is no text"),
+        (None, None) if !matches!(password, Open(_)) => "password",
+        (None, None) => "token",
     };
     match mode {
         "none" => Open("its mode of authentication is `none`"),
-        "token" => token(),
+        "token" => secret(words, "--token", token_set, "OPENCLAW_GATEWAY_TOKEN", variable),
         "password" => password,
-        "trusted-proxy" => match &auth["trustedProxy"]["userHeader"] {
-            Value::String(header) if !header.trim().is_empty() => Authenticates,
+        "trusted-proxy" => match member(member(auth, "trustedProxy"), "userHeader").map(|node| &node.shape) {
+            Some(Shape::Text(header)) if !header.trim().is_empty() => Authenticates,
             _ => Unknown("its mode is `trusted-proxy`, and no header names the user"),
         },
         _ => Unknown("it has a mode of authentication that is not known"),
     }
+}
+
+/// A member that is there and says something.
+fn member<'n>(node: Option<&'n Node>, name: &str) -> Option<&'n Node> {
+    node?.member(name).filter(|found| !matches!(&found.shape, Shape::Word(word) if word == "null"))
 }
 
 /// The value behind an option, in both spellings; the last one counts.
@@ -77,7 +83,7 @@ fn flag<'w>(words: &'w [String], name: &str) -> Option<&'w str> {
 fn secret(
     words: &[String],
     option: &str,
-    set: &Value,
+    set: Option<&Node>,
     name: &str,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Authentication {
@@ -87,22 +93,22 @@ fn secret(
     if flag(words, &format!("{option}-file")).is_some() {
         return Authenticates;
     }
-    match set {
-        Value::String(text) if text.contains("${") => {
+    match set.map(|node| &node.shape) {
+        Some(Shape::Text(text)) if text.contains("${") => {
             let named = text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
             match named.and_then(variable).filter(|value| !value.trim().is_empty()) {
                 Some(value) => judged(&value),
                 None => Unknown("its secret names a variable that is not set"),
             }
         }
-        Value::String(text) if !text.trim().is_empty() => judged(text),
-        // A reference to where the secret is: the gateway does not start without it.
-        Value::Object(_) if set["source"].is_string() && set["id"].is_string() => Authenticates,
-        Value::Null | Value::String(_) => match variable(name).filter(|value| !value.trim().is_empty()) {
+        Some(Shape::Text(text)) if !text.trim().is_empty() => judged(text),
+        None | Some(Shape::Text(_)) => match variable(name).filter(|value| !value.trim().is_empty()) {
             Some(value) => judged(&value),
             None => Open("no token and no password is set"),
         },
-        _ => Unknown("its secret is neither a text nor a reference"),
+        // A reference to where the secret is: the gateway does not start without it.
+        Some(Shape::Object(_)) if ["source", "id"].iter().all(|part| member(set, part).is_some()) => Authenticates,
+        Some(_) => Unknown("its secret is neither a text nor a reference"),
     }
 }
 
