@@ -241,9 +241,7 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
     let mut bytes = Vec::new();
     loop {
         let end = loop {
-            let ends: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
-            let end = |mark: &[u8]| bytes.windows(mark.len()).position(|w| w == mark).map(|at| at + mark.len());
-            if let Some(end) = ends.iter().filter_map(|mark| end(mark)).min() {
+            if let Some(end) = end_of_head(&bytes) {
                 break end;
             }
             let mut piece = [0; 4096];
@@ -301,6 +299,13 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
             return;
         }
     }
+}
+
+/// Behind the first empty line, however its end is written.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let ends: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
+    let end = |mark: &[u8]| bytes.windows(mark.len()).position(|window| window == mark).map(|at| at + mark.len());
+    ends.iter().filter_map(|mark| end(mark)).min()
 }
 
 fn echo<S: std::io::Read + Write>(stream: &mut S) {

@@ -107,6 +107,6 @@ pub(super) fn on_rebinding<J: Jails>(suite: &Suite<'_>, jails: &J) {
     let seen = suite.world.packets.take();
     assert!(seen.connections.iter().all(|to| to.to_string() == "9.9.9.9:80"), "{seen:?}");
     // The control: who asks twice would have dialled it.
-    assert!(has(&suite.from_outside("10.1.2.3:80", GET_EVIL.as_bytes()), MARK));
+    assert!(has(&suite.talk_outside("10.1.2.3:80", GET_EVIL.as_bytes()), MARK));
     suite.world.packets.forget();
 }

@@ -35,7 +35,7 @@ pub(super) fn run(suite: &Suite<'_>) {
         suite.expect(agent.talk(address, &bytes) == REFUSED, || format!("{id}: access_denied"));
         suite.nothing_left(id);
         // A server itself says something else to it.
-        let answer = suite.control(id, || suite.from_outside(SERVER, &bytes));
+        let answer = suite.control(id, || suite.talk_outside(SERVER, &bytes));
         suite.expect(answer.first().is_some_and(|first| [21, 22].contains(first)) && answer != REFUSED, || {
             format!("{id}: {answer:?}")
         });

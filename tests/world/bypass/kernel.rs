@@ -362,7 +362,7 @@ fn others(suite: &Suite<'_>) {
     }
     suite.world.packets.forget();
     // The control: a proxy on the host's loopback serves whoever comes.
-    let answer = suite.from_outside(&format!("127.0.0.1:{}", crate::world::ground::PLAIN), CONNECT_GOOD.as_bytes());
+    let answer = suite.talk_outside(&format!("127.0.0.1:{}", crate::world::ground::PLAIN), CONNECT_GOOD.as_bytes());
     suite.expect(has(&answer, MARK) && PROXY != crate::world::ground::PLAIN, || {
         format!("{id}, its control: {}", text(&answer))
     });

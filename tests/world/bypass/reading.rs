@@ -37,7 +37,7 @@ pub(super) fn run<J: Jails>(suite: &Suite<'_>, jails: &J) {
         suite.expect(text(&answer).starts_with("HTTP/1.1 403"), || format!("{id}: {}", text(&answer)));
         suite.nothing_left(id);
         // The control: without Mantlet the same request reaches whoever is there.
-        let answer = suite.control(id, || suite.from_outside("9.9.9.9:80", request.as_bytes()));
+        let answer = suite.control(id, || suite.talk_outside("9.9.9.9:80", request.as_bytes()));
         suite.expect(super::has(&answer, MARK), || format!("{id}, its control: {}", text(&answer)));
     }
     // The twin: a plain page of a public name is looked up; here nobody answers for it.

@@ -136,6 +136,8 @@ impl Inside for Jail {
     }
 
     fn refusals(&self) -> usize {
-        entries(&self.place.top).iter().filter(|entry| entry["outcome"] == "refused").count()
+        let entries = entries(&self.place.top);
+        let refused = entries.iter().filter(|entry| entry["outcome"] == "refused");
+        refused.map(|entry| usize::try_from(entry["count"].as_u64().unwrap()).unwrap()).sum()
     }
 }
