@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
+use crate::egress::EgressArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::hook_cmd::HookArgs;
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
+    Egress(EgressArgs),
     Install(InstallArgs),
     Uninstall(UninstallArgs),
     Verify(VerifyArgs),
