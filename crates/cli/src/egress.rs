@@ -1,6 +1,7 @@
 //! `mantlet egress ...`: the way out, asked about and served for what runs in no jail.
 
 mod asked;
+mod proxy;
 mod test;
 
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use mantlet_ledger::posix_word;
 use mantlet_policy::Agent;
 use mantlet_sandbox::Loaded;
 
-/// Ask what may leave for the network, and why
+/// Ask what may leave for the network, or serve it to what runs in no jail
 #[derive(Debug, Args)]
 pub(crate) struct EgressArgs {
     #[command(subcommand)]
@@ -20,12 +21,14 @@ pub(crate) struct EgressArgs {
 #[derive(Debug, Subcommand)]
 enum EgressCommand {
     Test(test::TestArgs),
+    Proxy(proxy::ProxyArgs),
 }
 
 /// Runs `mantlet egress ...`.
 pub(crate) fn run(args: &EgressArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         EgressCommand::Test(args) => test::run(args),
+        EgressCommand::Proxy(args) => proxy::run(args),
     }
 }
 

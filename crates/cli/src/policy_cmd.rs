@@ -330,7 +330,8 @@ pub(crate) fn failed(error: &SourceError, json: bool) -> anyhow::Result<ExitCode
     Ok(ExitCode::from(REFUSED))
 }
 
-fn with_hint(error: &SourceError) -> String {
+/// An error with what to do about it.
+pub(crate) fn with_hint(error: &SourceError) -> String {
     error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}\n  hint: {hint}"))
 }
 

@@ -9,6 +9,7 @@ mod children;
 
 pub(crate) use beside::{Network, vfork};
 pub(crate) use board::{Board, board};
+pub use children::signal_fd;
 pub(crate) use children::*;
 
 use std::ffi::{CString, c_char, c_int, c_long};
