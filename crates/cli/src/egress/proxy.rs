@@ -82,7 +82,7 @@ pub(super) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     }
     // Before any thread is there, so that all have it.
     let signals = mantlet_sandbox::signal_fd(&[Signal::INT, Signal::TERM, Signal::HUP].map(Signal::as_raw))?;
-    raise_descriptors();
+    mantlet_daemon::raise_descriptors();
     let evidence = Arc::new(Evidence::new(ledger, &now.agent, &now.hash));
     let (control, thread) = serve(args.listen, &now, password, &evidence)?;
     announce(args, &now.agent)?;
@@ -160,14 +160,6 @@ fn announce(args: &ProxyArgs, agent: &str) -> anyhow::Result<()> {
          its URL for a client: mantlet egress proxy --agent {agent}{policy} --listen {} --print-url",
         args.listen, args.listen
     ))
-}
-
-/// A connection takes two descriptors, and there may be thousands of them.
-fn raise_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // A limit that cannot be raised bounds the connections, which are refused then.
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
 }
 
 /// Reads the policy and writes what is due, until a signal comes or the server has ended.

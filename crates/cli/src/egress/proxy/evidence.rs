@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
-use mantlet_egress::{Event, Way};
+use mantlet_egress::Event;
 use mantlet_ledger::{Book, Egress, Entry, Kind, Writer, escape, rfc3339, shorten};
 
 /// The ledger as the server's thread and the main one share it.
@@ -103,44 +103,26 @@ fn clean(text: &str, most: usize) -> String {
 }
 
 fn of_policy(outcome: &str, file: &Path, reason: Option<String>) -> Egress {
-    let host = escape(file.as_os_str().as_encoded_bytes());
-    Egress { reason, ..empty(outcome, "policy", host) }
-}
-
-fn entry(event: Event) -> Egress {
-    match event {
-        Event::Refused { way, denial } => {
-            let reason = Some(clean(&denial.reason.to_string(), 1000));
-            Egress { reason, ..empty("refused", word(way), clean(&denial.what, 300)) }
-        }
-        Event::Passed { way, allowed, address, up, down } => {
-            let (rule, address) = (Some(clean(&allowed.rule, 400)), Some(address.to_string()));
-            Egress { rule, address, up, down, ..empty("passed", word(way), clean(&allowed.endpoint.to_string(), 300)) }
-        }
-    }
-}
-
-fn word(way: Way) -> &'static str {
-    match way {
-        Way::Dns => "dns",
-        Way::Direct => "direct",
-        Way::Connect => "connect",
-        Way::Socks => "socks",
-        Way::Absolute => "absolute",
-    }
-}
-
-fn empty(outcome: &str, way: &str, host: String) -> Egress {
     Egress {
         call: None,
         outcome: outcome.into(),
-        way: way.into(),
-        host,
+        way: "policy".into(),
+        host: escape(file.as_os_str().as_encoded_bytes()),
         rule: None,
-        reason: None,
+        reason,
         address: None,
         up: 0,
         down: 0,
         count: 1,
+    }
+}
+
+fn entry(event: Event) -> Egress {
+    let entry = mantlet_daemon::told(event).entry;
+    Egress {
+        host: clean(&entry.host, 300),
+        rule: entry.rule.map(|rule| clean(&rule, 400)),
+        reason: entry.reason.map(|reason| clean(&reason, 1000)),
+        ..entry
     }
 }
