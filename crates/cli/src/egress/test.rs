@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use mantlet_egress::{Allowed, Candidate, Endpoint, Given, Place, Reason, Rules, Settings};
 use mantlet_ledger::{escape, posix_word};
-use mantlet_policy::{Advice, Agent, Budget, Grant, HttpRule, Origin, Protocol, Tier};
+use mantlet_policy::{Accept, Advice, Agent, Budget, Grant, HttpRule, Origin, Protocol, Tier};
 use serde_json::{Value, json};
 
 use super::asked::{self, Asked};
@@ -212,8 +212,8 @@ impl Verdict<'_> {
                 row("address", format!("{} {}", candidate.address, self.fate(candidate)));
             }
         }
-        if self.agent.tier() == Tier::Landlock {
-            row("note", TIER.into());
+        if let Some(note) = self.note() {
+            row("note", note.into());
         }
         text
     }
@@ -256,12 +256,22 @@ impl Verdict<'_> {
             let address = |c: &Candidate| json!({"address": c.address.to_string(), "wrong": c.wrong.as_ref().map(ToString::to_string)});
             put("addresses", self.candidates.iter().map(address).collect());
         }
-        if self.agent.tier() == Tier::Landlock {
-            put("note", json!(TIER));
+        if let Some(note) = self.note() {
+            put("note", json!(note));
         }
         out
     }
-}
 
-/// What the agent's tier takes away.
-const TIER: &str = "in tier landlock, which this agent may run in, a network cannot be confined by name: there is none";
+    /// What the agent's tier takes away, or opens.
+    fn note(&self) -> Option<&'static str> {
+        match (self.agent.tier(), self.agent.accepts(Accept::Unconfined)) {
+            (Tier::Full, _) => None,
+            (Tier::Landlock, false) => Some(
+                "in tier landlock, which this agent may run in, a network cannot be confined by name, and there is none",
+            ),
+            (Tier::Landlock, true) => Some(
+                "in tier landlock, which this agent may run in, the host's network is open: nothing of this holds there",
+            ),
+        }
+    }
+}
