@@ -75,8 +75,7 @@ pub(crate) async fn dial(allowed: &Allowed, resolver: &Resolver, own: &[SocketAd
 }
 
 fn is_same(own: &SocketAddr, address: &SocketAddr) -> bool {
-    own.port() == address.port()
-        && (own.ip() == address.ip() || (own.ip().is_unspecified() && address.ip().is_loopback()))
+    own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && is_ours(address.ip())))
 }
 
 /// What is wrong with an answer: no public name may lead to it.

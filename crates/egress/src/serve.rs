@@ -1,7 +1,9 @@
 //! The room's door: sockets that somebody opened in a jail's network namespace, rules, and a way to say what happened.
 
+use std::future::pending;
 use std::io;
 use std::net::{TcpListener as StdListener, UdpSocket as StdUdp};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +15,10 @@ use tokio::time::{sleep, timeout};
 use crate::budget::Budgets;
 use crate::decision::Reason;
 use crate::dns::stub::Stub;
+use crate::door::{self, Door, Slots};
 use crate::event::{Record, Way};
+use crate::inward::Pool;
+use crate::listening::{Late, Listening};
 use crate::rules::Rules;
 use crate::shared::{Settings, Shared};
 use crate::{capture, explicit};
@@ -34,6 +39,10 @@ pub struct Sockets {
     pub capture: Vec<StdListener>,
     /// Listeners of the explicit proxy.
     pub proxy: Vec<StdListener>,
+    /// Listeners outside for what is published. Rules that do not publish their address close them.
+    pub doors: Vec<Door>,
+    /// Unconnected TCP sockets made inside, for the doors: IPv6 ones that speak IPv4 as well, or IPv4 ones.
+    pub inward: Vec<OwnedFd>,
 }
 
 /// The way out of one jail, before it is served.
@@ -41,6 +50,7 @@ pub struct Server {
     shared: Arc<Shared>,
     stop: watch::Receiver<Arc<Rules>>,
     more: mpsc::UnboundedReceiver<Sockets>,
+    late: mpsc::UnboundedReceiver<Late>,
 }
 
 /// Changes what a running server does. When it is dropped, the server ends and cuts what is open.
@@ -62,6 +72,12 @@ impl Control {
     pub fn add(&self, sockets: Sockets) -> bool {
         self.sockets.send(sockets).is_ok()
     }
+
+    /// Takes more unconnected sockets, as [`Settings::more`] asked for them. Returns whether the server still runs.
+    #[must_use]
+    pub fn inward(&self, inward: Vec<OwnedFd>) -> bool {
+        self.add(Sockets { inward, ..Sockets::default() })
+    }
 }
 
 impl Server {
@@ -69,10 +85,11 @@ impl Server {
     pub fn new(rules: Rules, settings: Settings, events: Arc<dyn Record>) -> (Self, Control) {
         let (rules, stop) = watch::channel(Arc::new(rules));
         let (sockets, more) = mpsc::unbounded_channel();
-        let shared =
-            Shared { rules: stop.clone(), synthetic: Mutex::default(), budgets: Budgets::default(), settings, events };
+        let (synthetic, budgets, inward) = (Mutex::default(), Budgets::default(), Pool::new(settings.more.clone()));
+        let (listening, late) = Listening::new();
+        let shared = Shared { rules: stop.clone(), synthetic, budgets, settings, inward, listening, events };
         shared.place_names();
-        (Server { shared: Arc::new(shared), stop, more }, Control { rules, sockets })
+        (Server { shared: Arc::new(shared), stop, more, late }, Control { rules, sockets })
     }
 
     /// Serves on this thread until the [`Control`] is dropped.
@@ -91,7 +108,7 @@ impl Server {
     pub async fn serve(mut self, sockets: Sockets) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         let stub = Stub::new(Arc::clone(&self.shared));
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS as usize));
+        let slots = (Arc::new(Semaphore::new(MOST_CONNECTIONS as usize)), Arc::new(Slots::new()));
         self.begin(sockets, &stub, &slots, &mut tasks)?;
         loop {
             tokio::select! {
@@ -100,10 +117,12 @@ impl Server {
                     Err(_) => {
                         // What is open sees the end by itself and says what passed: cut in silence, a connection that
                         // outlives its jail would leave no trace. The slots are free when the last one has.
-                        drop(timeout(LAST_WORDS, slots.acquire_many(MOST_CONNECTIONS)).await);
+                        let all = async { tokio::join!(slots.0.acquire_many(MOST_CONNECTIONS), slots.1.all_free()) };
+                        drop(timeout(LAST_WORDS, all).await);
                         return Ok(());
                     }
                 },
+                Some(late) = self.late.recv() => self.begin_late(late, &slots.0, &mut tasks)?,
                 Some(more) = self.more.recv() => self.begin(more, &stub, &slots, &mut tasks)?,
             }
         }
@@ -113,7 +132,7 @@ impl Server {
         &self,
         sockets: Sockets,
         stub: &Arc<Stub>,
-        slots: &Arc<Semaphore>,
+        (slots, visits): &(Arc<Semaphore>, Arc<Slots>),
         tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
         for socket in sockets.dns_udp {
@@ -125,9 +144,27 @@ impl Server {
         }
         for (listeners, kind) in [(sockets.capture, Kind::Capture), (sockets.proxy, Kind::Proxy)] {
             for listener in listeners {
-                let accepting = accept(Arc::clone(&self.shared), listener_of(listener)?, kind, Arc::clone(slots));
-                tasks.spawn(accepting);
+                let (shared, slots) = (Arc::clone(&self.shared), Arc::clone(slots));
+                tasks.spawn(accept(shared, listener_of(listener)?, kind, slots, pending()));
             }
+        }
+        self.shared.inward.add(sockets.inward);
+        for Door { listener, port } in sockets.doors {
+            let visits = Arc::clone(visits);
+            tasks.spawn(door::serve(Arc::clone(&self.shared), listener_of(listener)?, port, visits));
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Serves listeners that were opened for a name, until nothing has asked for it for long.
+    fn begin_late(&self, late: Late, slots: &Arc<Semaphore>, tasks: &mut JoinSet<()>) -> io::Result<()> {
+        for listener in late.listeners {
+            let (shared, endpoint, used) = (Arc::clone(&self.shared), late.endpoint.clone(), Arc::clone(&late.used));
+            let idle = async move { shared.listening.idle(&endpoint, &used).await };
+            let (shared, slots) = (Arc::clone(&self.shared), Arc::clone(slots));
+            tasks.spawn(accept(shared, listener_of(listener)?, Kind::Capture, slots, idle));
         }
         Ok(())
     }
@@ -144,13 +181,22 @@ enum Kind {
     Proxy,
 }
 
-/// Accepts until the server ends. Connections live in the set here, so that they end with it.
-async fn accept(shared: Arc<Shared>, listener: TcpListener, kind: Kind, slots: Arc<Semaphore>) {
+/// Accepts until the server ends, or a listener is not wanted any more. Connections live in the set here, so that they end
+/// with the server.
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    kind: Kind,
+    slots: Arc<Semaphore>,
+    unwanted: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
+    let mut unwanted = std::pin::pin!(unwanted);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            () = &mut unwanted => break,
         };
         let stream: TcpStream = match accepted {
             Ok((stream, _)) => stream,
@@ -173,4 +219,6 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, kind: Kind, slots: A
             drop(slot);
         });
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
