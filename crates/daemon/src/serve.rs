@@ -22,8 +22,8 @@ pub fn serve_one() {
     }
 }
 
-/// A connection takes two descriptors, and a jail may have thousands of them.
-pub(crate) fn raise_descriptors() {
+/// Raises the limit of open files: a connection takes two, and a jail may have thousands of them.
+pub fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // A limit that cannot be raised bounds the connections, which are refused then.
