@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::daemon_cmd::DaemonArgs;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::exec::{ExecArgs, ShellArgs};
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Uninstall(UninstallArgs),
     Verify(VerifyArgs),
     Log(LogArgs),
+    Daemon(DaemonArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

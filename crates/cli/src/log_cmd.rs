@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use mantlet_ledger::{
-    Entry, Exec, FILE_NAME, Kind, Line, ReadError, Reader, Tool, escape, escape_json, ledger_dir, rfc3339,
+    Egress, Entry, Exec, FILE_NAME, Kind, Line, ReadError, Reader, Tool, escape, escape_json, ledger_dir, rfc3339,
 };
 
 /// Show what ran, newest last
@@ -108,6 +108,7 @@ fn render(entry: &Entry) -> String {
     match &entry.kind {
         Kind::Exec(exec) => format!("{start}  {}", render_exec(exec)),
         Kind::Tool(tool) => format!("{start}  {}", render_tool(tool)),
+        Kind::Egress(egress) => format!("{start}  {}", render_egress(egress)),
     }
 }
 
@@ -142,6 +143,17 @@ fn render_tool(tool: &Tool) -> String {
         line.push_str(&format!("\n    {} ({})", short(reason), short(rule)));
     }
     line
+}
+
+fn render_egress(egress: &Egress) -> String {
+    let times = if egress.count == 1 { String::new() } else { format!("  {} times", egress.count) };
+    let (outcome, way, host) = (short(&egress.outcome), short(&egress.way), short(&egress.host));
+    let why = [&egress.reason, &egress.rule].into_iter().flatten().next().map(|why| format!("  ({})", short(why)));
+    let bytes = match (egress.up, egress.down) {
+        (0, 0) => String::new(),
+        (up, down) => format!("  {up} B out, {down} B in"),
+    };
+    format!("{outcome}  {way}  {host}{bytes}{times}{}", why.unwrap_or_default())
 }
 
 fn duration(exec: &Exec) -> String {

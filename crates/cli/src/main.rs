@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod daemon_cmd;
 mod demo;
 mod doctor;
 mod doctor_causes;
@@ -38,6 +39,15 @@ fn main() -> ExitCode {
         // Asked for before the large command line is built: an agent waits for these.
         Some("exec") if exec::is_passed_on(&words) => exec::pass_on(&words),
         Some("hook") if hook_cmd::is_hook(&words) => return hook_cmd::run(&words),
+        // What a jail's monitor starts to serve the way out.
+        Some("--way-out") => {
+            mantlet_daemon::serve_one();
+            return ExitCode::SUCCESS;
+        }
+        Some(mantlet_daemon::SERVER_WORD) => {
+            mantlet_daemon::serve_all();
+            return ExitCode::SUCCESS;
+        }
         Some(shell_prefix::WORD) => shell_prefix::run(&words),
         Some(shell_prefix::RELAY) => shell_prefix::relay(&words),
         _ => run(&words),
@@ -75,6 +85,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Uninstall(args) => install::uninstall(args),
         Command::Verify(args) => install::verify(args),
         Command::Log(args) => log_cmd::run(args),
+        Command::Daemon(args) => daemon_cmd::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),
         Command::Man(args) => generate::man(args, Cli::command()),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod book;
 mod escape;
 mod place;
 mod reader;
@@ -14,6 +15,7 @@ mod writer;
 
 use serde::{Deserialize, Serialize};
 
+pub use book::Book;
 pub use escape::{escape, escape_json, shorten};
 pub use place::{FILE_NAME, ledger_dir};
 pub use reader::{Line, ReadError, Reader};
@@ -48,6 +50,45 @@ pub enum Kind {
     Exec(Exec),
     /// A client asked about one of its tools, or told of it.
     Tool(Tool),
+    /// A jail used its way out, or was refused; or somebody came in through what is published.
+    Egress(Egress),
+}
+
+/// What passed the border of a jail's network, or was refused there. Never a path, a query or a header.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Egress {
+    /// The call's id; absent for a proxy that serves no jail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// `passed` or `refused`.
+    pub outcome: String,
+    /// How it was asked for: `dns`, `direct`, `connect`, `socks`, `absolute`, `publish`; `policy` for a reload; `various`
+    /// for many that are one entry.
+    pub way: String,
+    /// What was asked for, as `host:port`, escaped.
+    pub host: String,
+    /// The rule that allowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The address that was dialled last, or the peer's of what is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Bytes outwards.
+    #[serde(default)]
+    pub up: u64,
+    /// Bytes inwards.
+    #[serde(default)]
+    pub down: u64,
+    /// How often it happened since the entry before it: the same again within seconds is one entry.
+    #[serde(default = "once")]
+    pub count: u64,
+}
+
+fn once() -> u64 {
+    1
 }
 
 /// A tool of a client: what was decided before it ran, or that it ran.

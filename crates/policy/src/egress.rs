@@ -116,6 +116,18 @@ impl Egress {
     pub fn protocol(&self, port: u16) -> Protocol {
         self.ports.get(&port).copied().unwrap_or_else(|| Protocol::of_port(port))
     }
+    /// Returns the ports that something is allowed on, in order.
+    pub fn destination_ports(&self) -> Vec<u16> {
+        let port = |text: &String| text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let mut ports: Vec<u16> = self.allow.iter().chain(&self.wide).filter_map(port).collect();
+        ports.extend(self.local.iter().map(|local| local.to.port()));
+        if self.web == Web::Read {
+            ports.extend([80, 443]);
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
     /// Returns the addresses of this host and its network that have a name.
     pub fn local(&self) -> &[Local] {
         &self.local

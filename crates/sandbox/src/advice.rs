@@ -84,7 +84,7 @@ impl Advisor {
         }
     }
 
-    fn source_words(&self) -> String {
+    pub(crate) fn source_words(&self) -> String {
         match &self.source {
             Source::Usual => String::new(),
             Source::Given(file) => format!(" --policy {}", posix_word(file)),

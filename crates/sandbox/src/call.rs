@@ -27,7 +27,8 @@ use crate::source::{self, Loaded};
 use crate::streams;
 use crate::supervisor::Outer;
 use crate::sys::{self, Fork};
-use crate::whole::{self, Asked, Prepared};
+use crate::way_out;
+use crate::whole::{self, Asked, Network, Prepared};
 use crate::wire::{self, Message};
 
 /// Runs a request and answers the exit code. Everything for the person goes to standard error.
@@ -132,6 +133,18 @@ pub(crate) fn run(request: &Request, origin: &Origin<'_>) -> Result<Outcome, Ref
     for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
+    let has_network = request.whole.is_none_or(|whole| whole.network == Network::None && !whole.is_dry);
+    let way_out = match has_network {
+        true => way_out::compile(way_out::Sources {
+            request: &request,
+            agent,
+            loaded: &loaded,
+            host: &host,
+            words: advisor.source_words(),
+            gateway: (agent.client() == Some("openclaw")).then(|| owner.home.join(".openclaw/openclaw.json")),
+        })?,
+        false => None,
+    };
     let own = loaded.file.iter().cloned().chain([state.top.clone()]).collect();
     let prepared = prepare_whole(&request, agent, &owner, &advisor, own)?;
     let setting = Setting {
@@ -142,7 +155,7 @@ pub(crate) fn run(request: &Request, origin: &Origin<'_>) -> Result<Outcome, Ref
         state: &state.top,
         outer: origin.outer(),
     };
-    let plan = plan::compile(&setting, advisor, prepared)?;
+    let plan = plan::compile(&setting, advisor, prepared, way_out)?;
     if request.whole.is_some_and(|whole| whole.is_dry) {
         return Ok(Outcome { code: 0, messages: Vec::new(), report: tell_dry(&plan)? });
     }

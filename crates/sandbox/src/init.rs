@@ -13,14 +13,17 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup;
+use crate::channel::{self, SocketKind};
 use crate::files;
 use crate::ids::Mapping;
+use crate::inside;
 use crate::landlock_rules::{self, Use};
 use crate::plan::Plan;
 use crate::request::{Access, Kind};
 use crate::root::{self, At, BuildError, Built};
 use crate::sys::{self, Fork, Wait};
 use crate::tier::{Extent, Tier};
+use crate::way_out::WayOut;
 use crate::whole::Network;
 use crate::wire::{self, Tag};
 
@@ -135,7 +138,10 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
         Mapping::Caller | Mapping::Owner => Ok(None),
     })?;
     if let Some(network) = network {
-        network.enter().at("make", "the network namespace")?;
+        let namespace = network.enter().at("make", "the network namespace")?;
+        if let Some(way) = &plan.way_out {
+            hand_over(entry, way, namespace)?;
+        }
     }
     if built.proc_fd.is_some() {
         // Kernels before 6.14 have no pid_max of a namespace's own; RLIMIT_NPROC bounds the jail either way.
@@ -153,6 +159,21 @@ fn namespaces(entry: &Entry<'_>) -> Result<Built, BuildError> {
         write_maps(built.proc_fd.as_ref().unwrap_or(&proc), plan)?;
     }
     Ok(built)
+}
+
+/// Opens the way out, for whoever serves it: nothing of it stays in here.
+fn hand_over(entry: &Entry<'_>, way: &WayOut, network: OwnedFd) -> Result<(), BuildError> {
+    let user = match entry.plan.ids.mapping {
+        Mapping::Caller => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            Some(rustix::fs::open("/proc/self/ns/user", flags, Mode::empty()).at("open", "/proc/self/ns/user")?)
+        }
+        // Root made the network namespace while it was the host's own.
+        Mapping::Owner | Mapping::Idmapped => None,
+    };
+    let namespaces = std::iter::once(network).chain(user).map(|fd| (SocketKind::Namespace, fd));
+    let sockets: channel::Sockets = namespaces.chain(inside::open(&way.low).at("open", "the way out")?).collect();
+    channel::send_sockets(entry.monitor.as_fd(), &sockets).at("tell", "the monitor")
 }
 
 fn write(proc: &OwnedFd, path: &str, content: &[u8]) -> Result<(), BuildError> {

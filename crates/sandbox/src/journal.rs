@@ -57,6 +57,15 @@ impl Record {
     }
 }
 
+/// The calling user's state directory, made where it is missing.
+///
+/// # Errors
+/// There is no home, or the directory is not the user's alone.
+pub fn state_dir() -> Result<PathBuf, Refusal> {
+    let host = crate::host::RealHost::new().map_err(|e| Refusal::new(e.to_string()))?;
+    State::open(mantlet_policy::Host::home(&host), &[]).map(|state| state.top)
+}
+
 /// An entry of the journal, locked.
 pub(crate) struct Entry {
     pub(crate) path: PathBuf,

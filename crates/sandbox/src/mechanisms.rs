@@ -5,6 +5,7 @@ use crate::outcome::Facts;
 use crate::plan::Plan;
 use crate::spots::Spot;
 use crate::tier::{Extent, Mechanisms, Tier};
+use crate::way_out::WayOut;
 use crate::whole::Network;
 
 /// Each mechanism of a call that ran, and how far it held.
@@ -17,6 +18,9 @@ pub(crate) fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     }
     if plan.whole.as_ref().is_some_and(|whole| whole.told.network == Network::Host) {
         out.insert("network", Extent::None("not confined: the host's network was asked for".into()));
+    }
+    if let Some(way) = &plan.way_out {
+        out.insert("egress", egress(tier, facts, way));
     }
     let abi = crate::sys::landlock_abi();
     let landlock = match abi {
@@ -52,6 +56,22 @@ pub(crate) fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     out.insert("limits", limits);
     covers_held(&mut out, tier, facts, plan);
     out
+}
+
+/// How far the way out was held to the policy's names.
+fn egress(tier: Tier, facts: &Facts, way: &WayOut) -> Extent {
+    if tier == Tier::Landlock {
+        return Extent::None("sockets of the internet are refused altogether in this tier".into());
+    }
+    let served = facts.served.as_deref().unwrap_or("nobody served it, so that nothing passed");
+    match (way.shown.is_empty(), way.is_by_name_only) {
+        (true, _) => Extent::Partial(format!("nothing is allowed out; {served}")),
+        (false, true) => Extent::Partial(format!(
+            "by name on {}: of `tls` the name alone is judged, of `tcp` nothing inside; {served}",
+            way.shown.join(", ")
+        )),
+        (false, false) => Extent::Partial(format!("every request on {}; {served}", way.shown.join(", "))),
+    }
 }
 
 /// How far the policy's own rules over the workspace were held.

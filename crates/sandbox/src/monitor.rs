@@ -28,6 +28,7 @@ use mantlet_ledger::Writer;
 
 mod jail;
 mod service;
+mod serving;
 
 use jail::Jail;
 
@@ -44,7 +45,16 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
         (0..3).for_each(|number| drop(sys::dup_onto(null.as_fd(), number)));
     }
     let clock = Clock::start();
-    let mut call = Call { state, client: &client, begun: None, clock, output: None, leaving: None, is_untold: false };
+    let mut call = Call {
+        state,
+        client: &client,
+        begun: None,
+        clock,
+        output: None,
+        leaving: None,
+        servers: Vec::new(),
+        is_untold: false,
+    };
     let outcome = call.run(&mut plan, stdio, began);
     tell(&client.socket, &outcome);
     // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
@@ -117,6 +127,8 @@ struct Call<'a> {
     output: Option<Output>,
     /// An init that has nothing left to do but to end.
     leaving: Option<i32>,
+    /// Processes that served the way out.
+    servers: Vec<i32>,
     /// Whether something stays that may not, and nobody is there to be told.
     is_untold: bool,
 }
@@ -209,11 +221,13 @@ impl Call<'_> {
             doors: Vec::new(),
             state: &self.state.top,
             supervisor: None,
+            serving: None,
             has_started: false,
             keeping: ManuallyDrop::new(Keeping::default()),
             broken: None,
         };
         let ending = jail.supervise(self, stdio);
+        self.servers = jail.serving.as_mut().map(serving::Serving::leftovers).unwrap_or_default();
         self.output = self.output.take().or(jail.output);
         ending
     }
@@ -224,6 +238,10 @@ impl Call<'_> {
         if let Some(init) = self.leaving.take() {
             drop(sys::kill(init, libc::SIGKILL));
             drop(sys::reap(init, Wait::Block));
+        }
+        for server in self.servers.drain(..) {
+            drop(sys::kill(server, libc::SIGKILL));
+            drop(sys::reap(server, Wait::Block));
         }
         if let Some(begun) = self.begun.take() {
             begun.cgroups.remove_own();
@@ -251,6 +269,12 @@ impl Call<'_> {
         // not have a command running beside the next call's.
         if wire::is_gone(self.client.socket.as_fd()) {
             return Ok(Some(Ending::client_gone()));
+        }
+        if let (Some(way), Tier::Full) = (&plan.way_out, jail.tier) {
+            match serving::Serving::start(plan, way, &self.state.top) {
+                Ok(serving) => jail.serving = Some(serving),
+                Err(why) => return Ok(Some(Ending::refused(why))),
+            }
         }
         let (extent, doors) = begun.cgroups.enter(jail.pid, jail.tier);
         jail.facts.cgroup = Some(extent);

@@ -44,6 +44,10 @@ pub(crate) struct Facts {
     pub(crate) replaced: Vec<PathBuf>,
     /// What was denied and could be opened for a moment.
     pub(crate) exposed: Option<PathBuf>,
+    /// What the way out refused, for the person.
+    pub(crate) refused: Vec<String>,
+    /// What confines the process that serves it.
+    pub(crate) served: Option<String>,
     /// Why it is not the tier `full`.
     pub(crate) unavailable: Option<String>,
     pub(crate) notes: Vec<String>,
@@ -308,6 +312,8 @@ impl Ending {
             lines.push(format!("review: {} ({}): {}; {}", finding.path, finding.rule, finding.reason, finding.action));
             lines.extend(finding.allow.iter().chain(&finding.hint).map(|a| format!("hint: {a}")));
         }
+        // A program says of a name it cannot look up only that: who is refused has to know by whom, and what to do.
+        lines.extend(self.facts.refused.iter().flat_map(|refusal| refusal.lines().map(str::to_owned)));
         lines.extend(self.facts.notes.iter().filter(|n| n.contains("could not")).map(|n| format!("note: {n}")));
         lines
     }

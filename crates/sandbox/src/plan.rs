@@ -24,6 +24,7 @@ use crate::supervisor::Outer;
 use crate::text;
 use crate::tier::Tier;
 use crate::tree::Tree;
+use crate::way_out::WayOut;
 use crate::whole::{NAMES, Network, Prepared, Told};
 
 mod environment;
@@ -80,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) scan: Scan,
     /// Worth knowing, for the report.
     pub(crate) notes: Vec<String>,
+    /// The way out, where the policy opens one.
+    pub(crate) way_out: Option<WayOut>,
     /// Everything about a whole agent's run.
     pub(crate) whole: Option<WholePlan>,
     /// Where symlinks in a client's own state may lead.
@@ -166,7 +169,12 @@ pub(crate) fn may_run(agent: &Agent, command: &Command) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] with the way out; nothing has been touched then.
-pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<Prepared>) -> Result<Plan, Refusal> {
+pub(crate) fn compile(
+    setting: &Setting<'_>,
+    advisor: Advisor,
+    prepared: Option<Prepared>,
+    way_out: Option<WayOut>,
+) -> Result<Plan, Refusal> {
     let Setting { request, agent, policy_hash, owner, state, outer } = *setting;
     // A whole agent is no command of one: its role says what its commands may do.
     if prepared.is_none() {
@@ -185,7 +193,7 @@ pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<
     let cwd = cwd(setting, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(whole.as_ref().map_or(&request.command, |whole| &whole.command))?;
     let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;
-    let mut files = own_files(agent, owner, ids, whole.as_ref());
+    let mut files = own_files(agent, owner, ids, whole.as_ref(), way_out.is_some());
     files.extend(command_file.map(|content| (PathBuf::from(layout::COMMAND_FILE), content)));
     Ok(Plan {
         call: call_id(),
@@ -221,6 +229,7 @@ pub(crate) fn compile(setting: &Setting<'_>, advisor: Advisor, prepared: Option<
         rules,
         scan,
         notes,
+        way_out,
         whole,
         advisor,
     })
@@ -243,8 +252,14 @@ fn least_tier(agent: &Agent, needs_mounts: bool) -> Tier {
 }
 
 /// The files that the jail has of its own: those of /etc, and the marker with the agent and its client.
-fn own_files(agent: &Agent, owner: &Owner, ids: Ids, whole: Option<&WholePlan>) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = etc_files(owner, ids);
+fn own_files(
+    agent: &Agent,
+    owner: &Owner,
+    ids: Ids,
+    whole: Option<&WholePlan>,
+    has_way_out: bool,
+) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = etc_files(owner, ids, has_way_out);
     if whole.is_some_and(|whole| whole.told.network == Network::Host) {
         files.retain(|(path, _)| !NAMES.iter().any(|name| path == Path::new(name)));
     }

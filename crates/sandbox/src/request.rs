@@ -110,6 +110,8 @@ pub struct Request {
     /// Which standard descriptors are that terminal, as the bits of their numbers; none means all. With bit 3 the other
     /// side makes the line ends.
     pub terminal_streams: u8,
+    /// `--learn`: with a way out even where the policy opens none, so that every refusal is recorded.
+    pub is_learning: bool,
     /// The run of a whole agent rather than a command of one.
     pub whole: Option<Whole>,
     /// What to run.
@@ -171,6 +173,7 @@ pub fn parse_exec(parser: &mut lexopt::Parser) -> Result<Request, UsageError> {
             Long("session") => request.session = Some(parser.value()?),
             Long("run") => request.run = Some(parser.value()?),
             Long("with") => request.programs.push(parser.value()?.into()),
+            Long("learn") => request.is_learning = true,
             Long("files") => files = Some(access(&parser.value()?)?),
             Short('c') => line.get_or_insert_default().push(parser.value()?),
             Value(first) => {

@@ -8,7 +8,7 @@ use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
 };
 
-use crate::syscalls::{Row, Test, rows};
+use crate::syscalls::{Row, Test, rows, rows_of_server};
 use crate::tier::Tier;
 
 #[cfg(target_arch = "x86_64")]
@@ -105,8 +105,16 @@ fn search(runs: &[Run], code: &[sock_filter], out: &mut Vec<sock_filter>) {
 
 /// Assembles the filter of a tier.
 pub(crate) fn program(tier: Tier) -> Vec<sock_filter> {
-    let mut met: Vec<(u32, &Row)> =
-        rows(tier).flat_map(|row| row.calls.iter().map(move |c| (*c as u32, row))).collect();
+    assemble(rows(tier))
+}
+
+/// Assembles the filter of a process that serves ways out.
+pub(crate) fn program_of_server() -> Vec<sock_filter> {
+    assemble(rows_of_server())
+}
+
+fn assemble<'r>(rows: impl Iterator<Item = &'r Row>) -> Vec<sock_filter> {
+    let mut met: Vec<(u32, &Row)> = rows.flat_map(|row| row.calls.iter().map(move |c| (*c as u32, row))).collect();
     // Stable: of several rows for one call, the first stays the first.
     met.sort_by_key(|(number, _)| *number);
     let (mut code, mut runs) = (Vec::with_capacity(512), Vec::<Run>::with_capacity(met.len()));

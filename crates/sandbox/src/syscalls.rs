@@ -368,6 +368,28 @@ pub(crate) fn rows(tier: Tier) -> impl Iterator<Item = &'static Row> {
     extra.iter().chain(ROWS).chain(LEGACY)
 }
 
+/// Rows of a process that serves ways out, before those of every tier.
+const SERVER_ONLY: &[Row] = &[
+    Row {
+        calls: &[libc::SYS_execve, libc::SYS_execveat],
+        tests: &[],
+        errno: libc::EPERM,
+        reason: "a server starts no program",
+    },
+    Row {
+        calls: &[libc::SYS_socket],
+        tests: &[Test::Is(0, u32::MAX, libc::AF_NETLINK as u32), Test::NotIn(2, &[libc::NETLINK_SOCK_DIAG as u32])],
+        errno: libc::EPROTONOSUPPORT,
+        reason: "of netlink only what says whose a connection on the loopback is",
+    },
+];
+
+/// The rows of a process that serves ways out.
+pub(crate) fn rows_of_server() -> impl Iterator<Item = &'static Row> {
+    let others = rows(Tier::Full).filter(|row| row.errno != libc::EPROTONOSUPPORT);
+    SERVER_ONLY.iter().chain(others)
+}
+
 /// The table as text lines for the documentation: how many calls, which error, why.
 pub fn table() -> Vec<(usize, i32, &'static str)> {
     rows(Tier::Full).map(|r| (r.calls.len(), r.errno, r.reason)).collect()

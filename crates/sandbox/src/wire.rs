@@ -50,9 +50,29 @@ pub(crate) enum Tag {
     Resize,
     /// supervisor to jail: the request is whole, and the call begins.
     Accepted,
+    /// init to monitor, monitor to server: sockets of the way out, and the kind of each.
+    Sockets,
+    /// monitor to server: whom to serve, and the policy's text in a memfd.
+    Begin,
+    /// monitor to server: the policy's text as it is now, in a memfd.
+    Reload,
+    /// monitor to server: whether what is published beyond this host may be reached; why not.
+    Exposed,
+    /// monitor to server: the jail is dead.
+    End,
+    /// server to monitor: it serves; what protects it.
+    Serving,
+    /// server to monitor: something passed, or was refused.
+    Event,
+    /// server to monitor: more sockets that are not connected yet are needed, for what is published.
+    More,
+    /// server to monitor: it cannot serve; why.
+    Unable,
+    /// server to monitor: everything was told.
+    Over,
 }
 
-const TAGS: [Tag; 18] = [
+const TAGS: [Tag; 28] = [
     Tag::Go,
     Tag::IdMap,
     Tag::Signal,
@@ -71,11 +91,23 @@ const TAGS: [Tag; 18] = [
     Tag::Part,
     Tag::Resize,
     Tag::Accepted,
+    Tag::Sockets,
+    Tag::Begin,
+    Tag::Reload,
+    Tag::Exposed,
+    Tag::End,
+    Tag::Serving,
+    Tag::Event,
+    Tag::More,
+    Tag::Unable,
+    Tag::Over,
 ];
 
 /// The largest payload of one message.
 pub(crate) const MAX: usize = 4 * 1024;
 const MAX_FDS: usize = 6;
+/// The most sockets of a way out in one message.
+pub(crate) const MAX_SOCKETS: usize = 64;
 
 /// A message received.
 #[derive(Debug)]
@@ -114,7 +146,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends one message.
 pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("too many descriptors in one message"));
@@ -124,16 +156,26 @@ pub(crate) fn send(socket: BorrowedFd<'_>, tag: Tag, payload: &[u8], fds: &[Borr
     Ok(())
 }
 
-const TAG_BYTES: [u8; 19] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
+const TAG_BYTES: [u8; 29] =
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28];
 
 /// Receives one message, waiting for it. `Ok(None)`: the other side is gone.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
+    receive_into(socket, &mut RecvAncillaryBuffer::new(&mut space))
+}
+
+/// As [`receive`], from a side that may send many sockets at once.
+pub(crate) fn receive_sockets(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+    receive_into(socket, &mut RecvAncillaryBuffer::new(&mut space))
+}
+
+fn receive_into(socket: BorrowedFd<'_>, control: &mut RecvAncillaryBuffer<'_>) -> io::Result<Option<Message>> {
     let mut buffer = [0; MAX + 1];
     let got = loop {
         let mut parts = [IoSliceMut::new(&mut buffer)];
-        match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match rustix::net::recvmsg(socket, &mut parts, control, RecvFlags::CMSG_CLOEXEC) {
             // A side that goes without having read all resets the other once; what it sent before is still there.
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other?,

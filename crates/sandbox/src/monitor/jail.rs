@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::Call;
+use super::serving::Serving;
+use super::{Begun, Call};
 use crate::covers::Keeping;
 use crate::disk::Disk;
 use crate::fallback;
@@ -50,6 +51,8 @@ pub(super) struct Jail<'a> {
     pub(super) state: &'a Path,
     /// Of a whole agent.
     pub(super) supervisor: Option<Supervisor>,
+    /// The way out, where there is one.
+    pub(super) serving: Option<Serving>,
     /// Whether it was told that a whole agent's jail stands.
     pub(super) has_started: bool,
 }
@@ -92,6 +95,7 @@ impl Jail<'_> {
         if let Some(supervisor) = &mut self.supervisor {
             supervisor.end();
         }
+        self.end_way_out(call.begun.as_mut());
         if !self.is_built {
             return Err(self.why_not_built());
         }
@@ -111,6 +115,32 @@ impl Jail<'_> {
         self.keeping.dismiss();
         ending.review(self.plan, &mut live, call.clock, call.state);
         Ok(ending)
+    }
+
+    /// Does for the way out what is due.
+    fn tend_way_out(&mut self, begun: Option<&mut Begun>) {
+        if let (Some(serving), Some(way)) = (&mut self.serving, &self.plan.way_out) {
+            let told = serving.tick(self.plan, way, begun.map(|begun| &mut begun.ledger));
+            self.broken = self.broken.take().or(told.err());
+        }
+    }
+
+    fn hear_server(&mut self, begun: Option<&mut Begun>) {
+        if let Some(serving) = &mut self.serving {
+            let heard = serving.hear(self.plan, begun.map(|begun| &mut begun.ledger));
+            self.broken = self.broken.take().or(heard.err());
+        }
+    }
+
+    /// Takes down what the way out has told, and what it had to say.
+    fn end_way_out(&mut self, begun: Option<&mut Begun>) {
+        let Some(serving) = &mut self.serving else { return };
+        if let Err(why) = serving.end(self.plan, begun.map(|begun| &mut begun.ledger)) {
+            self.facts.notes.push(why);
+        }
+        self.facts.notes.append(&mut serving.notes);
+        self.facts.refused = std::mem::take(&mut serving.refused);
+        self.facts.served = serving.how.take();
     }
 
     fn why_not_built(&self) -> String {
@@ -134,6 +164,7 @@ impl Jail<'_> {
             sweep.run(self.plan, live);
             self.tell_standing(call.begun.as_mut(), began);
             self.tell_undone(call.begun.as_mut(), live, began);
+            self.tend_way_out(call.begun.as_mut());
             let passed = if Instant::now() >= deadline { Some(Breach::Time) } else { None };
             let passed = passed
                 .or_else(|| self.sampler.as_mut().and_then(Sampler::sample))
@@ -146,6 +177,7 @@ impl Jail<'_> {
             }
             let due = self.sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
             let due = sweep.due().map_or(due, |sweep| due.min(sweep));
+            let due = self.serving.as_ref().map_or(due, |serving| due.min(serving.due()));
             // What is left to judge wakes nobody.
             let due = if live.is_behind() { Instant::now() } else { due };
             let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
@@ -157,14 +189,22 @@ impl Jail<'_> {
             fds.extend(live.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             let keeper_at = fds.len();
             fds.extend(self.keeping.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let server_at = fds.len();
+            fds.extend(
+                self.serving.as_ref().and_then(Serving::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
             let answered = poll(&mut fds, Some(&timeout)).is_ok();
             let is_ready = |i: usize| answered && fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
             let (has_ended, client, workspace) = (is_ready(0), is_ready(1), is_ready(live_at));
             let init = init_at.is_some_and(is_ready);
-            if is_ready(keeper_at) {
+            let server = is_ready(server_at);
+            if keeper_at < server_at && is_ready(keeper_at) {
                 self.broken = Some("the keeper of the covers was killed; so was everything else".into());
             }
             drop(fds);
+            if server {
+                self.hear_server(call.begun.as_mut());
+            }
             if init {
                 init_speaks = self.hear_init(stdio);
             }
@@ -182,8 +222,13 @@ impl Jail<'_> {
 
     /// Reads one message of init. Answers whether more may come.
     fn hear_init(&mut self, stdio: &mut Option<[Stdio; 3]>) -> bool {
-        let Ok(Some(message)) = wire::receive(self.init.as_fd()) else { return false };
+        let Ok(Some(message)) = wire::receive_sockets(self.init.as_fd()) else { return false };
         match message.tag {
+            Tag::Sockets => {
+                if let Some(serving) = &mut self.serving {
+                    serving.take(&message.payload, message.fds);
+                }
+            }
             Tag::Built => self.stands(message, stdio),
             Tag::Failed => self.failure = Some(message.payload),
             Tag::Ended => self.ended = message.payload.try_into().ok().map(i32::from_le_bytes),

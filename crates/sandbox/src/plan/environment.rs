@@ -90,7 +90,7 @@ pub(crate) fn account(uid: u32) -> Option<String> {
 }
 
 /// The files of /etc that are made rather than bound: they name only the jail.
-pub(super) fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
+pub(super) fn etc_files(owner: &Owner, ids: Ids, has_way_out: bool) -> Vec<(PathBuf, Vec<u8>)> {
     let user = user_name(owner, ids);
     let Ids { uid, gid, .. } = ids;
     let home = owner.home.to_string_lossy();
@@ -99,13 +99,18 @@ pub(super) fn etc_files(owner: &Owner, ids: Ids) -> Vec<(PathBuf, Vec<u8>)> {
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
     );
     let group = format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n");
+    let resolver = match has_way_out {
+        // Everything that is not allowed is answered at once: there is nothing to search for, and nobody else to ask.
+        true => "nameserver 127.0.0.1\noptions timeout:10 attempts:1\n",
+        false => "# no name server: this jail has no way out\n",
+    };
     let hosts = "127.0.0.1 localhost mantlet\n::1 localhost ip6-localhost ip6-loopback\n";
     let files: [String; 6] = [
         passwd,
         group,
         hosts.into(),
         "mantlet\n".into(),
-        "# no name server: this jail has no way out\n".into(),
+        resolver.into(),
         "passwd: files\ngroup: files\nhosts: files dns\n".into(),
     ];
     layout::MADE_ETC.iter().zip(files).map(|(path, text)| (PathBuf::from(path), text.into_bytes())).collect()

@@ -71,13 +71,14 @@ impl Network {
     }
 
     /// Waits for it and enters it.
-    pub(crate) fn enter(self) -> io::Result<()> {
+    pub(crate) fn enter(self) -> io::Result<OwnedFd> {
         reap(self.pid, Wait::Block)?;
         match self.made.load(Ordering::SeqCst) {
             fd @ 0.. => {
                 // SAFETY: the child opened it in the table it shared with this process, and is gone.
                 let namespace = unsafe { OwnedFd::from_raw_fd(fd) };
-                setns(namespace.as_fd(), libc::CLONE_NEWNET)
+                setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
+                Ok(namespace)
             }
             errno => Err(io::Error::from_raw_os_error(-errno)),
         }

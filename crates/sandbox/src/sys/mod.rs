@@ -6,10 +6,12 @@
 mod beside;
 mod board;
 mod children;
+mod netlink;
 
 pub(crate) use beside::{Network, vfork};
 pub(crate) use board::{Board, board};
 pub(crate) use children::*;
+pub(crate) use netlink::make_addresses_local;
 
 use std::ffi::{CString, c_char, c_int, c_long};
 use std::io;

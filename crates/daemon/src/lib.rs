@@ -1,0 +1,13 @@
+//! Who serves the ways out of jails: a process for one of them, or the daemon for all of an owner's.
+//!
+//! [`serve_one`] is what a jail's monitor starts where no daemon runs. [`run`] is `mantlet daemon`: it starts one serving
+//! process, hands it the connections of monitors that have the same owner, and starts it again when it ends.
+#![forbid(unsafe_code)]
+
+mod daemon;
+mod serve;
+mod told;
+
+pub use daemon::{DaemonError, SERVER_WORD, run, serve_all};
+pub use serve::serve_one;
+pub use told::told;

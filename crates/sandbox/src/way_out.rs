@@ -1,0 +1,167 @@
+//! What a call has of the way out and in, compiled from the policy; and the policy's file, followed while the jail runs.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use mantlet_policy::Agent;
+
+use crate::channel::Begin;
+use crate::host::RealHost;
+use crate::plan::Refusal;
+use crate::request::Request;
+use crate::source::{self, Loaded};
+
+/// The ports that nobody in a jail can listen on: they are taken whole.
+const LOW: u16 = 1024;
+
+/// The way out of one call, and the way in.
+#[derive(Debug)]
+pub(crate) struct WayOut {
+    /// Ports below 1024 that something is allowed on.
+    pub(crate) low: Vec<u16>,
+    /// Ports, as a report shows them.
+    pub(crate) shown: Vec<String>,
+    /// What of it nothing inside is judged, or only the name.
+    pub(crate) is_by_name_only: bool,
+    /// The host's listeners for what is published, bound before anything starts.
+    pub(crate) doors: Vec<Door>,
+    /// For the serving process.
+    pub(crate) begin: Begin,
+    pub(crate) text: String,
+    /// The program that serves where no daemon does; without it nobody may.
+    pub(crate) server: Option<PathBuf>,
+    pub(crate) followed: Followed,
+    /// The gateway's own configuration, where something is published beyond this host.
+    pub(crate) gateway: Option<PathBuf>,
+}
+
+/// Something published.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) listener: OwnedFd,
+}
+
+/// The policy's file.
+#[derive(Debug, Clone)]
+pub(crate) struct Followed {
+    file: PathBuf,
+    agent: String,
+    host: RealHost,
+    stamp: Stamp,
+}
+
+/// What of a file tells that it may have changed.
+type Stamp = Option<(u64, u64, i64, i64, i64, i64)>;
+
+/// A policy that was changed.
+pub(crate) struct Changed {
+    pub(crate) text: String,
+    pub(crate) hash: String,
+    pub(crate) low: Vec<u16>,
+}
+
+/// What the way out is compiled from.
+pub(crate) struct Sources<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) agent: &'a Agent,
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) host: &'a RealHost,
+    /// Words between `mantlet allow` and `--agent`.
+    pub(crate) words: String,
+    /// Where the client keeps its configuration.
+    pub(crate) gateway: Option<PathBuf>,
+}
+
+/// Compiles the way out; nothing when the policy opens none.
+///
+/// # Errors
+/// A port of the host that is taken, or no program to serve.
+pub(crate) fn compile(sources: Sources<'_>) -> Result<Option<WayOut>, Refusal> {
+    let Sources { request, agent, loaded, host, words, gateway } = sources;
+    let Some(file) = loaded.file.clone() else { return Ok(None) };
+    let egress = agent.egress();
+    let published = if request.whole.is_some() { agent.publish().ports.as_slice() } else { &[] };
+    if egress.is_closed() && published.is_empty() && !request.is_learning {
+        return Ok(None);
+    }
+    let doors: Vec<Door> = published.iter().map(|address| door(address)).collect::<Result<_, _>>()?;
+    let is_exposed = doors.iter().any(|door| !door.address.ip().is_loopback());
+    let ports = egress.destination_ports();
+    let shown = ports.iter().map(|port| format!("{port} {}", egress.protocol(*port).word())).collect();
+    Ok(Some(WayOut {
+        low: low(&ports),
+        shown,
+        is_by_name_only: ports.iter().any(|port| egress.protocol(*port) != mantlet_policy::Protocol::Http),
+        doors,
+        begin: Begin {
+            agent: agent.name().to_owned(),
+            source: words,
+            file: file.to_string_lossy().into_owned(),
+            home: mantlet_policy::Host::home(host).to_string_lossy().into_owned(),
+        },
+        text: loaded.text.clone(),
+        server: server(),
+        followed: Followed { stamp: stamp(&file), file, agent: agent.name().to_owned(), host: host.clone() },
+        gateway: gateway.filter(|_| is_exposed),
+    }))
+}
+
+fn low(ports: &[u16]) -> Vec<u16> {
+    ports.iter().copied().filter(|port| *port < LOW).collect()
+}
+
+/// Binds what is published.
+fn door(text: &str) -> Result<Door, Refusal> {
+    let address: SocketAddr = text.parse().map_err(|e| Refusal::new(format!("cannot publish {text}: {e}")))?;
+    let listener = TcpListener::bind(address).map_err(|e| {
+        Refusal::new(format!("cannot publish {text}: {e}"))
+            .hint("end what listens there, perhaps an agent without a jail, or publish another port")
+    })?;
+    Ok(Door { address, listener: listener.into() })
+}
+
+/// The program beside this one.
+fn server() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    Some(own.with_file_name("mantlet")).filter(|server| server.is_file())
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let meta = std::fs::metadata(file).ok()?;
+    Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()))
+}
+
+/// Whether a gateway asks who comes in.
+///
+/// # Errors
+/// Why it does not, or why nobody can tell.
+pub(crate) fn authenticates(file: &Path) -> Result<(), String> {
+    Err(format!("it is not known whether the gateway of {} authenticates", file.display()))
+}
+
+impl Followed {
+    /// Looks whether the policy has changed. `Err`: it is not valid now, or there is none; the old one stays.
+    pub(crate) fn look(&mut self) -> Option<Result<Changed, String>> {
+        let now = stamp(&self.file);
+        if now == self.stamp {
+            return None;
+        }
+        self.stamp = now;
+        let loaded = match source::load(Some(&self.file), &self.host) {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return Some(Err("it is gone".into())),
+            Err(e) => return Some(Err(e.to_string())),
+        };
+        Some(match loaded.policy.agent(&self.agent) {
+            None => Err(format!("it has no agent `{}` any more", self.agent)),
+            Some(agent) => Ok(Changed {
+                low: low(&agent.egress().destination_ports()),
+                hash: loaded.policy.hash().to_owned(),
+                text: loaded.text,
+            }),
+        })
+    }
+}
