@@ -199,7 +199,8 @@ impl Speaker<'_> {
         self.way_out(agent);
         for port in &agent.publish().ports {
             let rule = self.line(&format!("publish.ports.{port}"), preset.clone());
-            self.say(Enforced::NotYet, rule, format!("What listens inside on {port} can be reached from outside."));
+            let says = format!("What listens inside `mantlet run` on {port} can be reached from outside.");
+            self.say(Enforced::Jail, rule, says);
         }
         let dlp = agent.dlp();
         for (key, way, mode) in [("out", "out", dlp.outward), ("in", "in", dlp.inward)] {
@@ -227,17 +228,17 @@ impl Speaker<'_> {
                 let rule = self.line(&format!("egress.{key}.{endpoint}"), preset.clone());
                 let port = endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(443);
                 let judged = judged(egress.protocol(port));
-                self.say(Enforced::NotYet, rule, format!("It may reach {endpoint}, {judged}."));
+                self.say(Enforced::Jail, rule, format!("It may reach {endpoint}, {judged}."));
             }
         }
         for local in egress.local() {
             let says = format!("Under the name {} it may reach {}.", local.name, local.to);
-            self.say(Enforced::NotYet, origin(&local.origin), says);
+            self.say(Enforced::Jail, origin(&local.origin), says);
         }
         for rule in egress.http() {
             let says =
                 format!("Of {} it may ask only {} of {}.", rule.host, rule.methods.join(", "), rule.paths.join(", "));
-            self.say(Enforced::NotYet, origin(&rule.origin), says);
+            self.say(Enforced::Jail, origin(&rule.origin), says);
         }
         for budget in egress.budgets() {
             let mut parts = Vec::new();
@@ -247,12 +248,12 @@ impl Speaker<'_> {
             parts.extend(budget.names.map(|count| format!("{count} different names")));
             let host = budget.host.as_deref().unwrap_or("all hosts together");
             let says = format!("In one run, {host}: at most {}.", parts.join(", "));
-            self.say(Enforced::NotYet, origin(&budget.origin), says);
+            self.say(Enforced::Jail, origin(&budget.origin), says);
         }
         if egress.web() == Web::Read {
             let rule = self.line("egress.web", preset);
             let says = "It may read any public web page: GET and HEAD, no body, no credential; over TLS only the name is judged.";
-            self.say(Enforced::NotYet, rule, says);
+            self.say(Enforced::Jail, rule, says);
         }
     }
 
@@ -389,8 +390,8 @@ mod tests {
             "`**/.env` is absent for it, also when it appears later. (line 10)",
             "All processes of a call together have 2GiB of memory. (line 18)",
             "A call ends after 20m of processor time. (built in)",
-            "It may reach *.npmjs.org:443, encrypted, by the name that the connection asks for. (not enforced yet; line 14)",
-            "What listens inside on 127.0.0.1:18789 can be reached from outside. (not enforced yet; line 16)",
+            "It may reach *.npmjs.org:443, encrypted, by the name that the connection asks for. (line 14)",
+            "What listens inside `mantlet run` on 127.0.0.1:18789 can be reached from outside. (line 16)",
             "A secret on its way out: redact. (not enforced yet; line 22)",
             "Files may pass from scout to main. (not enforced yet; line 27)",
             "Changes of /home/ann/.openclaw/openclaw.json are watched. (not enforced yet; line 31)",

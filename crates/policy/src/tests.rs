@@ -426,11 +426,11 @@ requests = 1000
     assert_eq!((egress.budgets()[0].upload, egress.budgets()[1].requests), (Some(20 << 20), Some(1000)));
     let said: Vec<String> = explain(&policy, None).iter().map(ToString::to_string).collect();
     for wanted in [
-        "It may reach db.example.org:5432, unseen inside. (not enforced yet; line 7)",
-        "Under the name ollama.host it may reach 127.0.0.1:11434. (not enforced yet; line 10)",
-        "Of api.example.org:80 it may ask only GET of /v1/*, /health. (not enforced yet; line 13)",
-        "In one run, *.example.net: at most 20MiB out, 10 different names. (not enforced yet; line 17)",
-        "In one run, all hosts together: at most 1000 requests. (not enforced yet; line 21)",
+        "It may reach db.example.org:5432, unseen inside. (line 7)",
+        "Under the name ollama.host it may reach 127.0.0.1:11434. (line 10)",
+        "Of api.example.org:80 it may ask only GET of /v1/*, /health. (line 13)",
+        "In one run, *.example.net: at most 20MiB out, 10 different names. (line 17)",
+        "In one run, all hosts together: at most 1000 requests. (line 21)",
     ] {
         assert!(said.iter().any(|line| line == wanted), "{wanted}\n{said:#?}");
     }
