@@ -197,7 +197,7 @@ def long_ones() -> None:
 def servers() -> None:
     """Ports that are allowed outwards are the jail's own as well, at the same time."""
     serve = f"python3 {caches['e2e']}/serve.py"
-    out = f"{CURL} -o /dev/null -w %{{size_download}}\\n https://allowed.test:8443/inside/body"
+    out = f"{CURL} -o /dev/null -w '%{{size_download}}\\n' https://allowed.test:8443/inside/body"
     whole, on_all = str(len(content.body("inside"))), [":::8443 inside"] * 2
     calls = {
         "listen on ports that are allowed outwards": (f"{serve} 127.0.0.1:8443 ::1:8443 -- {out}", ["127.0.0.1:8443 inside", "::1:8443 inside", whole]),
