@@ -62,7 +62,7 @@ def check(name: str, holds: bool, detail: object = "") -> None:
     global passed, failed
     with _lock:
         passed, failed = passed + holds, failed + (not holds)
-        print(f"{'ok  ' if holds else 'FAIL'} {name}" + ("" if holds else f"\n     {detail}"), flush=True)
+        print(f"{'ok  ' if holds else 'FAIL'} {name}" + ("" if holds else f"\n     {str(detail)[:3000]}"), flush=True)
 
 
 def call(words: list[str], place: Path, jailed: bool, limit: float = 60) -> Outcome:
