@@ -63,7 +63,7 @@ fn egress(tier: Tier, facts: &Facts, way: &WayOut) -> Extent {
     if tier == Tier::Landlock {
         return Extent::None("sockets of the internet are refused altogether in this tier".into());
     }
-    let served = facts.served.as_deref().unwrap_or("nobody served it, so that nothing passed");
+    let served = facts.served.as_deref().unwrap_or("nobody serves it, so that nothing passes");
     match (way.shown.is_empty(), way.is_by_name_only) {
         (true, _) => Extent::Partial(format!("nothing is allowed out; {served}")),
         (false, true) => Extent::Partial(format!(

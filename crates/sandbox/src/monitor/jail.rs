@@ -126,8 +126,8 @@ impl Jail<'_> {
     }
 
     fn hear_server(&mut self, begun: Option<&mut Begun>) {
-        if let Some(serving) = &mut self.serving {
-            let heard = serving.hear(self.plan, begun.map(|begun| &mut begun.ledger));
+        if let (Some(serving), Some(way)) = (&mut self.serving, &self.plan.way_out) {
+            let heard = serving.react(self.plan, way, begun.map(|begun| &mut begun.ledger));
             self.broken = self.broken.take().or(heard.err());
         }
     }
@@ -175,13 +175,8 @@ impl Jail<'_> {
             if let Some(why) = self.broken.take() {
                 return Some(Ending::broken(why));
             }
-            let due = self.sampler.as_ref().map_or(deadline, Sampler::due).min(deadline).min(disk.due());
-            let due = sweep.due().map_or(due, |sweep| due.min(sweep));
-            let due = self.serving.as_ref().map_or(due, |serving| due.min(serving.due()));
-            // What is left to judge wakes nobody.
-            let due = if live.is_behind() { Instant::now() } else { due };
-            let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
-            let timeout = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) };
+            let due = [Some(deadline), Some(disk.due()), sweep.due()].into_iter().flatten().min();
+            let timeout = self.time_until(due.unwrap_or(deadline), live);
             let mut fds = vec![PollFd::new(ended, PollFlags::IN), PollFd::new(self.client, PollFlags::IN)];
             let init_at = init_speaks.then_some(fds.len());
             fds.extend(init_at.map(|_| PollFd::new(&self.init, PollFlags::IN)));
@@ -190,14 +185,13 @@ impl Jail<'_> {
             let keeper_at = fds.len();
             fds.extend(self.keeping.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             let server_at = fds.len();
-            fds.extend(
-                self.serving.as_ref().and_then(Serving::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
-            );
+            let way_out = self.serving.as_ref().map(Serving::fds).unwrap_or_default();
+            fds.extend(way_out.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             let answered = poll(&mut fds, Some(&timeout)).is_ok();
             let is_ready = |i: usize| answered && fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
             let (has_ended, client, workspace) = (is_ready(0), is_ready(1), is_ready(live_at));
             let init = init_at.is_some_and(is_ready);
-            let server = is_ready(server_at);
+            let server = (server_at..fds.len()).any(is_ready);
             if keeper_at < server_at && is_ready(keeper_at) {
                 self.broken = Some("the keeper of the covers was killed; so was everything else".into());
             }
@@ -218,6 +212,16 @@ impl Jail<'_> {
                 return Some(ending);
             }
         }
+    }
+
+    /// How long nothing has to be done.
+    fn time_until(&self, due: Instant, live: &Live) -> Timespec {
+        let own = [self.sampler.as_ref().map(Sampler::due), self.serving.as_ref().map(Serving::due)];
+        let due = own.into_iter().flatten().fold(due, Instant::min);
+        // What is left to judge wakes nobody.
+        let due = if live.is_behind() { Instant::now() } else { due };
+        let time = due.saturating_duration_since(Instant::now()) + Duration::from_micros(200);
+        Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: i64::from(time.subsec_nanos()) }
     }
 
     /// Reads one message of init. Answers whether more may come.

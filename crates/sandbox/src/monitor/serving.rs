@@ -52,6 +52,8 @@ pub(super) struct Serving {
     book: Book,
     followed: Followed,
     due: Instant,
+    /// Whether anything in the jail has asked for the way out: until then nobody has to serve it.
+    is_wanted: bool,
     /// Children that have ended, or are about to.
     gone: Vec<i32>,
     /// What confines the process that serves; nothing until it has said so.
@@ -62,7 +64,7 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Finds somebody to serve while the jail is built.
+    /// Takes what there is before the jail stands. Somebody to serve is found when something is asked for.
     pub(super) fn start(plan: &Plan, way: &WayOut, state: &Path) -> Result<Serving, String> {
         let mut serving = Serving {
             state: state.to_owned(),
@@ -77,6 +79,7 @@ impl Serving {
             book: Book::default(),
             followed: way.followed.clone(),
             due: Instant::now() + PERIOD,
+            is_wanted: false,
             gone: Vec::new(),
             how: None,
             refused: Vec::new(),
@@ -85,10 +88,6 @@ impl Serving {
         for door in &way.doors {
             let listener = door.listener.try_clone().map_err(|e| e.to_string())?;
             serving.kept.push((SocketKind::Door, listener));
-        }
-        if let Err(e) = serving.connect(way) {
-            // The jail has no network then: that is no reason not to run what needs none.
-            serving.say(format!("the way out could not be served: {e}"));
         }
         Ok(serving)
     }
@@ -162,8 +161,26 @@ impl Serving {
         self.kept.extend(sockets.into_iter().filter(|(kind, _)| *kind != SocketKind::Loose));
     }
 
-    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.channel.as_ref().map(AsFd::as_fd)
+    /// What to wait for: the server's words, or that something is asked for.
+    pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match (&self.channel, self.is_wanted) {
+            (Some(channel), _) => vec![channel.as_fd()],
+            (None, false) => self.kept.iter().map(|(_, socket)| socket.as_fd()).collect(),
+            (None, true) => Vec::new(),
+        }
+    }
+
+    /// Something is there to be heard, or to be served.
+    pub(super) fn react(&mut self, plan: &Plan, way: &WayOut, ledger: Option<&mut Writer>) -> Result<(), String> {
+        if self.is_wanted {
+            return self.hear(plan, ledger).map(drop);
+        }
+        self.is_wanted = true;
+        if let Err(e) = self.connect(way) {
+            // The jail has no network then: that is no reason to end what needs none.
+            self.say(format!("the way out could not be served: {e}"));
+        }
+        Ok(())
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -171,7 +188,7 @@ impl Serving {
     }
 
     /// Hears one word of the server.
-    pub(super) fn hear(&mut self, plan: &Plan, ledger: Option<&mut Writer>) -> Result<bool, String> {
+    fn hear(&mut self, plan: &Plan, ledger: Option<&mut Writer>) -> Result<bool, String> {
         let Some(channel) = &self.channel else { return Ok(false) };
         let message = match wire::receive(channel.as_fd()) {
             Ok(Some(message)) => message,
@@ -260,7 +277,7 @@ impl Serving {
             return Ok(());
         }
         self.due = now + PERIOD;
-        if self.channel.is_none() {
+        if self.is_wanted && self.channel.is_none() {
             // Not there yet: the next tick tries again.
             drop(self.connect(way));
         }
