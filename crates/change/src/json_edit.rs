@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::json::{Dialect, Item, Mistake, Node, Shape, parse, skip_trivia};
+use crate::json::{self, Dialect, Item, Mistake, Node, Shape, parse, skip_trivia};
 
 /// Why a text was not edited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) fn get(text: &str, dialect: Dialect, path: &[String]) -> Result<Optio
         let Some(item) = member(node, name, &path[..depth])? else { return Ok(None) };
         node = &item.value;
     }
-    Ok(Some((node.value(), text[node.span.clone()].to_owned())))
+    Ok(Some((json::value(node), text[node.span.clone()].to_owned())))
 }
 
 /// Puts a value at a path, over the one that is there. Containers on the way are made.
@@ -91,7 +91,7 @@ pub(crate) fn remove(text: &str, dialect: Dialect, path: &[String]) -> Result<St
 pub(crate) fn remove_element(text: &str, dialect: Dialect, path: &[String], value: &Value) -> Result<String, Trouble> {
     let Some(node) = find(text, dialect, path)? else { return Ok(text.to_owned()) };
     let Shape::Array(items) = &node.shape else { return Ok(text.to_owned()) };
-    let at = items.iter().rposition(|item| item.value.value() == *value);
+    let at = items.iter().rposition(|item| json::value(&item.value) == *value);
     Ok(at.map_or_else(|| text.to_owned(), |at| take_out(text, &node, items, at)))
 }
 

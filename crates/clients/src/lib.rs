@@ -3,8 +3,10 @@
 //! Pure: tables and lookups. It opens nothing; the rooms above decide with it.
 #![forbid(unsafe_code)]
 
+mod gateway;
 mod gitconfig;
 mod gitnamed;
+pub mod json;
 mod lookup;
 mod protected;
 mod secrets;
@@ -13,6 +15,7 @@ mod tools;
 pub mod watchlist;
 mod whole;
 
+pub use gateway::{Authentication, authentication};
 pub use gitconfig::{Finding, git_config_findings, gitfile_target};
 pub use gitnamed::{beneath, git_named_paths};
 pub use lookup::{classify, classify_git, interesting};

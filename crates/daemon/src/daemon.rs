@@ -85,6 +85,9 @@ pub fn run() -> Result<(), DaemonError> {
 fn admit(server: &Server, connection: &OwnedFd) {
     let owner = rustix::process::geteuid();
     match socket_peercred(connection) {
+        Ok(peer) if peer.uid == owner && !channel::is_beside(connection.as_fd()) => {
+            say("a process of another pid namespace was turned away");
+        }
         Ok(peer) if peer.uid == owner => {
             if let Err(e) = channel::hand_on(server.line.as_fd(), connection.as_fd()) {
                 say(&format!("a jail could not be handed on: {e}"));

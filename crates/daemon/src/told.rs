@@ -21,6 +21,15 @@ pub fn told(event: Event) -> Told {
             },
             hint: None,
         },
+        Event::Entered { door, peer, inside, inwards, outwards } => Told {
+            entry: Egress {
+                address: Some(inside.to_string()),
+                up: outwards,
+                down: inwards,
+                ..entry("passed", Way::Publish, format!("{door} from {peer}"))
+            },
+            hint: None,
+        },
     }
 }
 
@@ -31,6 +40,7 @@ fn entry(outcome: &str, way: Way, host: String) -> Egress {
         Way::Connect => "connect",
         Way::Socks => "socks",
         Way::Absolute => "absolute",
+        Way::Publish => "publish",
     };
     Egress {
         call: None,

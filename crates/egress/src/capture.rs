@@ -35,6 +35,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         };
     };
     let endpoint = Endpoint { name, port: opened.port() };
+    shared.listening.touch(&endpoint);
     match shared.decide(&endpoint) {
         Ok(allowed) => named(&shared, client, allowed, Way::Direct).await,
         Err(denial) => refuse(&shared, client, Way::Direct, denial, endpoint.port).await,
@@ -111,7 +112,7 @@ async fn opaque(shared: &Shared, client: Conn, allowed: Allowed, way: Way) {
         Err(denial) => return told(shared, client, way, denial, protocol, port).await,
     };
     let Ok(address) = server.peer_addr() else { return };
-    let (Totals { up, down }, end) = carry(shared, &allowed, &meter, client, Conn::new(server)).await;
+    let (Totals { up, down }, end) = carry(shared.withdrawn(&allowed), &meter, client, Conn::new(server)).await;
     if let Err(reason) = end {
         shared.refused(way, shared.deny(&allowed.endpoint, reason));
     }

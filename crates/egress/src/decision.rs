@@ -104,6 +104,12 @@ pub enum Reason {
     /// More connections than one jail may have.
     #[error("too many connections at a time")]
     Crowded,
+    /// Another user of this machine at a door that is the owner's alone.
+    #[error("another user of this machine connects, or nobody says which user it is")]
+    Foreign,
+    /// A door that the network can reach, in front of something that lets everybody in.
+    #[error("other machines can reach this address, and {0}")]
+    Unguarded(String),
     /// The policy changed while it was open.
     #[error("the policy no longer allows it")]
     Withdrawn,

@@ -48,8 +48,7 @@ pub(crate) async fn dial(allowed: &Allowed, resolver: &Resolver, own: &[SocketAd
 }
 
 fn is_same(own: &SocketAddr, address: &SocketAddr) -> bool {
-    own.port() == address.port()
-        && (own.ip() == address.ip() || (own.ip().is_unspecified() && address.ip().is_loopback()))
+    own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && is_ours(address.ip())))
 }
 
 /// Refuses all answers when one of them is no public address: who mixes them in means them.

@@ -1,5 +1,7 @@
 //! What the room tells its caller: plain values for the ledger and the report. Never a path, a query or a header.
 
+use std::net::SocketAddr;
+
 use crate::decision::{Allowed, Denial};
 
 /// How something was asked for.
@@ -15,6 +17,8 @@ pub enum Way {
     Socks,
     /// A whole URL at the explicit proxy.
     Absolute,
+    /// A connection from outside to a published address.
+    Publish,
 }
 
 /// One thing that happened.
@@ -34,11 +38,24 @@ pub enum Event {
         /// The destination and the rule that allowed it.
         allowed: Allowed,
         /// The address that was dialled.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Bytes outwards.
         up: u64,
         /// Bytes inwards.
         down: u64,
+    },
+    /// A connection ended that had been let in.
+    Entered {
+        /// The published address.
+        door: SocketAddr,
+        /// Who connected to it.
+        peer: SocketAddr,
+        /// Where it led inside the jail.
+        inside: SocketAddr,
+        /// Bytes inwards.
+        inwards: u64,
+        /// Bytes outwards.
+        outwards: u64,
     },
 }
 

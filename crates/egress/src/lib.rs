@@ -1,4 +1,4 @@
-//! The way out of a jail: stub DNS, capture and proxy, decided by name.
+//! The way out of a jail: stub DNS, capture and proxy, decided by name; and the door into it, for what is published.
 //!
 //! It works on sockets that somebody else opened, and dials from the namespace of its own process. It starts nothing,
 //! reads no file but the host's resolver configuration, and knows no other room.
@@ -10,12 +10,16 @@ mod conn;
 mod decision;
 mod dial;
 pub mod dns;
+mod door;
 mod event;
 mod explicit;
 pub mod hello;
 pub mod http;
+mod inward;
+mod listening;
 mod login;
 mod name;
+mod peer;
 mod rules;
 mod serve;
 mod shared;
@@ -27,10 +31,12 @@ mod tunnel;
 
 pub use decision::{Allowed, Decision, Denial, Given, Place, Reason};
 pub use dns::resolver::Resolver;
+pub use door::Door;
 pub use event::{Event, Record, Way};
+pub use inward::More;
 pub use login::Login;
 pub use name::{Authority, AuthorityError, Endpoint, HostName, NameError, Target, canonical};
 pub use rules::{CompileError, Rules, Subject};
 pub use serve::{Control, Server, Sockets};
-pub use shared::Settings;
+pub use shared::{Gate, Settings};
 pub use synthetic::{MOST_NAMES, Pair, Synthetic, listeners};

@@ -1,6 +1,7 @@
 //! The rules of one agent, compiled, and the decision about a destination. Pure.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use mantlet_policy::{Agent, Budget, Egress, HttpRule, Origin, Protocol, Web};
 
@@ -24,6 +25,7 @@ pub struct Rules {
     wild: Vec<(HostName, u16, String)>,
     web: Option<String>,
     egress: Egress,
+    published: Vec<SocketAddr>,
 }
 
 /// A rule that policy and room read differently: a defect of ours, and no reason to go on.
@@ -54,6 +56,7 @@ impl Rules {
             wild: Vec::new(),
             web: None,
             egress: egress.clone(),
+            published: agent.publish().addresses().to_vec(),
         };
         for (key, list) in [("allow", egress.allow()), ("wide", egress.wide())] {
             for text in list {
@@ -94,7 +97,12 @@ impl Rules {
         &self.subject
     }
 
-    /// Returns the ports that a jail needs a listener for.
+    /// Returns the addresses outside that lead to the same ports inside.
+    pub fn published(&self) -> &[SocketAddr] {
+        &self.published
+    }
+
+    /// Returns the ports that something is allowed on.
     pub fn ports(&self) -> Vec<u16> {
         let web = self.web.is_some().then_some([80, 443]);
         let named = self.exact.keys().map(|endpoint| endpoint.port);
@@ -105,14 +113,17 @@ impl Rules {
         ports
     }
 
-    /// Returns the ports on which a name is allowed whose address nobody knows in advance.
-    pub(crate) fn ports_of_wildcards(&self) -> Vec<u16> {
-        self.wild.iter().map(|(_, port, _)| *port).collect()
+    fn ports_of<'r>(&'r self, name: &'r HostName) -> impl Iterator<Item = u16> {
+        self.exact.keys().filter(move |endpoint| endpoint.name == *name).map(|endpoint| endpoint.port)
     }
 
-    /// Returns the ports of a name that is written out.
-    pub(crate) fn ports_of<'r>(&'r self, name: &'r HostName) -> impl Iterator<Item = u16> {
-        self.exact.keys().filter(move |endpoint| endpoint.name == *name).map(|endpoint| endpoint.port)
+    /// Returns the ports that a name is allowed on.
+    pub(crate) fn ports_allowed(&self, name: &HostName) -> Vec<u16> {
+        let wild = self.wild.iter().filter(|(suffix, _, _)| name.is_below(suffix)).map(|(_, port, _)| *port);
+        let mut ports: Vec<u16> = self.ports_of(name).chain(wild).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Returns the names that are written out, in order.
@@ -188,6 +199,14 @@ impl Rules {
             }
             Reason::Login => "use the whole proxy URL that Mantlet gave the agent".into(),
             Reason::Crowded => "close some, and try again".into(),
+            Reason::Foreign => {
+                "connect as the user that runs the agent, or as root; what others may reach is published on \
+                                another address, with a reason and a token"
+                    .into()
+            }
+            Reason::Unguarded(_) => "give the gateway a token or a password, or publish on 127.0.0.1".into(),
+            Reason::Unreachable(_) => "start what is to listen inside on this port, and try again".into(),
+            Reason::Withdrawn => "the policy no longer publishes this address".into(),
             _ => "send a well-formed request to an allowed host by its name".into(),
         };
         Denial { what: what.into(), agent: self.subject.agent.as_str().into(), reason, hint }

@@ -1,7 +1,9 @@
 //! The room's door: sockets that somebody opened in a jail's network namespace, rules, and a way to say what happened.
 
+use std::future::pending;
 use std::io;
 use std::net::{TcpListener as StdListener, UdpSocket as StdUdp};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +15,10 @@ use tokio::time::sleep;
 use crate::budget::Budgets;
 use crate::decision::Reason;
 use crate::dns::stub::Stub;
+use crate::door::{self, Door, Slots};
 use crate::event::{Record, Way};
+use crate::inward::Pool;
+use crate::listening::{Late, Listening};
 use crate::rules::Rules;
 use crate::shared::{Settings, Shared};
 use crate::{capture, explicit};
@@ -32,6 +37,10 @@ pub struct Sockets {
     pub capture: Vec<StdListener>,
     /// Listeners of the explicit proxy.
     pub proxy: Vec<StdListener>,
+    /// Listeners outside for what is published. Rules that do not publish their address close them.
+    pub doors: Vec<Door>,
+    /// Unconnected TCP sockets made inside, for the doors: IPv6 ones that speak IPv4 as well, or IPv4 ones.
+    pub inward: Vec<OwnedFd>,
 }
 
 /// The way out of one jail, before it is served.
@@ -39,6 +48,7 @@ pub struct Server {
     shared: Arc<Shared>,
     stop: watch::Receiver<Arc<Rules>>,
     more: mpsc::UnboundedReceiver<Sockets>,
+    late: mpsc::UnboundedReceiver<Late>,
 }
 
 /// Changes what a running server does. When it is dropped, the server ends and cuts what is open.
@@ -60,6 +70,12 @@ impl Control {
     pub fn add(&self, sockets: Sockets) -> bool {
         self.sockets.send(sockets).is_ok()
     }
+
+    /// Takes more unconnected sockets, as [`Settings::more`] asked for them. Returns whether the server still runs.
+    #[must_use]
+    pub fn inward(&self, inward: Vec<OwnedFd>) -> bool {
+        self.add(Sockets { inward, ..Sockets::default() })
+    }
 }
 
 impl Server {
@@ -67,10 +83,11 @@ impl Server {
     pub fn new(rules: Rules, settings: Settings, events: Arc<dyn Record>) -> (Self, Control) {
         let (rules, stop) = watch::channel(Arc::new(rules));
         let (sockets, more) = mpsc::unbounded_channel();
-        let shared =
-            Shared { rules: stop.clone(), synthetic: Mutex::default(), budgets: Budgets::default(), settings, events };
+        let (synthetic, budgets, inward) = (Mutex::default(), Budgets::default(), Pool::new(settings.more.clone()));
+        let (listening, late) = Listening::new();
+        let shared = Shared { rules: stop.clone(), synthetic, budgets, settings, inward, listening, events };
         shared.place_names();
-        (Server { shared: Arc::new(shared), stop, more }, Control { rules, sockets })
+        (Server { shared: Arc::new(shared), stop, more, late }, Control { rules, sockets })
     }
 
     /// Serves on this thread until the [`Control`] is dropped.
@@ -89,7 +106,7 @@ impl Server {
     pub async fn serve(mut self, sockets: Sockets) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         let stub = Stub::new(Arc::clone(&self.shared));
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let slots = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), Arc::new(Slots::new()));
         self.begin(sockets, &stub, &slots, &mut tasks)?;
         loop {
             tokio::select! {
@@ -97,6 +114,7 @@ impl Server {
                     Ok(()) => self.shared.place_names(),
                     Err(_) => return Ok(()),
                 },
+                Some(late) = self.late.recv() => self.begin_late(late, &slots.0, &mut tasks)?,
                 Some(more) = self.more.recv() => self.begin(more, &stub, &slots, &mut tasks)?,
             }
         }
@@ -106,7 +124,7 @@ impl Server {
         &self,
         sockets: Sockets,
         stub: &Arc<Stub>,
-        slots: &Arc<Semaphore>,
+        (slots, visits): &(Arc<Semaphore>, Arc<Slots>),
         tasks: &mut JoinSet<()>,
     ) -> io::Result<()> {
         for socket in sockets.dns_udp {
@@ -118,9 +136,27 @@ impl Server {
         }
         for (listeners, kind) in [(sockets.capture, Kind::Capture), (sockets.proxy, Kind::Proxy)] {
             for listener in listeners {
-                let accepting = accept(Arc::clone(&self.shared), listener_of(listener)?, kind, Arc::clone(slots));
-                tasks.spawn(accepting);
+                let (shared, slots) = (Arc::clone(&self.shared), Arc::clone(slots));
+                tasks.spawn(accept(shared, listener_of(listener)?, kind, slots, pending()));
             }
+        }
+        self.shared.inward.add(sockets.inward);
+        for Door { listener, port } in sockets.doors {
+            let visits = Arc::clone(visits);
+            tasks.spawn(door::serve(Arc::clone(&self.shared), listener_of(listener)?, port, visits));
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Serves listeners that were opened for a name, until nothing has asked for it for long.
+    fn begin_late(&self, late: Late, slots: &Arc<Semaphore>, tasks: &mut JoinSet<()>) -> io::Result<()> {
+        for listener in late.listeners {
+            let (shared, endpoint, used) = (Arc::clone(&self.shared), late.endpoint.clone(), Arc::clone(&late.used));
+            let idle = async move { shared.listening.idle(&endpoint, &used).await };
+            let (shared, slots) = (Arc::clone(&self.shared), Arc::clone(slots));
+            tasks.spawn(accept(shared, listener_of(listener)?, Kind::Capture, slots, idle));
         }
         Ok(())
     }
@@ -137,13 +173,22 @@ enum Kind {
     Proxy,
 }
 
-/// Accepts until the server ends. Connections live in the set here, so that they end with it.
-async fn accept(shared: Arc<Shared>, listener: TcpListener, kind: Kind, slots: Arc<Semaphore>) {
+/// Accepts until the server ends, or a listener is not wanted any more. Connections live in the set here, so that they end
+/// with the server.
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    kind: Kind,
+    slots: Arc<Semaphore>,
+    unwanted: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
+    let mut unwanted = std::pin::pin!(unwanted);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            () = &mut unwanted => break,
         };
         let stream: TcpStream = match accepted {
             Ok((stream, _)) => stream,
@@ -166,4 +211,6 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, kind: Kind, slots: A
             drop(slot);
         });
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }

@@ -1,5 +1,6 @@
 //! What the connections of one jail share: rules, names, budgets, and the way to say what happened.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,13 +12,15 @@ use crate::decision::{Allowed, Decision, Denial, Reason};
 use crate::dial::dial;
 use crate::dns::resolver::Resolver;
 use crate::event::{Event, Record, Way};
+use crate::inward::{More, Pool};
+use crate::listening::Listening;
 use crate::login::Login;
 use crate::name::{Endpoint, HostName};
 use crate::rules::Rules;
 use crate::synthetic::{Pair, Synthetic};
 
 /// What the room is told besides the rules.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// Addresses that this program listens on: no rule leads there.
     pub own: Vec<SocketAddr>,
@@ -25,6 +28,20 @@ pub struct Settings {
     pub login: Option<Login>,
     /// Where the host's resolver configuration is.
     pub resolver: Resolver,
+    /// Asks for more sockets for what is published and for ports from 1024 on, when few are left.
+    pub more: Option<More>,
+    /// Asked before each connection from other machines: whether what listens inside asks who comes. Without it, and while
+    /// it says why not, they are refused.
+    pub exposed: Option<Gate>,
+}
+
+/// Says whether strangers may be let in to what listens inside, or why not: `the gateway has no authentication`.
+pub type Gate = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("own", &self.own).field("login", &self.login).finish_non_exhaustive()
+    }
 }
 
 pub(crate) struct Shared {
@@ -32,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) synthetic: Mutex<Synthetic>,
     pub(crate) budgets: Budgets,
     pub(crate) settings: Settings,
+    pub(crate) inward: Pool,
+    pub(crate) listening: Listening,
     pub(crate) events: Arc<dyn Record>,
 }
 
@@ -81,7 +100,8 @@ impl Shared {
 
     /// Resolves, checks and dials.
     pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<TcpStream, Denial> {
-        let dialled = dial(allowed, &self.settings.resolver, &self.settings.own).await;
+        let own = [self.settings.own.as_slice(), self.now().published()].concat();
+        let dialled = dial(allowed, &self.settings.resolver, &own).await;
         dialled.map_err(|reason| self.now().deny(&allowed.endpoint, reason))
     }
 
@@ -103,5 +123,11 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Returns when the rules no longer publish an address.
+    pub(crate) async fn unpublished(&self, door: SocketAddr) {
+        let mut rules = self.rules.clone();
+        while rules.borrow_and_update().published().contains(&door) && rules.changed().await.is_ok() {}
     }
 }

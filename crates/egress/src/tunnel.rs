@@ -10,8 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::budget::{Direction, Meter};
 use crate::conn::Conn;
-use crate::decision::{Allowed, Reason};
-use crate::shared::Shared;
+use crate::decision::Reason;
 
 /// How long an open tunnel may be silent: long-lived channels send something at least every few minutes.
 const SILENT: Duration = Duration::from_secs(3600);
@@ -36,10 +35,9 @@ struct Progress {
     is_half_closed: AtomicBool,
 }
 
-/// Carries bytes until the end. What was read ahead of the client goes first.
+/// Carries bytes until the end, or until they are no longer allowed. What was read ahead of the client goes first.
 pub(crate) async fn carry(
-    shared: &Shared,
-    allowed: &Allowed,
+    withdrawn: impl Future<Output = ()>,
     meter: &Meter,
     mut client: Conn,
     mut server: Conn,
@@ -63,7 +61,7 @@ pub(crate) async fn carry(
         end = tokio::select! {
             end = both(meter, &client.stream, &server.stream, &progress) => end,
             () = progress.silence() => Ok(()),
-            () = shared.withdrawn(allowed) => Err(Reason::Withdrawn),
+            () = withdrawn => Err(Reason::Withdrawn),
         };
         totals.up += progress.up.load(Relaxed);
         totals.down += progress.down.load(Relaxed);

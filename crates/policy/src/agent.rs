@@ -163,21 +163,21 @@ impl Place<'_> {
     }
 
     /// A list of names, each checked and made canonical, without repetitions.
-    pub(crate) fn list(
+    pub(crate) fn list<T: PartialEq + ToString>(
         &mut self,
         list: &Option<Vec<At<String>>>,
         key: &str,
         what: &'static str,
-        read: fn(&str) -> Result<String, String>,
+        read: fn(&str) -> Result<T, String>,
         hint: &str,
         faults: &mut Faults<'_>,
-    ) -> Vec<String> {
+    ) -> Vec<T> {
         let mut found = Vec::new();
         for text in list.iter().flatten() {
             match read(&text.value) {
                 Ok(value) if found.contains(&value) => {}
                 Ok(value) => {
-                    self.note(format!("{key}.{value}"), Some(text.at), faults);
+                    self.note(format!("{key}.{}", value.to_string()), Some(text.at), faults);
                     found.push(value);
                 }
                 Err(why) => faults.add(text.at, Fault::BadValue { what, value: escape(&text.value), why }, hint),
@@ -201,7 +201,7 @@ impl Place<'_> {
             );
         }
         for port in ports.iter().flatten().filter(|_| exposed.is_none()) {
-            if names::listener(&port.value).is_ok_and(|port| !names::is_loopback(&port)) {
+            if names::listener(&port.value).is_ok_and(|port| !port.ip().is_loopback()) {
                 let fault = Fault::Conflict(format!("`{}` can be reached from other machines", escape(&port.value)));
                 faults.add(port.at, fault, "publish on 127.0.0.1, or add `exposed = \"the reason\"`");
             }

@@ -197,7 +197,7 @@ impl Speaker<'_> {
     fn later(&mut self, agent: &Agent) {
         let preset = role(agent);
         self.way_out(agent);
-        for port in &agent.publish().ports {
+        for port in agent.publish().addresses() {
             let rule = self.line(&format!("publish.ports.{port}"), preset.clone());
             let says = format!("What listens inside `mantlet run` on {port} can be reached from outside.");
             self.say(Enforced::Jail, rule, says);

@@ -81,7 +81,7 @@ fn agent(encoder: &mut Encoder, agent: &Agent) {
     limits(encoder, &agent.limits);
     encoder.set("tools", strings(&agent.tools));
     egress(encoder, &agent.egress);
-    encoder.set("publish", strings(&agent.publish.ports));
+    encoder.set("publish", agent.publish.ports.iter().map(|port| port.to_string().into_bytes()).collect());
     encoder.field("exposed", agent.publish.exposed.as_deref().unwrap_or(""));
     encoder.field("dlp.out", agent.dlp.outward.word());
     encoder.field("dlp.in", agent.dlp.inward.word());

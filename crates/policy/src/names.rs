@@ -1,5 +1,7 @@
 //! Names inside a policy: hosts, environment variables, agents. Pure checks; errors say what is wrong.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 /// The ids of the clients that an agent may run in.
 pub(crate) const CLIENTS: &[&str] = &["claude", "codex", "gemini", "copilot", "cursor", "opencode", "openclaw"];
 
@@ -186,23 +188,51 @@ pub(crate) fn tool_owned(name: &str) -> Result<String, String> {
     tool(name).map(|()| name.to_owned())
 }
 
-/// Reads `address:port` of something that listens.
-pub(crate) fn listener(text: &str) -> Result<String, String> {
-    let address: std::net::SocketAddr = text.parse().map_err(|_| "not an IP address and a port".to_owned())?;
-    match address.port() {
-        0 => Err("port 0 is no port".into()),
-        _ => Ok(address.to_string()),
+/// Reads `address:port` of something that listens inside and is published outside on this address. One spelling each: an
+/// IPv4 address inside an IPv6 one would be a loopback address that does not look like one, or the other way round.
+pub(crate) fn listener(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "not an IP address and a port".to_owned())?;
+    match (address.port(), address.ip()) {
+        (0, _) => Err("port 0 is no port".into()),
+        (53 | 3128, _) => Err("inside a jail this port is the way out's, and would be open to whoever connects".into()),
+        (_, IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => Err("an IPv4 address is written as one".into()),
+        (_, ip) if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => {
+            Err("nothing listens on an address of many".into())
+        }
+        _ => Ok(address),
     }
-}
-
-/// Whether what [`listener`] returned can be reached from this machine only.
-pub(crate) fn is_loopback(listener: &str) -> bool {
-    listener.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn published_addresses_have_one_spelling() {
+        for text in ["127.0.0.1:18789", "[::1]:18789", "0.0.0.0:80", "[::]:8080", "192.168.1.5:443", "[fe80::1%2]:80"] {
+            assert_eq!(listener(text).map(|address| address.to_string()), Ok(text.to_owned()));
+        }
+        for text in [
+            "18789",
+            ":18789",
+            "localhost:18789",
+            "127.0.0.1",
+            "127.1:80",
+            "127.0.0.1:0",
+            "127.0.0.1:65536",
+            "[::1]",
+            "::1:80",
+            "[::ffff:127.0.0.1]:80",
+            "127.0.0.1:53",
+            "[::1]:3128",
+            "224.0.0.1:80",
+            "[ff02::1]:80",
+            "255.255.255.255:80",
+            " 127.0.0.1:80",
+        ] {
+            assert!(listener(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn endpoints_become_canonical() {

@@ -2,6 +2,8 @@
 //!
 //! `explain` says so for each of them; a policy must never look stronger than it is.
 
+use std::net::SocketAddr;
+
 use crate::types::{Origin, PathRule};
 
 /// What is done with a secret found in a message.
@@ -36,10 +38,20 @@ pub enum Web {
 /// `[agent.X.publish]`: what may be reached inside from outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Publish {
-    /// Addresses as `address:port`.
-    pub ports: Vec<String>,
-    /// Why an address wider than this machine is wanted.
-    pub exposed: Option<String>,
+    pub(crate) ports: Vec<SocketAddr>,
+    pub(crate) exposed: Option<String>,
+}
+
+impl Publish {
+    /// Returns the addresses to listen on outside. Each leads to the same port inside.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.ports
+    }
+
+    /// Returns why an address is wanted that other machines can reach. Without a reason all are this machine's own.
+    pub fn exposed(&self) -> Option<&str> {
+        self.exposed.as_deref()
+    }
 }
 
 /// `[agent.X.action.NAME]`: a command outside the jail, exact to the argument, after the owner's yes.

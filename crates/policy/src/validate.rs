@@ -1,6 +1,7 @@
 //! From the file as written to the policy as meant. The only place where a [`Policy`] is made.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::agent::agent;
@@ -87,6 +88,7 @@ fn finish(file: PolicyFile, mut faults: Faults<'_>, origin: &Path, host: &dyn Ho
         check_name(&name.value, name.at, "agent", &mut faults);
         policy.agents.extend(agent(name.value.clone(), name.at, section, None, host, &mut faults));
     }
+    doors(&file, &policy, &mut faults);
     for (name, section) in &file.credentials {
         policy.credentials.extend(credential(name, section, &mut faults));
     }
@@ -105,6 +107,22 @@ fn finish(file: PolicyFile, mut faults: Faults<'_>, origin: &Path, host: &dyn Ho
     match faults.is_empty() {
         true => Ok(sealed(policy)),
         false => Err(faults.into_errors(origin)),
+    }
+}
+
+/// Refuses an agent a way to another's door, or its own: it would come to that gateway from the owner's loopback, as the owner.
+fn doors(file: &PolicyFile, policy: &Policy, faults: &mut Faults<'_>) {
+    let published = || policy.agents.iter().flat_map(|agent| agent.publish().addresses());
+    let entries = file.agents.iter().flat_map(|(_, section)| &section.egress.local);
+    for to in entries.filter_map(|entry| entry.to.as_ref()) {
+        let Ok(address) = to.value.parse::<SocketAddr>() else { continue };
+        let leads_there = |door: &SocketAddr| {
+            door.port() == address.port() && (door.ip() == address.ip() || door.ip().is_unspecified())
+        };
+        if published().any(leads_there) {
+            let fault = Fault::Conflict(format!("`{address}` leads to what an agent publishes"));
+            faults.add(to.at, fault, "an agent would come in there as its owner; it has no way to a gateway");
+        }
     }
 }
 

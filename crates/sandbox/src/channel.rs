@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use mantlet_ledger::Egress;
 use rustix::fs::MemfdFlags;
@@ -158,6 +159,11 @@ pub const DAEMON: &str = "daemon.sock";
 /// No descriptors are left.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     wire::pair()
+}
+
+/// Whether whoever connected is in this process's pid namespace: no jail is.
+pub fn is_beside(connection: BorrowedFd<'_>) -> bool {
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|own| crate::supervisor::is_in(connection, own.ino()))
 }
 
 /// Hands a monitor's connection on.

@@ -57,6 +57,12 @@ impl Record {
     }
 }
 
+/// Where the state directory of an owner is.
+pub(crate) fn place(home: &Path) -> PathBuf {
+    let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    named.unwrap_or_else(|| home.join(".local/state")).join("mantlet")
+}
+
 /// The calling user's state directory, made where it is missing.
 ///
 /// # Errors
@@ -75,9 +81,7 @@ pub(crate) struct Entry {
 impl State {
     /// Finds the state directory of the owner, making it where it is missing.
     pub(crate) fn open(home: &Path, workspaces: &[&Path]) -> Result<State, Refusal> {
-        let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-        let top = named.unwrap_or_else(|| home.join(".local/state")).join("mantlet");
-        let state = State { top };
+        let state = State { top: place(home) };
         state.make("journal")?;
         let real = std::fs::canonicalize(&state.top)?;
         if let Some(inside) = workspaces.iter().find(|w| real.starts_with(w)) {

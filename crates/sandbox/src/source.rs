@@ -71,6 +71,14 @@ pub enum SourceError {
         /// The agent.
         agent: String,
     },
+    /// The agent could see Mantlet's own state, and the daemon's socket in it.
+    #[error("agent `{agent}` would see {}, which is Mantlet's own", state.display())]
+    ShowsState {
+        /// The state directory.
+        state: PathBuf,
+        /// The agent.
+        agent: String,
+    },
     /// The file is not text, or too long.
     #[error("the policy {} is not used: {why}", file.display())]
     NotText {
@@ -101,6 +109,9 @@ impl SourceError {
             SourceError::Untrusted { hint, .. } | SourceError::NoAgent { hint, .. } => Some(hint.clone()),
             SourceError::AgentWritable { .. } => {
                 Some("move it to ~/.config/mantlet/mantlet.toml, or make the workspace smaller".into())
+            }
+            SourceError::ShowsState { .. } => {
+                Some("open directories that do not hold it: its evidence and its daemon are no agent's business".into())
             }
             SourceError::NotText { .. } => Some("write it as UTF-8 text of at most 1 MiB".into()),
             SourceError::Invalid(_) => None,
@@ -175,6 +186,7 @@ fn load_at(path: PathBuf, is_given: bool, host: &dyn Host) -> Result<Option<Load
     let text = read(opened.file, &path)?;
     let policy = mantlet_policy::parse(&text, &path, host)?;
     outside_of_agents(&path, &opened.way, &policy)?;
+    state_unseen(&policy, host)?;
     Ok(Some(Loaded { policy, file: Some(path), text }))
 }
 
@@ -448,6 +460,20 @@ fn outside_of_agents(path: &Path, way: &[PathBuf], policy: &Policy) -> Result<()
     Ok(())
 }
 
+/// Refuses to show an agent the state directory: whoever connects to the daemon has any name dialled, and the ledger tells
+/// what the owner's other agents did.
+fn state_unseen(policy: &Policy, host: &dyn Host) -> Result<(), SourceError> {
+    let state = crate::journal::place(host.home());
+    let state = std::fs::canonicalize(&state).unwrap_or(state);
+    for agent in policy.agents() {
+        let opened = mantlet_policy::opened(agent, |path| std::fs::canonicalize(path));
+        if opened.iter().any(|place| state.starts_with(&place.source) || place.source.starts_with(&state)) {
+            return Err(SourceError::ShowsState { state, agent: agent.name().to_owned() });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -560,6 +586,23 @@ mod tests {
         top.write("home/.config/mantlet/mantlet.toml");
         symlink("../.config", top.0.join("home/ws/conf")).unwrap();
         assert!(refusal(&top, &top.0.join("home/ws/conf/mantlet/mantlet.toml")).contains("agent `main` can write"));
+    }
+
+    #[test]
+    fn a_policy_that_shows_the_state_directory_is_refused() {
+        let top = Top::new("state");
+        let path = top.write("home/.config/mantlet/mantlet.toml");
+        fs::create_dir_all(top.0.join("home/.local/state/mantlet/ledger")).unwrap();
+        fs::create_dir_all(top.0.join("home/.local/share")).unwrap();
+        symlink(".local/state", top.0.join("home/other")).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let read = |place: &str| fs::write(&path, format!("{text}files.read = [\"~/{place}\"]\n")).unwrap();
+        for place in [".local", ".local/state", ".local/state/mantlet", ".local/state/mantlet/ledger", "other"] {
+            read(place);
+            assert!(refusal(&top, &path).contains("which is Mantlet's own"), "{place}");
+        }
+        read(".local/share");
+        assert!(load(Some(&path), &top.host()).is_ok());
     }
 
     #[test]

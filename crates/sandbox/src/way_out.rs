@@ -83,11 +83,11 @@ pub(crate) fn compile(sources: Sources<'_>) -> Result<Option<WayOut>, Refusal> {
     let Sources { request, agent, loaded, host, words, gateway } = sources;
     let Some(file) = loaded.file.clone() else { return Ok(None) };
     let egress = agent.egress();
-    let published = if request.whole.is_some() { agent.publish().ports.as_slice() } else { &[] };
+    let published = if request.whole.is_some() { agent.publish().addresses() } else { &[] };
     if egress.is_closed() && published.is_empty() && !request.is_learning {
         return Ok(None);
     }
-    let doors: Vec<Door> = published.iter().map(|address| door(address)).collect::<Result<_, _>>()?;
+    let doors: Vec<Door> = published.iter().map(|address| door(*address)).collect::<Result<_, _>>()?;
     let is_exposed = doors.iter().any(|door| !door.address.ip().is_loopback());
     let ports = egress.destination_ports();
     let shown = ports.iter().map(|port| format!("{port} {}", egress.protocol(*port).word())).collect();
@@ -114,10 +114,9 @@ fn low(ports: &[u16]) -> Vec<u16> {
 }
 
 /// Binds what is published.
-fn door(text: &str) -> Result<Door, Refusal> {
-    let address: SocketAddr = text.parse().map_err(|e| Refusal::new(format!("cannot publish {text}: {e}")))?;
+fn door(address: SocketAddr) -> Result<Door, Refusal> {
     let listener = TcpListener::bind(address).map_err(|e| {
-        Refusal::new(format!("cannot publish {text}: {e}"))
+        Refusal::new(format!("cannot publish {address}: {e}"))
             .hint("end what listens there, perhaps an agent without a jail, or publish another port")
     })?;
     Ok(Door { address, listener: listener.into() })

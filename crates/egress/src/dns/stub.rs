@@ -32,10 +32,15 @@ impl Stub {
         Arc::new(Stub { shared, told: Mutex::default() })
     }
 
-    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+    /// The answer, and the name that it gives addresses of.
+    fn judge(&self, query: &[u8]) -> Option<(Vec<u8>, Option<HostName>)> {
         let rules = self.shared.now();
+        let mut known = None;
         let answered = wire::answer(query, |name| match rules.knows(name).and_then(|_| self.shared.pair(name)) {
-            Some(pair) => Known::At(pair.v4, pair.v6),
+            Some(pair) => {
+                known = Some(name.clone());
+                Known::At(pair.v4, pair.v6)
+            }
             None => Known::No,
         })?;
         if let Some(name) = answered.refused {
@@ -45,7 +50,19 @@ impl Stub {
                 self.shared.refused(Way::Dns, denial);
             }
         }
-        Some(answered.message)
+        Some((answered.message, known))
+    }
+
+    /// Answers a query. Where an address leads to must be listened on before it is told: otherwise it would lead to a
+    /// server of the jail's own.
+    async fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+        let (answer, known) = self.judge(query)?;
+        match known {
+            Some(name) if !self.shared.listen_for(&name).await => {
+                wire::answer(query, |_| Known::No).map(|answered| answered.message)
+            }
+            _ => Some(answer),
+        }
     }
 
     pub(crate) async fn serve_udp(self: Arc<Self>, socket: UdpSocket) {
@@ -56,7 +73,7 @@ impl Stub {
                 sleep(Duration::from_millis(1)).await;
                 continue;
             };
-            if let Some(answer) = self.answer(bytes.get(..count).unwrap_or_default()) {
+            if let Some(answer) = self.answer(bytes.get(..count).unwrap_or_default()).await {
                 // A full queue drops the answer, as a network would; the client asks again.
                 drop(socket.try_send_to(&answer, client));
             }
@@ -90,7 +107,7 @@ impl Stub {
             }
             bytes.resize(length, 0);
             timeout(PATIENCE, stream.read_exact(&mut bytes)).await??;
-            let Some(answer) = self.answer(&bytes) else { return Ok(()) };
+            let Some(answer) = self.answer(&bytes).await else { return Ok(()) };
             let length = u16::try_from(answer.len()).unwrap_or(0);
             timeout(PATIENCE, stream.write_all(&[&length.to_be_bytes(), answer.as_slice()].concat())).await??;
         }

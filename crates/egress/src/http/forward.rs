@@ -181,7 +181,7 @@ async fn switched(
     server: Conn,
     before: Totals,
 ) -> Totals {
-    let (totals, end) = carry(shared, allowed, meter, client, server).await;
+    let (totals, end) = carry(shared.withdrawn(allowed), meter, client, server).await;
     if let Err(reason) = end {
         shared.refused(Way::Direct, shared.deny(&allowed.endpoint, reason));
     }

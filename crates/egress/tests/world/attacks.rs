@@ -417,7 +417,7 @@ fn looked_up(jail: &Jail, name: &str) -> IpAddr {
     octets.into()
 }
 
-fn query(name: &str, kind: u8) -> Vec<u8> {
+pub(crate) fn query(name: &str, kind: u8) -> Vec<u8> {
     let mut bytes = vec![1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         bytes.push(u8::try_from(label.len()).unwrap());

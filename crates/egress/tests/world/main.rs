@@ -10,6 +10,7 @@ mod attacks;
 mod behaviour;
 mod clients;
 mod differential;
+mod door;
 mod internet;
 mod packets;
 mod space;
@@ -25,6 +26,7 @@ const PARTS: &[(&str, Part)] = &[
     ("clients", clients::run),
     ("differential", differential::run),
     ("behaviour", behaviour::run),
+    ("door", door::run),
 ];
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     match std::env::var(STAGE).as_deref() {
         Ok("internet") => internet::run(),
         Ok("jail") => space::run_jail(),
+        Ok("users") => door::run_users(),
         Ok("host") => space::enter(|world| {
             let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
             let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| name.contains(wanted.as_str()));
@@ -59,8 +62,9 @@ fn main() -> ExitCode {
                 "--kill-child",
                 "--mount-proc",
             ]);
-            let status = command.arg(me).args(arguments).env(STAGE, "host").status().expect("unshare");
-            return if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            let status = command.arg(&me).args(&arguments).env(STAGE, "host").status().expect("unshare");
+            let is_shown = status.success() && door::with_users(&me, &arguments);
+            return if is_shown { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     }
     ExitCode::SUCCESS

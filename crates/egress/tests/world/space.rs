@@ -14,10 +14,14 @@ use std::time::Duration;
 
 use mantlet_egress::{Control, Event, HostName, Rules, Server, Settings, Sockets, Synthetic, listeners};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
 };
 
 use crate::packets::Packets;
+
+/// Loose sockets that a jail has from the start, when something is allowed on a port from 1024 on.
+const LOOSE: usize = 64;
 
 /// The port of the explicit proxy in each jail.
 pub(crate) const PROXY: u16 = 3128;
@@ -119,24 +123,38 @@ pub(crate) fn rules(role: &str, egress: &str) -> Rules {
 }
 
 impl World {
+    /// Does something on a thread that is on the internet, a machine away from this host.
+    pub(crate) fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
+        inside(self.internet.id(), action)
+    }
+
     /// Builds a jail's network and serves it.
     pub(crate) fn jail(&self, role: &str, egress: &str) -> Jail {
+        // Own listeners of the host, as a daemon would name them.
+        let settings = Settings { own: vec!["127.0.0.1:8098".parse().unwrap()], ..Settings::default() };
+        self.jail_with(role, egress, settings)
+    }
+
+    /// As [`World::jail`], told more than the rules.
+    pub(crate) fn jail_with(&self, role: &str, egress: &str, settings: Settings) -> Jail {
         let rules = rules(role, egress);
         let path = self.scratch.join("handover");
         let _gone = fs::remove_file(&path);
         let door = UnixListener::bind(&path).unwrap();
         let wanted: Vec<String> = listeners(&rules).iter().map(ToString::to_string).collect();
+        let loose = if rules.ports().iter().any(|port| *port >= 1024) { LOOSE } else { 0 };
         let child = Command::new("unshare")
             .args(["--net", "--mount", "--kill-child", "--"])
             .arg(std::env::current_exe().unwrap())
             .env(crate::STAGE, "jail")
             .env("HANDOVER", &path)
             .env("WANTED", wanted.join(" "))
+            .env("LOOSE", loose.to_string())
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
         let (channel, _) = door.accept().unwrap();
-        let sockets = received(&channel, wanted.len());
+        let sockets = received(&channel, wanted.len(), loose);
         let mut map = Synthetic::default();
         for name in rules.names() {
             map.pair(&name).unwrap();
@@ -144,16 +162,27 @@ impl World {
         let events = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&events);
         let record = move |event: Event| record.lock().unwrap().push(event);
-        // Own listeners of the host, as a daemon would name them.
-        let settings = Settings { own: vec!["127.0.0.1:8098".parse().unwrap()], ..Settings::default() };
         let (server, control) = Server::new(rules, settings, Arc::new(record));
         let server = Some(thread::spawn(move || server.run(sockets).unwrap()));
         Jail { control: Some(control), events, child, map: Mutex::new(map), server }
     }
 }
 
+/// Does something on a thread in the network namespace of a process.
+fn inside<T: Send>(process: u32, action: impl FnOnce() -> T + Send) -> T {
+    let space = fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
+    thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(space.as_fd(), kind).unwrap();
+            action()
+        });
+        thread.join().unwrap()
+    })
+}
+
 /// Takes the sockets in the order in which [`run_jail`] sends them.
-fn received(channel: &UnixStream, captures: usize) -> Sockets {
+fn received(channel: &UnixStream, captures: usize, loose: usize) -> Sockets {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -169,6 +198,7 @@ fn received(channel: &UnixStream, captures: usize) -> Sockets {
     sockets.dns_udp.push(UdpSocket::from(descriptors.next().unwrap()));
     sockets.dns_tcp.push(TcpListener::from(descriptors.next().unwrap()));
     sockets.proxy.push(TcpListener::from(descriptors.next().unwrap()));
+    sockets.inward.extend(descriptors.by_ref().take(loose));
     sockets.capture.extend(descriptors.map(TcpListener::from));
     assert_eq!(sockets.capture.len(), captures);
     sockets
@@ -188,6 +218,8 @@ pub(crate) fn run_jail() {
         TcpListener::bind("127.0.0.1:53").unwrap().into(),
         TcpListener::bind(("127.0.0.1", PROXY)).unwrap().into(),
     ];
+    let loose: usize = std::env::var("LOOSE").unwrap().parse().unwrap();
+    sockets.extend((0..loose).map(|_| unbound(AddressFamily::INET6)));
     let wanted = std::env::var("WANTED").unwrap();
     sockets.extend(wanted.split_whitespace().map(|text| listen(text.parse().unwrap())));
     let channel = UnixStream::connect(std::env::var("HANDOVER").unwrap()).unwrap();
@@ -202,43 +234,42 @@ pub(crate) fn run_jail() {
     std::io::stdin().read_to_end(&mut rest).unwrap();
 }
 
-/// A listener on an address that stands for a name needs no address on an interface, only the local route.
-fn listen(address: SocketAddr) -> OwnedFd {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
-    match address {
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => sockopt::set_ipv6_v6only(&socket, false).unwrap(),
-        SocketAddr::V6(_) => {
-            sockopt::set_ipv6_v6only(&socket, true).unwrap();
-            sockopt::set_ipv6_freebind(&socket, true).unwrap();
-        }
-        SocketAddr::V4(_) => {}
+/// A TCP socket that is neither bound nor connected; one of IPv6 does for IPv4 as well.
+fn unbound(family: AddressFamily) -> OwnedFd {
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    if family == AddressFamily::INET6 {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false).unwrap();
     }
-    bind(&socket, &address).unwrap();
+    socket
+}
+
+/// A listener on all addresses.
+fn listen(address: SocketAddr) -> OwnedFd {
+    let socket = unbound(AddressFamily::INET6);
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
     rustix::net::listen(&socket, 1024).unwrap();
     socket
 }
 
 impl Jail {
-    /// The address that stands for a name. Both maps compute it alike, as long as it is a name that is written out.
+    /// The address that stands for a name, which is looked up, as a program would: only then are its ports from 1024 on
+    /// listened on. Both maps compute it alike, as long as it is a name that is written out.
     pub(crate) fn address(&self, name: &str) -> IpAddr {
+        let query = crate::attacks::query(name, 1);
+        self.inside(|| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.send_to(&query, "127.0.0.1:53").unwrap();
+            socket.recv(&mut [0; 512]).unwrap();
+        });
         let name = HostName::from_wire(name.as_bytes()).unwrap();
         self.map.lock().unwrap().pair(&name).unwrap().v4.into()
     }
 
     /// Does something on a thread inside the jail's network namespace.
     pub(crate) fn inside<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
-        let space = fs::File::open(format!("/proc/{}/ns/net", self.child.id())).unwrap();
-        thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-                rustix::thread::move_into_link_name_space(space.as_fd(), kind).unwrap();
-                action()
-            });
-            thread.join().unwrap()
-        })
+        inside(self.child.id(), action)
     }
 
     /// Sends bytes to an address inside and returns everything that comes back.
