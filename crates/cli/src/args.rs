@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::daemon_cmd::DaemonArgs;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
+use crate::egress::EgressArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::hook_cmd::HookArgs;
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Look(LookArgs),
     Policy(PolicyArgs),
     Allow(AllowArgs),
+    Egress(EgressArgs),
     Install(InstallArgs),
     Uninstall(UninstallArgs),
     Verify(VerifyArgs),

@@ -2,41 +2,78 @@
 //!
 //! What the ledger holds came from agents: everything is escaped again here, whatever was written.
 
+mod render;
+
 use std::collections::VecDeque;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use mantlet_ledger::{
-    Egress, Entry, Exec, FILE_NAME, Kind, Line, ReadError, Reader, Tool, escape, escape_json, ledger_dir, rfc3339,
+    Entry, FILE_NAME, Follower, Kind, Line, ReadError, Reader, escape, escape_json, ledger_dir, rfc3339,
 };
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use render::{Ink, render};
+
+/// How often a followed ledger is looked at.
+const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// Show what ran, newest last
 ///
-/// Each line is one command that an agent ran or was refused, or one tool of a client that was asked about: when, which
-/// agent, what was enforced or decided, how it ended, and the command or arguments with their secrets masked.
-#[derive(Debug, clap::Args)]
+/// Each line is one command that an agent ran or was refused, one tool of a client that was asked about, or one use of the
+/// network that passed or was refused: when, which agent, what was enforced or decided, how it ended, and the command,
+/// arguments or host with their secrets masked.
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LogArgs {
     /// Only this agent's entries
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Only entries of this kind; several with commas, or repeated
+    #[arg(long, value_enum, value_delimiter = ',')]
+    kind: Vec<Shown>,
     /// Only entries since then: 90s, 10m, 2h, 3d, 2026-11-23 or 2026-11-23T09:15 (UTC)
     #[arg(long, value_parser = since)]
     since: Option<String>,
     /// At most so many entries
     #[arg(short = 'n', long = "lines", default_value_t = 20)]
     lines: usize,
+    /// Go on with new entries as they come, until interrupted
+    #[arg(short, long)]
+    follow: bool,
     /// One JSON object per line
     #[arg(long)]
     json: bool,
 }
 
+/// What an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Shown {
+    /// Commands
+    Exec,
+    /// Tools of a client
+    Tool,
+    /// The way out to the network, and what came in
+    Egress,
+}
+
 /// Prints the ledger's last entries; exits 1 when a line of it could not be read.
 pub(crate) fn run(args: &LogArgs) -> anyhow::Result<ExitCode> {
     let path = ledger_file()?;
-    let reader = match Reader::open(&path) {
+    let told = if args.follow { follow(&path, args) } else { show(&path, args) };
+    match told {
+        // `mantlet log | head`: the reader has seen enough.
+        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
+            Ok(ExitCode::SUCCESS)
+        }
+        other => other,
+    }
+}
+
+fn show(path: &Path, args: &LogArgs) -> anyhow::Result<ExitCode> {
+    let reader = match Reader::open(path) {
         Ok(reader) => reader,
         Err(e @ ReadError::Missing { .. }) => {
             tell(&e.to_string())?;
@@ -45,22 +82,56 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<ExitCode> {
         Err(e) => return Err(e.into()),
     };
     let (entries, damaged) = select(reader, args)?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    for entry in &entries {
-        let line = if args.json { escape_json(&serde_json::to_string(entry)?) } else { render(entry) };
-        match writeln!(out, "{line}") {
-            // `mantlet log | head`: the reader has seen enough.
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-            other => other.context("cannot write to standard output")?,
-        }
+    print(&entries, args)?;
+    complain(path, &damaged)?;
+    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// As `tail -F`: the last entries, then what comes, also in a ledger that is made later or takes the place of this one.
+fn follow(path: &Path, args: &LogArgs) -> anyhow::Result<ExitCode> {
+    let mut follower = Follower::new(path);
+    if !path.exists() {
+        tell("no ledger yet: waiting for the first entry")?;
     }
-    out.flush().context("cannot write to standard output")?;
-    drop(out);
-    for (number, why) in &damaged {
+    // What is there now is shown as far as -n says, all that comes later is.
+    let mut lines = args.lines;
+    loop {
+        let there = std::iter::from_fn(|| follower.next_line().transpose());
+        let (entries, damaged) = select(there, &LogArgs { lines, ..args.clone() })?;
+        lines = usize::MAX;
+        print(&entries, args)?;
+        complain(path, &damaged)?;
+        wait()?;
+    }
+}
+
+/// Waits, but no longer than somebody reads: `mantlet log -f | head -1` would end with the next entry only.
+fn wait() -> anyhow::Result<()> {
+    let out = std::io::stdout();
+    let mut polled = [PollFd::new(&out, PollFlags::empty())];
+    match rustix::event::poll(&mut polled, Some(&INTERVAL)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Ok(_) => Err(std::io::Error::from(ErrorKind::BrokenPipe).into()),
+        Err(error) => Err(error).context("cannot wait"),
+    }
+}
+
+fn print(entries: &VecDeque<Entry>, args: &LogArgs) -> anyhow::Result<()> {
+    let ink = Ink::of_stdout();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for entry in entries {
+        let line = if args.json { escape_json(&serde_json::to_string(entry)?) } else { render(entry, ink) };
+        writeln!(out, "{line}").context("cannot write to standard output")?;
+    }
+    out.flush().context("cannot write to standard output")
+}
+
+fn complain(path: &Path, damaged: &Damaged) -> anyhow::Result<()> {
+    for (number, why) in damaged {
         let why = escape(why.as_bytes());
         tell(&format!("line {number} of {} cannot be read: {why}", escape(path.as_os_str().as_encoded_bytes())))?;
     }
-    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
 /// Says something to the person, beside the data on standard output.
@@ -78,9 +149,12 @@ fn ledger_file() -> anyhow::Result<PathBuf> {
 type Damaged = Vec<(u64, String)>;
 
 /// The last entries that the arguments ask for, and every line that is no entry.
-fn select(reader: Reader, args: &LogArgs) -> anyhow::Result<(VecDeque<Entry>, Damaged)> {
+fn select(
+    lines: impl Iterator<Item = Result<Line, ReadError>>,
+    args: &LogArgs,
+) -> anyhow::Result<(VecDeque<Entry>, Damaged)> {
     let (mut entries, mut damaged) = (VecDeque::new(), Vec::new());
-    for line in reader {
+    for line in lines {
         match line? {
             Line::Unreadable { number, why } => damaged.push((number, why)),
             Line::Entry(entry) if is_wanted(&entry, args) => {
@@ -98,69 +172,15 @@ fn select(reader: Reader, args: &LogArgs) -> anyhow::Result<(VecDeque<Entry>, Da
 }
 
 fn is_wanted(entry: &Entry, args: &LogArgs) -> bool {
+    let kind = match &entry.kind {
+        Kind::Exec(_) => Shown::Exec,
+        Kind::Tool(_) => Shown::Tool,
+        Kind::Egress(_) => Shown::Egress,
+    };
     // Times are of one width and in UTC, so their texts compare as they do.
     args.agent.as_ref().is_none_or(|agent| *agent == entry.agent)
+        && (args.kind.is_empty() || args.kind.contains(&kind))
         && args.since.as_ref().is_none_or(|since| entry.time >= *since)
-}
-
-fn render(entry: &Entry) -> String {
-    let start = format!("{}  {}", short(&entry.time), short(&entry.agent));
-    match &entry.kind {
-        Kind::Exec(exec) => format!("{start}  {}", render_exec(exec)),
-        Kind::Tool(tool) => format!("{start}  {}", render_tool(tool)),
-        Kind::Egress(egress) => format!("{start}  {}", render_egress(egress)),
-    }
-}
-
-fn short(text: &str) -> String {
-    escape(text.as_bytes())
-}
-
-fn render_exec(exec: &Exec) -> String {
-    let mut line = format!("{}  exit {}  {}  {}", short(&exec.tier), exec.exit, duration(exec), short(&exec.command));
-    let names = [("session", &exec.session), ("run", &exec.run)];
-    let names = names.iter().filter_map(|(what, name)| Some(format!("{what} {}", short(name.as_deref()?))));
-    let names = names.collect::<Vec<_>>().join(", ");
-    if !names.is_empty() {
-        line.push_str("\n    ");
-        line.push_str(&names);
-    }
-    if let Some(reason) = &exec.reason {
-        line.push_str("\n    ");
-        line.push_str(&short(reason));
-    }
-    for finding in &exec.findings {
-        line.push_str("\n    found: ");
-        line.push_str(&short(finding));
-    }
-    line
-}
-
-fn render_tool(tool: &Tool) -> String {
-    let mut line = format!("{}  {}  {}", short(&tool.decision), short(&tool.tool), short(&tool.input));
-    if let Some(reason) = &tool.reason {
-        let rule = tool.rule.as_deref().unwrap_or("no rule");
-        line.push_str(&format!("\n    {} ({})", short(reason), short(rule)));
-    }
-    line
-}
-
-fn render_egress(egress: &Egress) -> String {
-    let times = if egress.count == 1 { String::new() } else { format!("  {} times", egress.count) };
-    let (outcome, way, host) = (short(&egress.outcome), short(&egress.way), short(&egress.host));
-    let why = [&egress.reason, &egress.rule].into_iter().flatten().next().map(|why| format!("  ({})", short(why)));
-    let bytes = match (egress.up, egress.down) {
-        (0, 0) => String::new(),
-        (up, down) => format!("  {up} B out, {down} B in"),
-    };
-    format!("{outcome}  {way}  {host}{bytes}{times}{}", why.unwrap_or_default())
-}
-
-fn duration(exec: &Exec) -> String {
-    match exec.duration_ms {
-        ms @ 0..10_000 => format!("{ms} ms"),
-        ms => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-    }
 }
 
 /// The text that a time must not be smaller than.
@@ -191,65 +211,6 @@ fn has_shape(byte: u8, model: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn entry(command: &str) -> Entry {
-        Entry {
-            v: 1,
-            time: "2026-11-23T09:15:38.042Z".into(),
-            agent: "main".into(),
-            policy: String::new(),
-            kind: Kind::Exec(Exec {
-                call: "c".into(),
-                command: command.into(),
-                session: None,
-                run: None,
-                tier: "full".into(),
-                mechanisms: Default::default(),
-                exit: 1,
-                reason: None,
-                duration_ms: 12,
-                bytes_out: None,
-                findings: vec!["a\x1b]0;x\x07".into()],
-            }),
-            chain: None,
-        }
-    }
-
-    #[test]
-    fn a_line_is_one_line_and_harmless() {
-        assert_eq!(
-            render(&entry("ls\x1b[2J\n2026 forged")),
-            "2026-11-23T09:15:38.042Z  main  full  exit 1  12 ms  ls\\x1b[2J\\n2026 forged\n    found: a\\x1b]0;x\\x07"
-        );
-    }
-
-    #[test]
-    fn session_and_run_are_shown_where_the_client_named_them() {
-        let mut entry = entry("ls");
-        let Kind::Exec(exec) = &mut entry.kind else { panic!("no command") };
-        exec.findings.clear();
-        exec.session = Some("agent:main:a\nb".into());
-        exec.run = Some("r1".into());
-        assert!(render(&entry).ends_with("  ls\n    session agent:main:a\\nb, run r1"), "{}", render(&entry));
-    }
-
-    #[test]
-    fn a_tool_is_shown_with_what_was_decided() {
-        let kind = Kind::Tool(Tool {
-            client: "claude".into(),
-            tool: "Read\x1b[2J".into(),
-            decision: "denied".into(),
-            rule: Some("secrets".into()),
-            reason: Some("it is a key".into()),
-            session: None,
-            by: None,
-            input: "file_path=/x\n".into(),
-        });
-        assert_eq!(
-            render(&Entry { kind, ..entry("") }),
-            "2026-11-23T09:15:38.042Z  main  denied  Read\\x1b[2J  file_path=/x\\n\n    it is a key (secrets)"
-        );
-    }
-
     #[test]
     fn since_takes_moments_and_durations() {
         assert_eq!(since("2026-11-23").unwrap(), "2026-11-23");
@@ -266,14 +227,17 @@ mod tests {
     fn entries_are_chosen_by_agent_and_time() {
         let args = |agent: Option<&str>, since: Option<&str>| LogArgs {
             agent: agent.map(Into::into),
+            kind: vec![Shown::Exec, Shown::Egress],
             since: since.map(Into::into),
             lines: 20,
+            follow: false,
             json: false,
         };
-        let entry = entry("ls");
+        let entry = render::tests::entry("ls");
         assert!(is_wanted(&entry, &args(None, None)));
         assert!(is_wanted(&entry, &args(Some("main"), Some("2026-11-23"))));
         assert!(!is_wanted(&entry, &args(Some("scout"), None)));
         assert!(!is_wanted(&entry, &args(None, Some("2026-11-23T09:16"))));
+        assert!(!is_wanted(&entry, &LogArgs { kind: vec![Shown::Tool], ..args(None, None) }));
     }
 }

@@ -6,6 +6,7 @@ mod daemon_cmd;
 mod demo;
 mod doctor;
 mod doctor_causes;
+mod egress;
 mod exec;
 mod generate;
 mod hook_cmd;
@@ -81,6 +82,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Look(args) => look::run(args),
         Command::Policy(args) => policy_cmd::run(args),
         Command::Allow(args) => policy_cmd::allow(args),
+        Command::Egress(args) => egress::run(args),
         Command::Install(args) => install::install(args),
         Command::Uninstall(args) => install::uninstall(args),
         Command::Verify(args) => install::verify(args),

@@ -40,16 +40,16 @@ enum PolicyCommand {
 
 /// Where the policy is.
 #[derive(Debug, Args)]
-struct SourceArgs {
+pub(crate) struct SourceArgs {
     /// The policy file, instead of /etc/mantlet/mantlet.toml or ~/.config/mantlet/mantlet.toml
     #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
+    pub(crate) policy: Option<PathBuf>,
     /// The workspace of the default policy, when there is no file; the current directory if not given
     #[arg(long, value_name = "DIR")]
-    workspace: Option<PathBuf>,
+    pub(crate) workspace: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -112,7 +112,8 @@ pub(crate) fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn load(args: &SourceArgs, agent: Option<&str>) -> Result<(RealHost, Loaded), SourceError> {
+/// Finds the policy as every command does.
+pub(crate) fn load(args: &SourceArgs, agent: Option<&str>) -> Result<(RealHost, Loaded), SourceError> {
     let host = RealHost::new()?;
     // The current directory by its name, so that an error about it can name it.
     let here = || std::env::current_dir().unwrap_or_else(|_| ".".into());
@@ -317,7 +318,7 @@ fn not_allowed(error: &AllowError, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// Reports why there is no policy: 1 when it is not valid, 125 when it cannot be used.
-fn failed(error: &SourceError, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn failed(error: &SourceError, json: bool) -> anyhow::Result<ExitCode> {
     if let SourceError::Invalid(errors) = error {
         return invalid(errors, json);
     }
@@ -329,7 +330,8 @@ fn failed(error: &SourceError, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(REFUSED))
 }
 
-fn with_hint(error: &SourceError) -> String {
+/// An error with what to do about it.
+pub(crate) fn with_hint(error: &SourceError) -> String {
     error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}\n  hint: {hint}"))
 }
 
@@ -347,7 +349,8 @@ fn listed(errors: &PolicyErrors) -> Vec<Value> {
     each.map(|error| json!({"line": error.line, "column": error.column, "message": error.fault.to_string(), "hint": error.hint})).collect()
 }
 
-fn json_text(value: &Value) -> anyhow::Result<String> {
+/// One line of JSON that is harmless on a terminal.
+pub(crate) fn json_text(value: &Value) -> anyhow::Result<String> {
     Ok(escape_json(&serde_json::to_string(value)?) + "\n")
 }
 
@@ -361,7 +364,8 @@ pub(crate) fn tell(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stderr().lock(), "mantlet: {}", lines.join("\n")).context("cannot write to standard error")
 }
 
-fn print(text: &str) -> anyhow::Result<ExitCode> {
+/// Prints data; a reader that has seen enough is no failure.
+pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `mantlet policy explain | head`: the reader has seen enough.

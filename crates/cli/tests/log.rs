@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used)] // A test's helper functions may fail the test.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Lines};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use mantlet_ledger::{Entry, Exec, FILE_NAME, Kind, Writer, ledger_dir};
+use mantlet_ledger::{Egress, Entry, Exec, FILE_NAME, Kind, Writer, ledger_dir};
 
 struct Home(PathBuf);
 
@@ -32,21 +34,75 @@ impl Home {
             bytes_out: Some(1),
             findings: vec![],
         };
+        self.append_kind(time, agent, Kind::Exec(exec));
+    }
+
+    fn append_kind(&self, time: &str, agent: &str, kind: Kind) {
         let (time, agent, policy) = (time.into(), agent.into(), "0".repeat(64));
-        let entry = Entry { v: 1, time, agent, policy, kind: Kind::Exec(exec), chain: None };
+        let entry = Entry { v: 1, time, agent, policy, kind, chain: None };
         Writer::open(&ledger_dir(None, &self.0), &[]).unwrap().append(&entry).unwrap();
     }
 
-    fn log(&self, args: &[&str]) -> Output {
+    fn append_egress(&self, host: &str) {
+        let egress = Egress {
+            call: Some("c1".into()),
+            outcome: "refused".into(),
+            way: "dns".into(),
+            host: host.into(),
+            rule: None,
+            reason: Some("no rule allows it".into()),
+            address: None,
+            up: 0,
+            down: 0,
+            count: 3,
+        };
+        self.append_kind("2026-11-24T10:00:00.000Z", "main", Kind::Egress(egress));
+    }
+
+    fn file(&self) -> PathBuf {
+        ledger_dir(None, &self.0).join(FILE_NAME)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mantlet"));
         command.arg("log").args(args).env("HOME", &self.0).env_remove("XDG_STATE_HOME");
-        command.output().unwrap()
+        command
+    }
+
+    fn log(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn follow(&self, args: &[&str]) -> Followed {
+        let mut command = self.command(args);
+        let mut child = command.arg("-f").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Followed { child, lines }
     }
 
     fn lines(&self, args: &[&str]) -> Vec<String> {
         let output = self.log(args);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+/// `mantlet log -f` at work.
+struct Followed {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Followed {
+    fn next(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
@@ -110,4 +166,110 @@ fn a_damaged_line_is_reported_and_hides_nothing() {
     assert_eq!(output.stdout.iter().filter(|b| **b == b'\n').count(), 3);
     let talk = String::from_utf8(output.stderr).unwrap();
     assert!(talk.contains("line 1 of") && !talk.contains('\u{1b}'), "{talk}");
+}
+
+#[test]
+fn the_kind_chooses() {
+    let home = filled("kind");
+    home.append_egress("evil.test:443");
+    assert_eq!(home.lines(&["--kind", "exec"]).len(), 3);
+    assert_eq!(
+        home.lines(&["--kind", "egress"]),
+        ["2026-11-24T10:00:00.000Z  main  refused  dns  evil.test:443  3 times  (no rule allows it)"]
+    );
+    assert_eq!(home.lines(&["--kind", "tool,egress"]).len(), 1);
+    assert_eq!(home.lines(&["--kind", "exec", "--kind", "egress"]).len(), 4);
+    assert_eq!(home.log(&["--kind", "dns"]).status.code(), Some(2));
+}
+
+#[test]
+fn following_prints_the_last_ones_and_then_what_comes() {
+    let home = filled("follow");
+    let mut followed = home.follow(&["-n", "1"]);
+    assert!(followed.next().contains("forged"));
+    home.append("2026-11-24T10:00:00.000Z", "main", "one");
+    assert!(followed.next().ends_with("one"));
+    home.append("2026-11-24T10:00:00.000Z", "scout", "two");
+    home.append("2026-11-24T10:00:00.000Z", "main", "three");
+    assert!(followed.next().ends_with("two") && followed.next().ends_with("three"));
+}
+
+#[test]
+fn following_waits_for_a_ledger_and_chooses() {
+    let home = Home::new("later");
+    let mut followed = home.follow(&["--kind", "egress", "--json", "-n", "0"]);
+    std::thread::sleep(Duration::from_millis(500));
+    home.append("2026-11-24T10:00:00.000Z", "main", "one");
+    home.append_egress("a.test:443");
+    let entry: Entry = serde_json::from_str(&followed.next()).unwrap();
+    assert!(matches!(entry.kind, Kind::Egress(egress) if egress.host == "a.test:443"));
+}
+
+#[test]
+fn following_survives_rotation_cutting_and_half_a_line() {
+    let home = filled("rotated");
+    let mut followed = home.follow(&["-n", "1"]);
+    followed.next();
+    fs::rename(home.file(), home.file().with_extension("1")).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    home.append("2026-11-24T10:00:00.000Z", "main", "in the new one");
+    assert!(followed.next().ends_with("in the new one"));
+
+    fs::OpenOptions::new().write(true).open(home.file()).unwrap().set_len(0).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    home.append("2026-11-24T10:00:00.000Z", "main", "short");
+    assert!(followed.next().ends_with("short"));
+
+    home.append("2026-11-24T10:00:00.000Z", "main", "in two halves");
+    let whole = fs::read(home.file()).unwrap();
+    assert!(followed.next().ends_with("in two halves"));
+    let line = whole.split_inclusive(|b| *b == b'\n').next_back().unwrap();
+    for half in [&line[..50], &line[50..]] {
+        use std::io::Write as _;
+        fs::OpenOptions::new().append(true).open(home.file()).unwrap().write_all(half).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(followed.next().ends_with("in two halves"));
+}
+
+#[test]
+fn following_ends_with_its_reader_and_at_an_interrupt() {
+    let home = filled("ends");
+    let mut followed = home.follow(&[]);
+    followed.next();
+    let Followed { child, lines } = &mut followed;
+    *lines =
+        BufReader::new(Command::new("true").stdout(Stdio::piped()).spawn().unwrap().stdout.take().unwrap()).lines();
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "nothing reads, and it goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "{status}");
+
+    let mut followed = home.follow(&[]);
+    followed.next();
+    let pid = rustix::process::Pid::from_child(&followed.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    use std::os::unix::process::ExitStatusExt as _;
+    assert_eq!(followed.child.wait().unwrap().signal(), Some(2));
+}
+
+#[test]
+fn colours_are_for_a_terminal_that_wants_them() {
+    let home = Home::new("colour");
+    home.append_egress("evil.test:443");
+    let on_a_terminal = |no_color: &str| {
+        let mut command = Command::new("script");
+        let line = format!("{} log", env!("CARGO_BIN_EXE_mantlet"));
+        command.args(["-qec", &line, "/dev/null"]).env("HOME", &home.0).env_remove("XDG_STATE_HOME");
+        command.env("NO_COLOR", no_color).stdin(Stdio::null());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert!(on_a_terminal("").contains("\u{1b}[31mrefused\u{1b}[0m"), "{}", on_a_terminal(""));
+    assert!(!on_a_terminal("1").contains('\u{1b}'));
+    assert!(!home.lines(&[])[0].contains('\u{1b}'));
 }

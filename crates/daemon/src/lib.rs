@@ -9,5 +9,5 @@ mod serve;
 mod told;
 
 pub use daemon::{DaemonError, SERVER_WORD, run, serve_all};
-pub use serve::serve_one;
+pub use serve::{raise_descriptors, serve_one};
 pub use told::told;

@@ -18,24 +18,51 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long one address has before the next is tried beside it (RFC 8305).
 const STAGGER: Duration = Duration::from_millis(250);
 
+/// One address of an allowed destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why it may not be dialled.
+    pub wrong: Option<Reason>,
+}
+
+/// Resolves an allowed destination and judges each of its addresses, in the order in which they would be tried.
+pub(crate) async fn candidates(
+    allowed: &Allowed,
+    resolver: &Resolver,
+    own: &[SocketAddr],
+) -> Result<Vec<Candidate>, Reason> {
+    let port = allowed.endpoint.port;
+    let mut found = match &allowed.place {
+        Place::Fixed(address) => vec![Candidate { address: *address, wrong: None }],
+        Place::Public => {
+            let answers = resolver.resolve(&allowed.endpoint.name).await;
+            let answers = answers.map_err(|error| Reason::Unresolved(error.to_string()))?;
+            let judged = |answer| Candidate { address: SocketAddr::new(answer, port), wrong: wrong(answer) };
+            interleaved(&answers).into_iter().map(judged).collect()
+        }
+    };
+    for candidate in &mut found {
+        if candidate.wrong.is_none() && own.iter().any(|own| is_same(own, &candidate.address)) {
+            let what = "an address that Mantlet itself listens on".to_owned();
+            candidate.wrong = Some(Reason::Special { address: candidate.address.to_string(), what });
+        }
+    }
+    Ok(found)
+}
+
 /// Dials an allowed destination. `own` are addresses that this program itself listens on.
 ///
 /// # Errors
 /// Why not.
 pub(crate) async fn dial(allowed: &Allowed, resolver: &Resolver, own: &[SocketAddr]) -> Result<TcpStream, Reason> {
-    let port = allowed.endpoint.port;
-    let addresses = match &allowed.place {
-        Place::Fixed(address) => vec![*address],
-        Place::Public => {
-            let answers = resolver.resolve(&allowed.endpoint.name).await;
-            let answers = answers.map_err(|error| Reason::Unresolved(error.to_string()))?;
-            checked(&answers)?.into_iter().map(|address| SocketAddr::new(address, port)).collect()
-        }
-    };
-    if let Some(ours) = addresses.iter().find(|address| own.iter().any(|own| is_same(own, address))) {
-        let what = "an address that Mantlet itself listens on".to_owned();
-        return Err(Reason::Special { address: ours.to_string(), what });
+    let found = candidates(allowed, resolver, own).await?;
+    // Who mixes a bad answer in means it: one refuses all.
+    if let Some(wrong) = found.iter().find_map(|candidate| candidate.wrong.clone()) {
+        return Err(wrong);
     }
+    let addresses: Vec<SocketAddr> = found.into_iter().map(|candidate| candidate.address).collect();
     let stream = match timeout(CONNECT, race(&addresses)).await {
         Ok(connected) => connected.map_err(|error| Reason::Unreachable(error.kind().to_string()))?,
         Err(_) => return Err(Reason::Unreachable("timed out".into())),
@@ -51,19 +78,14 @@ fn is_same(own: &SocketAddr, address: &SocketAddr) -> bool {
     own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && is_ours(address.ip())))
 }
 
-/// Refuses all answers when one of them is no public address: who mixes them in means them.
-pub(crate) fn checked(answers: &[IpAddr]) -> Result<Vec<IpAddr>, Reason> {
-    for answer in answers {
-        if let Some(special) = address::special(*answer) {
-            let what = format!("{} ({})", special.what, special.range);
-            return Err(Reason::Special { address: answer.to_string(), what });
-        }
-        if is_ours(*answer) {
-            let what = "an address of this host".to_owned();
-            return Err(Reason::Special { address: answer.to_string(), what });
-        }
-    }
-    Ok(interleaved(answers))
+/// What is wrong with an answer: no public name may lead to it.
+fn wrong(answer: IpAddr) -> Option<Reason> {
+    let what = match address::special(answer) {
+        Some(special) => format!("{} ({})", special.what, special.range),
+        None if is_ours(answer) => "an address of this host".to_owned(),
+        None => return None,
+    };
+    Some(Reason::Special { address: answer.to_string(), what })
 }
 
 /// Whether the kernel would send to this address from the same address. No packet leaves: the socket is only given a
@@ -123,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_answer_spoils_all() {
+    fn no_public_name_leads_to_a_special_address() {
         for bad in [
             "127.0.0.1",
             "10.0.0.1",
@@ -135,9 +157,27 @@ mod tests {
             "0.0.0.0",
             "198.18.1.1",
         ] {
-            assert!(checked(&list(&["9.9.9.9", bad])).is_err(), "{bad}");
-            assert!(checked(&list(&[bad, "9.9.9.9"])).is_err(), "{bad}");
+            assert!(wrong(bad.parse().unwrap()).is_some(), "{bad}");
         }
+        assert_eq!(wrong("9.9.9.9".parse().unwrap()), None);
+    }
+
+    #[tokio::test]
+    async fn one_bad_answer_spoils_all() {
+        use crate::rules::tests::{endpoint, rules};
+        let dir = std::env::temp_dir().join(format!("mantlet-dial-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (conf, hosts) = (dir.join("resolv.conf"), dir.join("hosts"));
+        std::fs::write(&conf, "").unwrap();
+        let resolver = Resolver::with_files(conf, hosts.clone());
+        let rules = rules("builder", "allow = [\"a.test\"]");
+        let crate::Decision::Allow(allowed) = rules.decide(&endpoint("a.test:443")) else { panic!() };
+        for order in [["9.9.9.9", "10.0.0.1"], ["10.0.0.1", "9.9.9.9"]] {
+            std::fs::write(&hosts, order.map(|address| format!("{address} a.test\n")).concat()).unwrap();
+            let refused = dial(&allowed, &resolver, &[]).await;
+            assert!(matches!(refused, Err(Reason::Special { address, .. }) if address == "10.0.0.1"), "{order:?}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

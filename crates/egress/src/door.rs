@@ -24,7 +24,7 @@ use crate::tunnel::carry;
 
 /// As many connections at a time as one jail takes from outside, and as many of them as strangers may hold: the owner's
 /// own door stays open when they hold all of theirs.
-const MOST: usize = 256;
+const MOST: u32 = 256;
 const MOST_EXPOSED: usize = 192;
 
 /// A published address. Whether other machines can reach it is read off the listener: then the door asks
@@ -45,7 +45,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Slots { all: Arc::new(Semaphore::new(MOST)), exposed: Arc::new(Semaphore::new(MOST_EXPOSED)) }
+        Slots { all: Arc::new(Semaphore::new(MOST as usize)), exposed: Arc::new(Semaphore::new(MOST_EXPOSED)) }
     }
 
     fn take(&self, as_whom: As) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
@@ -54,6 +54,11 @@ impl Slots {
             As::Owner => None,
         };
         Some((Arc::clone(&self.all).try_acquire_owned().ok()?, exposed))
+    }
+
+    /// Returns when no connection is left.
+    pub(crate) async fn all_free(&self) {
+        drop(self.all.acquire_many(MOST).await);
     }
 }
 

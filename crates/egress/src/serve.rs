@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::budget::Budgets;
 use crate::decision::Reason;
@@ -24,7 +24,9 @@ use crate::shared::{Settings, Shared};
 use crate::{capture, explicit};
 
 /// As many connections at a time as one jail may have.
-const MOST_CONNECTIONS: usize = 4096;
+const MOST_CONNECTIONS: u32 = 4096;
+/// How long the end waits for connections that have nothing to tell.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Open sockets, all of one jail: whoever connects to them is that jail, and nobody else can.
 #[derive(Debug, Default)]
@@ -106,13 +108,19 @@ impl Server {
     pub async fn serve(mut self, sockets: Sockets) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         let stub = Stub::new(Arc::clone(&self.shared));
-        let slots = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), Arc::new(Slots::new()));
+        let slots = (Arc::new(Semaphore::new(MOST_CONNECTIONS as usize)), Arc::new(Slots::new()));
         self.begin(sockets, &stub, &slots, &mut tasks)?;
         loop {
             tokio::select! {
                 changed = self.stop.changed() => match changed {
                     Ok(()) => self.shared.place_names(),
-                    Err(_) => return Ok(()),
+                    Err(_) => {
+                        // What is open sees the end by itself and says what passed: cut in silence, a connection that
+                        // outlives its jail would leave no trace. The slots are free when the last one has.
+                        let all = async { tokio::join!(slots.0.acquire_many(MOST_CONNECTIONS), slots.1.all_free()) };
+                        drop(timeout(LAST_WORDS, all).await);
+                        return Ok(());
+                    }
                 },
                 Some(late) = self.late.recv() => self.begin_late(late, &slots.0, &mut tasks)?,
                 Some(more) = self.more.recv() => self.begin(more, &stub, &slots, &mut tasks)?,

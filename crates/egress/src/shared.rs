@@ -110,6 +110,10 @@ impl Shared {
     }
 
     pub(crate) fn refused(&self, way: Way, denial: Denial) {
+        // At the end everything is cut, and nobody has refused it.
+        if denial.reason == Reason::Withdrawn && self.rules.has_changed().is_err() {
+            return;
+        }
         self.events.record(Event::Refused { way, denial });
     }
 

@@ -7,6 +7,7 @@
 
 mod book;
 mod escape;
+mod follow;
 mod place;
 mod reader;
 mod time;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use book::Book;
 pub use escape::{escape, escape_json, shorten};
+pub use follow::Follower;
 pub use place::{FILE_NAME, ledger_dir};
 pub use reader::{Line, ReadError, Reader};
 pub use time::rfc3339;

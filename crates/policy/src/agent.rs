@@ -120,7 +120,8 @@ impl Place<'_> {
 
     fn accept(&self, section: &AgentFile, faults: &mut Faults<'_>) -> Vec<Accept> {
         let written = section.accept.iter().flatten();
-        written.filter_map(|what| word(what, "accept", &[("deny", Accept::Deny)], faults)).collect()
+        let words = &[("deny", Accept::Deny), ("unconfined", Accept::Unconfined)];
+        written.filter_map(|what| word(what, "accept", words, faults)).collect()
     }
 
     pub(crate) fn note(&mut self, key: String, at: Option<usize>, faults: &Faults<'_>) {

@@ -113,6 +113,15 @@ impl Speaker<'_> {
                 "With Landlock only, `deny` and `protect` do not hold inside what it may write: accepted by the owner.",
             );
         }
+        if agent.accepts(Accept::Unconfined) {
+            let rule = self.line("accept", "built in".into());
+            self.say(
+                Enforced::Jail,
+                rule,
+                "With Landlock only, it has the host's whole network, its loopback included, and no host rule holds: \
+                 accepted by the owner.",
+            );
+        }
     }
 
     fn files(&mut self, agent: &Agent) {

@@ -69,6 +69,10 @@ fn agent(encoder: &mut Encoder, agent: &Agent) {
     encoder.bytes(agent.workspace.as_os_str().as_bytes());
     encoder.field("tier", agent.tier.word());
     encoder.field("accept.deny", if agent.accepts(Accept::Deny) { "yes" } else { "no" });
+    // Came later: without it the hash is what it was.
+    if agent.accepts(Accept::Unconfined) {
+        encoder.field("accept.unconfined", "yes");
+    }
     encoder.set("read", rules(&agent.files.read));
     encoder.set("write", rules(&agent.files.write));
     encoder.set("deny", rules(&agent.files.deny));

@@ -71,7 +71,7 @@ fn count(description: &str) -> Value {
 
 fn agent() -> Value {
     let roles: Vec<&str> = PRESETS.iter().map(|preset| preset.word).collect();
-    let accept = json!({"type": "array", "items": {"enum": ["deny"]}, "description": "Exceptions taken knowingly."});
+    let accept = json!({"type": "array", "items": {"enum": ["deny", "unconfined"]}, "description": "Exceptions taken knowingly, for tier landlock: deny and protect rules that do not hold there; the host's network, not confined."});
     table(
         "One agent.",
         &[

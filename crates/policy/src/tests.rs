@@ -159,6 +159,7 @@ fn the_hash_is_pinned_and_ignores_comments_and_order() {
         .replace("~/reference", "/home/ann/reference");
     assert_eq!(read(&other).unwrap().hash(), hash);
     for (from, to) in [
+        ("role      = \"builder\"", "role = \"builder\"\naccept = [\"unconfined\"]"),
         ("256", "257"),
         ("redact", "block"),
         ("18789", "18790"),
@@ -189,7 +190,7 @@ fn every_error_has_its_place_and_its_fix() {
         ("tier = 3", "5:8: `tier` must be a string, not integer", "tier ="),
         ("tier = \"fulll\"", "5:8: `tier` cannot be `fulll`", "`full`"),
         ("client = \"emacs\"", "5:10: `client` cannot be `emacs`", "openclaw"),
-        ("accept = [\"all\"]", "5:11: `accept` cannot be `all`", "deny"),
+        ("accept = [\"all\"]", "5:11: `accept` cannot be `all`", "unconfined"),
         ("[agent.main.files]\ndeny = [\"a\", \"x[\"]", "6:14: bad glob `x[`", "**"),
         ("[agent.main.files]\ndeny = [\"../x\"]", "6:9: bad glob `../x`", "**"),
         ("[agent.main.files]\ndeny = [\"!x\"]", "6:9: bad glob `!x`", "**"),

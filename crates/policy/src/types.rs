@@ -225,6 +225,8 @@ pub struct Agent {
 pub enum Accept {
     /// Run in tier `landlock` although a deny or protect rule cannot be enforced there.
     Deny,
+    /// Run in tier `landlock` with the host's whole network: addresses and names are confined in tier `full` only.
+    Unconfined,
 }
 
 impl Agent {

@@ -76,6 +76,13 @@ pub(crate) fn prepare(plan: &mut Plan, state: &State) -> io::Result<()> {
         plan.env.push(CString::new(line)?);
         plan.places.push(Place { source: path.clone(), target: path, is_writable: true, must_be: None });
     }
+    if plan.way_out.is_some() && !plan.is_unconfined {
+        let agent = &plan.agent;
+        plan.notes.push(format!(
+            "there is no way out in the tier `landlock`, which cannot confine it by name: set accept = [\"unconfined\"] for \
+             agent {agent:?} to give it the host's whole network"
+        ));
+    }
     // Last: until here nobody but the caller could reach into it.
     give(&top, plan)
 }

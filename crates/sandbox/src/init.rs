@@ -22,6 +22,7 @@ use crate::plan::Plan;
 use crate::request::{Access, Kind};
 use crate::root::{self, At, BuildError, Built};
 use crate::sys::{self, Fork, Wait};
+use crate::syscalls::Sockets;
 use crate::tier::{Extent, Tier};
 use crate::way_out::WayOut;
 use crate::whole::Network;
@@ -269,7 +270,8 @@ fn confine(plan: &Plan, tier: Tier) -> Result<(), BuildError> {
         Tier::Landlock => sys::Bounding::MayStay,
     };
     sys::drop_capabilities(bounding).at("drop", "capabilities")?;
-    sys::install_seccomp(&crate::seccomp::program(tier)).at("install", "seccomp")
+    let sockets = if plan.is_unconfined { Sockets::Internet } else { Sockets::OfTheTier };
+    sys::install_seccomp(&crate::seccomp::program(tier, sockets)).at("install", "seccomp")
 }
 
 /// Closes what the jail was built from, above all the host's view of the workspace.

@@ -68,7 +68,7 @@ pub use report::{Finding, Held, Report};
 pub use request::{Access, Command, Kind, Request, TerminalSize, UsageError, env_pairs, exec_words, parse_exec};
 pub use server::confine_server;
 pub use source::{Loaded, SourceError, load, locate, policy_for, select, user_file};
-pub use sys::close_inherited;
+pub use sys::{close_inherited, signal_fd};
 pub use syscalls::table as seccomp_table;
 pub use tier::{Extent, Mechanisms, Tier};
 pub use whole::{Network, Told, Whole, parse_run, run_words};

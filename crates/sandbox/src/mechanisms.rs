@@ -19,16 +19,23 @@ pub(crate) fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
     if plan.whole.as_ref().is_some_and(|whole| whole.told.network == Network::Host) {
         out.insert("network", Extent::None("not confined: the host's network was asked for".into()));
     }
+    let is_unconfined = tier == Tier::Landlock && plan.is_unconfined;
     if let Some(way) = &plan.way_out {
         out.insert("egress", egress(tier, facts, way));
+    }
+    if is_unconfined {
+        let said = || Extent::None("unconfined, as the policy accepts".into());
+        out.insert("network", said());
+        out.insert("egress", said());
     }
     let abi = crate::sys::landlock_abi();
     let landlock = match abi {
         0..6 => Extent::Partial(format!("ABI {abi}: no scopes for signals and abstract sockets")),
         // What Landlock does not judge (landlock(7), "Current limitations") is behind no mount in this tier.
         6.. if tier == Tier::Landlock => Extent::Partial(format!(
-            "ABI {abi}: sockets are refused by seccomp; modes, owners and times of the owner's files outside can be \
-             changed, and names there asked for"
+            "ABI {abi}: {} refused by seccomp; modes, owners and times of the owner's files outside can be \
+             changed, and names there asked for",
+            if is_unconfined { "sockets but those of the internet are" } else { "sockets are" }
         )),
         6..9 => Extent::Partial(format!("ABI {abi}: path sockets are held by the mounts alone")),
         _ => Extent::Full(""),
@@ -61,7 +68,9 @@ pub(crate) fn mechanisms(tier: Tier, facts: &Facts, plan: &Plan) -> Mechanisms {
 /// How far the way out was held to the policy's names.
 fn egress(tier: Tier, facts: &Facts, way: &WayOut) -> Extent {
     if tier == Tier::Landlock {
-        return Extent::None("sockets of the internet are refused altogether in this tier".into());
+        return Extent::None(
+            "INET refused: this tier cannot confine it; `accept = [\"unconfined\"]` would open all of it".into(),
+        );
     }
     let served = facts.served.as_deref().unwrap_or("nobody serves it, so that nothing passes");
     match (way.shown.is_empty(), way.is_by_name_only) {

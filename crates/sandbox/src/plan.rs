@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) least_tier: Tier,
     pub(crate) accepts_no_deny: bool,
+    /// In tier `landlock` the host's network is open: for commands, when the policy accepts it.
+    pub(crate) is_unconfined: bool,
     pub(crate) workspace: PathBuf,
     pub(crate) workspace_fd: OwnedFd,
     pub(crate) cwd: PathBuf,
@@ -205,6 +207,7 @@ pub(crate) fn compile(
         limits: budget::of(agent, request.kind, request.timeout),
         least_tier: least_tier(agent, whole.is_some() || outer.is_some()),
         accepts_no_deny: agent.accepts(Accept::Deny),
+        is_unconfined: agent.accepts(Accept::Unconfined) && files_access.is_none(),
         cwd,
         ids,
         home: owner.home.clone(),
@@ -453,6 +456,9 @@ impl Plan {
                 out.extend(layout::ETC.iter().map(|name| (Path::new("/etc").join(name), Use::Read)));
                 for path in ["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/proc"] {
                     out.push((path.into(), Use::Read));
+                }
+                if self.is_unconfined {
+                    out.push(("/etc/resolv.conf".into(), Use::Read));
                 }
                 for name in ["null", "zero", "full", "random", "urandom", "tty"] {
                     out.push((Path::new("/dev").join(name), Use::Write));

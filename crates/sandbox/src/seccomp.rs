@@ -8,7 +8,7 @@ use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
 };
 
-use crate::syscalls::{Row, Test, rows, rows_of_server};
+use crate::syscalls::{Row, Sockets, Test, rows, rows_of_server};
 use crate::tier::Tier;
 
 #[cfg(target_arch = "x86_64")]
@@ -104,8 +104,8 @@ fn search(runs: &[Run], code: &[sock_filter], out: &mut Vec<sock_filter>) {
 }
 
 /// Assembles the filter of a tier.
-pub(crate) fn program(tier: Tier) -> Vec<sock_filter> {
-    assemble(rows(tier))
+pub(crate) fn program(tier: Tier, sockets: Sockets) -> Vec<sock_filter> {
+    assemble(rows(tier, sockets))
 }
 
 /// Assembles the filter of a process that serves ways out.
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn errno_of(nr: c_long, args: [u64; 6]) -> Option<i32> {
-        let action = run(&program(Tier::Full), nr as u32, args);
+        let action = run(&program(Tier::Full, Sockets::OfTheTier), nr as u32, args);
         (action != libc::SECCOMP_RET_ALLOW).then_some((action & 0xffff) as i32)
     }
 
@@ -221,6 +221,34 @@ mod tests {
     }
 
     #[test]
+    fn in_tier_landlock_the_sockets_of_the_internet_pass_when_accepted_and_no_others() {
+        let met = |sockets, family: i32, kind: i32, protocol: i32| {
+            let args = [family as u64, kind as u64, protocol as u64, 0, 0, 0];
+            run(&program(Tier::Landlock, sockets), libc::SYS_socket as u32, args) == libc::SECCOMP_RET_ALLOW
+        };
+        let flags = [0, libc::SOCK_CLOEXEC, libc::SOCK_NONBLOCK, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK];
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
+                for flags in flags {
+                    assert!(met(Sockets::Internet, family, kind | flags, 0), "{family} {kind} {flags}");
+                    assert!(!met(Sockets::OfTheTier, family, kind | flags, 0), "{family} {kind} {flags}");
+                }
+            }
+            for (kind, protocol) in [
+                (libc::SOCK_RAW, libc::IPPROTO_ICMP),
+                (libc::SOCK_DGRAM, libc::IPPROTO_ICMP),
+                (libc::SOCK_SEQPACKET, libc::IPPROTO_SCTP),
+                (libc::SOCK_STREAM, libc::IPPROTO_MPTCP),
+            ] {
+                assert!(!met(Sockets::Internet, family, kind, protocol), "{family} {kind} {protocol}");
+            }
+        }
+        for family in [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK] {
+            assert!(!met(Sockets::Internet, family, libc::SOCK_STREAM, 0), "{family}");
+        }
+    }
+
+    #[test]
     fn threads_pass_and_namespaces_do_not() {
         assert_eq!(errno_of(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]), None);
         assert_eq!(errno_of(libc::SYS_clone, [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0]), Some(libc::EPERM));
@@ -236,13 +264,13 @@ mod tests {
 
     #[test]
     fn x32_numbers_do_not_exist() {
-        let action = run(&program(Tier::Full), X32_BIT | libc::SYS_openat as u32, [0; 6]);
+        let action = run(&program(Tier::Full, Sockets::OfTheTier), X32_BIT | libc::SYS_openat as u32, [0; 6]);
         assert_eq!(action & 0xffff, libc::ENOSYS as u32);
     }
 
     #[test]
     fn every_listed_call_is_denied_by_some_argument() {
-        for row in rows(Tier::Full).filter(|r| r.tests.is_empty()) {
+        for row in rows(Tier::Full, Sockets::OfTheTier).filter(|r| r.tests.is_empty()) {
             for call in row.calls {
                 assert_eq!(errno_of(*call, [0; 6]), Some(row.errno), "{call}: {}", row.reason);
             }
@@ -251,11 +279,16 @@ mod tests {
 
     #[test]
     fn the_search_finds_every_call_of_the_table_and_no_other() {
-        for tier in [Tier::Full, Tier::Landlock] {
-            let program = program(tier);
+        let all = [
+            (Tier::Full, Sockets::OfTheTier),
+            (Tier::Landlock, Sockets::OfTheTier),
+            (Tier::Landlock, Sockets::Internet),
+        ];
+        for (tier, sockets) in all {
+            let program = program(tier, sockets);
             assert!(program.len() < 1000, "{} instructions", program.len());
             for nr in 0..1000 {
-                let rows: Vec<&Row> = rows(tier).filter(|r| r.calls.contains(&c_long::from(nr))).collect();
+                let rows: Vec<&Row> = rows(tier, sockets).filter(|r| r.calls.contains(&c_long::from(nr))).collect();
                 let action = run(&program, nr as u32, [0; 6]);
                 match rows.first() {
                     None => assert_eq!(action, libc::SECCOMP_RET_ALLOW, "{nr}"),

@@ -292,14 +292,50 @@ const LEGACY: &[Row] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const LEGACY: &[Row] = &[];
 
+/// Which sockets a jail may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// Those of its tier: all in a network namespace of its own, none without one.
+    OfTheTier,
+    /// Without a network namespace those of the internet all the same: the owner accepts that nothing confines them.
+    Internet,
+}
+
 /// Without a network namespace the sockets of the host are in reach, so there are none.
-const LANDLOCK_ONLY: &[Row] = &[
+const NO_SOCKETS: &[Row] = &[Row {
+    calls: &[libc::SYS_socket],
+    tests: &[],
+    errno: libc::EACCES,
+    reason: "tier landlock: no network namespace, and path sockets escape Landlock before ABI 9",
+}];
+
+/// TCP and UDP, with the flags that socket(2) takes beside the kind.
+const KINDS: &[u32] = &[1, 2, 0o4001, 0o4002, 0o2_000_001, 0o2_000_002, 0o2_004_001, 0o2_004_002];
+
+/// What stays refused where the owner accepts the host's network.
+const INTERNET_ONLY: &[Row] = &[
     Row {
         calls: &[libc::SYS_socket],
-        tests: &[],
+        tests: &[Test::NotIn(0, &[libc::AF_INET as u32, libc::AF_INET6 as u32])],
         errno: libc::EACCES,
-        reason: "tier landlock: no network namespace, and path sockets escape Landlock before ABI 9",
+        reason: "tier landlock: path sockets escape Landlock before ABI 9; netlink is the host's",
     },
+    Row {
+        calls: &[libc::SYS_socket],
+        tests: &[Test::NotIn(1, KINDS)],
+        errno: libc::EACCES,
+        reason: "tier landlock: TCP and UDP are accepted, packets of the jail's own making are not",
+    },
+    Row {
+        calls: &[libc::SYS_socket],
+        tests: &[Test::NotIn(2, &[0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32])],
+        errno: libc::EACCES,
+        reason: "tier landlock: TCP and UDP are accepted, other protocols are kernel surface",
+    },
+];
+
+/// Without namespaces.
+const LANDLOCK_ONLY: &[Row] = &[
     Row {
         calls: &[libc::SYS_socketpair],
         tests: &[Test::NotIn(1, &[1, 1 | 0o4000, 1 | 0o2_000_000, 1 | 0o2_004_000])],
@@ -360,12 +396,13 @@ const LANDLOCK_ONLY: &[Row] = &[
 ];
 
 /// The rows of a tier.
-pub(crate) fn rows(tier: Tier) -> impl Iterator<Item = &'static Row> {
-    let extra = match tier {
-        Tier::Full => &[][..],
-        Tier::Landlock => LANDLOCK_ONLY,
+pub(crate) fn rows(tier: Tier, sockets: Sockets) -> impl Iterator<Item = &'static Row> {
+    let (first, extra) = match (tier, sockets) {
+        (Tier::Full, _) => (&[][..], &[][..]),
+        (Tier::Landlock, Sockets::OfTheTier) => (NO_SOCKETS, LANDLOCK_ONLY),
+        (Tier::Landlock, Sockets::Internet) => (INTERNET_ONLY, LANDLOCK_ONLY),
     };
-    extra.iter().chain(ROWS).chain(LEGACY)
+    first.iter().chain(extra).chain(ROWS).chain(LEGACY)
 }
 
 /// Rows of a process that serves ways out, before those of every tier.
@@ -386,11 +423,11 @@ const SERVER_ONLY: &[Row] = &[
 
 /// The rows of a process that serves ways out.
 pub(crate) fn rows_of_server() -> impl Iterator<Item = &'static Row> {
-    let others = rows(Tier::Full).filter(|row| row.errno != libc::EPROTONOSUPPORT);
+    let others = rows(Tier::Full, Sockets::OfTheTier).filter(|row| row.errno != libc::EPROTONOSUPPORT);
     SERVER_ONLY.iter().chain(others)
 }
 
 /// The table as text lines for the documentation: how many calls, which error, why.
 pub fn table() -> Vec<(usize, i32, &'static str)> {
-    rows(Tier::Full).map(|r| (r.calls.len(), r.errno, r.reason)).collect()
+    rows(Tier::Full, Sockets::OfTheTier).map(|r| (r.calls.len(), r.errno, r.reason)).collect()
 }

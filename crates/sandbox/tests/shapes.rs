@@ -218,3 +218,79 @@ fn work_goes_on_without_namespaces() {
         }
     }
 }
+
+/// Which kinds of socket can be made, and whether the host's loopback answers on a port.
+const SOCKETS: &str = r#"python3 - "$PORT" <<'END'
+import socket, sys
+kinds = {
+    "tcp4": (socket.AF_INET, socket.SOCK_STREAM, 0),
+    "udp4": (socket.AF_INET, socket.SOCK_DGRAM, 0),
+    "tcp6": (socket.AF_INET6, socket.SOCK_STREAM, 0),
+    "udp6": (socket.AF_INET6, socket.SOCK_DGRAM, 0),
+    "ping": (socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP),
+    "raw": (socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
+    "mptcp": (socket.AF_INET, socket.SOCK_STREAM, 262),
+    "unix": (socket.AF_UNIX, socket.SOCK_STREAM, 0),
+    "netlink": (socket.AF_NETLINK, socket.SOCK_RAW, 0),
+}
+made = []
+for name, kind in kinds.items():
+    try:
+        socket.socket(*kind).close()
+        made.append(name)
+    except OSError:
+        pass
+print("made", *made)
+try:
+    print("said", socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5).recv(9).decode())
+except OSError as error:
+    print("said nothing", error.strerror)
+print("servers", open("/etc/resolv.conf").read().encode().hex())
+END"#;
+
+#[test]
+fn without_namespaces_the_hosts_network_is_open_only_where_the_policy_accepts_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            drop(std::io::Write::write_all(&mut stream, b"from host"));
+        }
+    });
+    let line = SOCKETS.replace("$PORT", &port.to_string());
+    let servers: String = std::fs::read("/etc/resolv.conf").unwrap().iter().map(|b| format!("{b:02x}")).collect();
+    let way_out = "[agent.main.egress]\nallow = [\"a.example\"]\n";
+    for caller in callers().into_iter().filter(|c| *c != Caller::Root) {
+        let world = World::new("unconfined", caller);
+        let call = |accept: &str, shape: &str| {
+            world.policy(&format!("tier = \"landlock\"\n{accept}{way_out}"));
+            world.call(shape, &line)
+        };
+        let refused = call("", "clone-refused");
+        assert_eq!((refused.tier(), refused.out.lines().next()), ("landlock", Some("made")), "{refused:?}");
+        assert!(refused.out.contains("said nothing") && !refused.out.contains("servers"), "{refused:?}");
+        let egress = refused.mechanism("egress");
+        assert!(
+            egress.starts_with("none: INET refused") && egress.contains("accept = [\"unconfined\"]"),
+            "{refused:?}"
+        );
+        assert!(refused.report["notes"].to_string().contains("there is no way out in the tier"), "{refused:?}");
+
+        let open = call("accept = [\"unconfined\"]\n", "clone-refused");
+        let wanted = format!("made tcp4 udp4 tcp6 udp6\nsaid from host\nservers {servers}\n");
+        assert_eq!((open.code, open.tier(), open.out.as_str()), (0, "landlock", wanted.as_str()), "{open:?}");
+        for name in ["network", "egress"] {
+            assert_eq!(open.mechanism(name), "none: unconfined, as the policy accepts", "{open:?}");
+        }
+        assert!(
+            open.mechanism("pid").starts_with("none: ") && !open.report["notes"].to_string().contains("way out"),
+            "{open:?}"
+        );
+        world.assert_clean(&open, "unconfined");
+
+        world.policy("tier = \"landlock\"\naccept = [\"unconfined\"]\n");
+        let full = world.call("granted", &line);
+        assert_eq!((full.tier(), full.mechanism("network")), ("full", "full"), "{full:?}");
+        assert!(full.out.contains("said nothing Connection refused"), "in tier full it opens nothing: {full:?}");
+    }
+}

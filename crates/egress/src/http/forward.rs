@@ -13,6 +13,7 @@ use crate::http::exchange::{Ended, Trouble, exchange};
 use crate::http::head::{Aim, HeadError, RequestHead};
 use crate::http::web;
 use crate::name::{Endpoint, Target};
+use crate::rules::Rules;
 use crate::shared::{Admitted, Shared};
 use crate::tunnel::{Totals, carry};
 
@@ -218,18 +219,27 @@ fn judge(shared: &Shared, head: &mut RequestHead, towards: &Towards) -> Result<A
     let endpoint = endpoint_of(shared, head, towards)?;
     let allowed = shared.decide(&endpoint)?;
     let rules = shared.now();
-    let wrong = |why: String| rules.deny(&endpoint, Reason::Request(why));
-    if allowed.protocol != Protocol::Http {
-        return Err(wrong(format!("port {} of this policy is {}", endpoint.port, allowed.protocol.word())));
-    }
-    web::ruled(head, rules.http_rules(&endpoint)).map_err(wrong)?;
-    if allowed.given == Given::ForReading {
-        let bits = web::reading(head).map_err(wrong)?;
-        shared.budgets.read(&endpoint.name, bits).map_err(|reason| rules.deny(&endpoint, reason))?;
+    let denied = |reason| rules.deny(&endpoint, reason);
+    if let Some(bits) = judge_request(&rules, &allowed, head).map_err(denied)? {
+        shared.budgets.read(&endpoint.name, bits).map_err(denied)?;
     }
     // A server is told the name that was judged, whatever the client wrote for it.
     head.authority.target = Target::Name(endpoint.name.clone());
     shared.admit(allowed)
+}
+
+/// Judges a request to an allowed host. Returns how much of it looks random, where that counts.
+pub(crate) fn judge_request(rules: &Rules, allowed: &Allowed, head: &mut RequestHead) -> Result<Option<u32>, Reason> {
+    let endpoint = &allowed.endpoint;
+    if allowed.protocol != Protocol::Http {
+        let protocol = allowed.protocol.word();
+        return Err(Reason::Request(format!("port {} of this policy is {protocol}", endpoint.port)));
+    }
+    web::ruled(head, rules.http_rules(endpoint)).map_err(Reason::Request)?;
+    match allowed.given {
+        Given::ForReading => web::reading(head).map(Some).map_err(Reason::Request),
+        Given::ByName | Given::ByWildcard => Ok(None),
+    }
 }
 
 /// The connection of the request before, when it leads to the same host and still lives; else a new one.

@@ -337,8 +337,12 @@ fn stopped(world: &World) {
     let mut stream = open(&jail, "allowed.test", 5432);
     let address = SocketAddr::new(jail.address("allowed.test"), 5432);
     until(&mut stream, "ready\n");
+    stream.write_all(b"said before the end\n").unwrap();
+    until(&mut stream, "end\n");
     drop(jail.control.take());
     assert!(matches!(stream.read(&mut [0; 10]), Ok(0) | Err(_)));
+    let events = eventually(|| Some(jail.events()).filter(|events| !events.is_empty()));
+    assert!(matches!(events.as_slice(), [Event::Passed { up: 20, .. }]), "what was cut is told, once: {events:?}");
     eventually(|| match jail.talk(address, b"x").as_slice() {
         b"(refused)" => Some(()),
         // A connection that the kernel had taken before the listener closed.

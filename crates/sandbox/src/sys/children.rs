@@ -18,8 +18,11 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }.into()).map(drop)
 }
 
-/// Blocks all signals a client forwards and a reaper waits for, and returns a signalfd for them.
-pub(crate) fn signal_fd(signals: &[c_int]) -> io::Result<OwnedFd> {
+/// Blocks signals, and returns a signalfd for them. Threads that begin later have them blocked too.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn signal_fd(signals: &[c_int]) -> io::Result<OwnedFd> {
     // SAFETY: all-zero is a valid sigset_t, and the calls below only write to it.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();

@@ -10,6 +10,7 @@ mod netlink;
 
 pub(crate) use beside::{Network, vfork};
 pub(crate) use board::{Board, board};
+pub use children::signal_fd;
 pub(crate) use children::*;
 pub(crate) use netlink::make_addresses_local;
 
