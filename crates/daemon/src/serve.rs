@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use mantlet_egress::{Control, Event, Rules, Server, Settings, Sockets};
+use mantlet_egress::{Control, Door, Event, Rules, Server, Settings, Sockets};
 use mantlet_sandbox::channel::{self, Begin, Channel, SocketKind, Word};
 
 use crate::told;
@@ -78,7 +78,13 @@ impl Jail {
         let exposed = Arc::new(Mutex::new(Err("nobody has said yet whether the gateway authenticates".to_owned())));
         let events = Arc::clone(channel);
         let record = move |event: Event| events.tell(&told(event));
-        let (server, control) = Server::new(rules, Settings::default(), Arc::new(record));
+        let (asks, gate) = (Arc::clone(channel), Arc::clone(&exposed));
+        let settings = Settings {
+            more: Some(Arc::new(move |_| asks.more())),
+            exposed: Some(Arc::new(move || gate.lock().unwrap_or_else(PoisonError::into_inner).clone())),
+            ..Settings::default()
+        };
+        let (server, control) = Server::new(rules, settings, Arc::new(record));
         let thread = thread::Builder::new().name("jail".into()).spawn(move || server.run(Sockets::default()));
         let thread = thread.map_err(|e| format!("no thread can be started: {e}"))?;
         Ok(Jail { begin, control, exposed, thread })
@@ -92,7 +98,12 @@ impl Jail {
                 SocketKind::DnsTcp => sorted.dns_tcp.push(TcpListener::from(socket)),
                 SocketKind::Capture => sorted.capture.push(TcpListener::from(socket)),
                 SocketKind::Proxy => sorted.proxy.push(TcpListener::from(socket)),
-                SocketKind::Door | SocketKind::Loose => {}
+                SocketKind::Loose => sorted.inward.push(socket),
+                SocketKind::Door => {
+                    let listener = TcpListener::from(socket);
+                    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+                    sorted.doors.push(Door { listener, port });
+                }
                 SocketKind::Namespace => return Err("a namespace is not to be served".into()),
             }
         }

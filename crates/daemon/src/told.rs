@@ -7,10 +7,15 @@ use mantlet_sandbox::channel::Told;
 /// An event as an entry; its call is the caller's to fill in.
 pub fn told(event: Event) -> Told {
     match event {
-        Event::Refused { way, denial } => Told {
-            entry: Egress { reason: Some(denial.reason.to_string()), ..entry("refused", way, denial.what) },
-            hint: Some(denial.hint),
-        },
+        Event::Refused { way, denial } => {
+            // Who comes in is another each time, and what happens is the same.
+            let (host, peer) = match denial.what.split_once(" from ") {
+                Some((door, peer)) => (door.to_owned(), Some(peer.to_owned())),
+                None => (denial.what, None),
+            };
+            let reason = Some(denial.reason.to_string());
+            Told { entry: Egress { reason, address: peer, ..entry("refused", way, host) }, hint: Some(denial.hint) }
+        }
         Event::Passed { way, allowed, address, up, down } => Told {
             entry: Egress {
                 rule: Some(allowed.rule),
@@ -21,12 +26,12 @@ pub fn told(event: Event) -> Told {
             },
             hint: None,
         },
-        Event::Entered { door, peer, inside, inwards, outwards } => Told {
+        Event::Entered { door, peer, inside: _, inwards, outwards } => Told {
             entry: Egress {
-                address: Some(inside.to_string()),
+                address: Some(peer.to_string()),
                 up: outwards,
                 down: inwards,
-                ..entry("passed", Way::Publish, format!("{door} from {peer}"))
+                ..entry("passed", Way::Publish, door.to_string())
             },
             hint: None,
         },

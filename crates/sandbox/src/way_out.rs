@@ -1,15 +1,17 @@
 //! What a call has of the way out and in, compiled from the policy; and the policy's file, followed while the jail runs.
 
+use std::ffi::CString;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use mantlet_clients::Authentication;
 use mantlet_policy::Agent;
 
 use crate::channel::Begin;
 use crate::host::RealHost;
-use crate::plan::Refusal;
+use crate::plan::{Plan, Refusal};
 use crate::request::Request;
 use crate::source::{self, Loaded};
 
@@ -133,12 +135,22 @@ fn stamp(file: &Path) -> Stamp {
     Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()))
 }
 
-/// Whether a gateway asks who comes in.
+/// Whether a gateway asks who comes in, with the words and the environment that it was started with.
 ///
 /// # Errors
 /// Why it does not, or why nobody can tell.
-pub(crate) fn authenticates(file: &Path) -> Result<(), String> {
-    Err(format!("it is not known whether the gateway of {} authenticates", file.display()))
+pub(crate) fn authenticates(file: &Path, plan: &Plan) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("its settings cannot be read: {}", e.kind()))?;
+    let words: Vec<String> = plan.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let variable = |name: &str| {
+        let set = |line: &CString| line.to_str().ok()?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        plan.env.iter().find_map(set)
+    };
+    match mantlet_clients::authentication(&text, &words, &variable) {
+        Authentication::Authenticates => Ok(()),
+        Authentication::None(why) => Err(format!("the gateway has no authentication: {why}")),
+        Authentication::Unknown(why) => Err(format!("nobody can tell whether the gateway authenticates: {why}")),
+    }
 }
 
 impl Followed {

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use mantlet_egress::{Event, Reason};
 
-use crate::internet::MARK;
-use crate::space::{Jail, PROXY, World, rules};
+use crate::space::{Builds as _, Jail, rules};
+use crate::world::bypass::PROXY;
+use crate::world::ground::World;
+use crate::world::internet::MARK;
 
 pub(crate) fn run(world: &World) {
     server_first(world);
@@ -202,7 +204,7 @@ fn reading(world: &World) {
             String::from_utf8_lossy(&answer)
         );
     }
-    assert_eq!(world.packets.take(), crate::packets::Seen::default());
+    assert_eq!(world.packets.take(), crate::world::packets::Seen::default());
     // The twin: a plain page of a public name is asked for, and looked up.
     let answer = jail.talk(address, b"GET http://page.example.com/ HTTP/1.1\r\nHost: page.example.com\r\n\r\n");
     assert!(String::from_utf8_lossy(&answer).contains("502"), "{}", String::from_utf8_lossy(&answer));

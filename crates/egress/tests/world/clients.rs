@@ -3,8 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use crate::internet::MARK;
-use crate::space::{Jail, PROXY, World, sh};
+use crate::space::{Builds as _, Jail};
+use crate::world::bypass::PROXY;
+use crate::world::ground::{World, sh};
+use crate::world::internet::MARK;
 
 const EGRESS: &str = r#"
 allow = ["allowed.test", "allowed.test:80", "only4.test", "only6.test", "a.wild.test"]

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use mantlet_egress::{Door, Event, Reason, Server, Settings, Sockets};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
-use crate::space::{Jail, World, rules, sh};
+use crate::space::{Builds as _, Jail, rules};
+use crate::world::ground::{STAGE, World, sh};
 
 const PORT: u16 = 18789;
 const PUBLISH: &str = r#"
@@ -422,7 +423,7 @@ pub(crate) fn with_users(me: &Path, arguments: &[String]) -> bool {
     }
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
-    command.arg(me).env(crate::STAGE, "users").status().unwrap().success()
+    command.arg(me).env(STAGE, "users").status().unwrap().success()
 }
 
 /// What a user gets from an address: with bash alone, since another user need not be able to run this program.

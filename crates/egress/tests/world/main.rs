@@ -1,28 +1,27 @@
 //! The way out, attacked from inside a network namespace as a jail has one, in a private world without a network.
 //!
-//! The world is an outer user, mount and network namespace (the host), a second network namespace that plays the internet
-//! (global addresses, an authoritative name server, web servers with a test CA), and a third one (the jail) whose
-//! listeners are handed over as descriptors. The room runs unmodified on the host. Needs no privilege and no network.
+//! The jails here are network namespaces and nothing else; their listeners are handed over as descriptors, and the room runs
+//! unmodified on the world's host. The same attacks run in real jails in `crates/cli/tests/way_out`. Needs no privilege and
+//! no network.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // Nothing but a test.
 
-mod attacks;
 mod behaviour;
 mod clients;
 mod differential;
 mod door;
-mod internet;
-mod packets;
 mod space;
+#[path = "../../../../tests/world/mod.rs"]
+mod world;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-const STAGE: &str = "MANTLET_EGRESS_WORLD";
+use world::ground::{STAGE, World, begin, enter};
 
-type Part = fn(&space::World);
+type Part = fn(&World);
 
 const PARTS: &[(&str, Part)] = &[
-    ("attacks", attacks::run),
+    ("bypass", |world| world::bypass::run(world, &space::Bare(world))),
     ("clients", clients::run),
     ("differential", differential::run),
     ("behaviour", behaviour::run),
@@ -36,10 +35,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match std::env::var(STAGE).as_deref() {
-        Ok("internet") => internet::run(),
+        Ok("internet") => world::internet::run(),
         Ok("jail") => space::run_jail(),
         Ok("users") => door::run_users(),
-        Ok("host") => space::enter(|world| {
+        Ok("host") => enter(|world| {
             let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
             let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| name.contains(wanted.as_str()));
             for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
@@ -48,22 +47,7 @@ fn main() -> ExitCode {
             }
         }),
         _ => {
-            let me = std::env::current_exe().unwrap();
-            // A thousand connections have more descriptors than a shell's usual limit.
-            let mut command = Command::new("sh");
-            command.args(["-c", "ulimit -n $(ulimit -Hn) && exec \"$@\"", "sh", "unshare"]);
-            command.args([
-                "--user",
-                "--map-root-user",
-                "--net",
-                "--mount",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "--mount-proc",
-            ]);
-            let status = command.arg(&me).args(&arguments).env(STAGE, "host").status().expect("unshare");
-            let is_shown = status.success() && door::with_users(&me, &arguments);
+            let is_shown = begin(&arguments) && door::with_users(&std::env::current_exe().unwrap(), &arguments);
             return if is_shown { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     }

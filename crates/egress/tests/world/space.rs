@@ -18,20 +18,12 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType,
 };
 
-use crate::packets::Packets;
+use crate::world::agent::Agent;
+use crate::world::bypass::{Inside, Jails, PROXY};
+use crate::world::ground::{OURS, STAGE, World, sh};
 
 /// Loose sockets that a jail has from the start, when something is allowed on a port from 1024 on.
 const LOOSE: usize = 64;
-
-/// The port of the explicit proxy in each jail.
-pub(crate) const PROXY: u16 = 3128;
-
-/// The host, seen from its tests.
-pub(crate) struct World {
-    pub(crate) scratch: PathBuf,
-    pub(crate) packets: Packets,
-    internet: Child,
-}
 
 /// One jail with its server.
 pub(crate) struct Jail {
@@ -40,63 +32,6 @@ pub(crate) struct Jail {
     child: Child,
     map: Mutex<Synthetic>,
     server: Option<thread::JoinHandle<()>>,
-}
-
-pub(crate) fn sh(script: &str) {
-    let status = Command::new("sh").args(["-ec", script]).status().unwrap();
-    assert!(status.success(), "{script}");
-}
-
-/// Makes the world and leaves nothing of it: all of it is in namespaces that end with this process.
-pub(crate) fn enter(tests: impl FnOnce(&World)) {
-    let scratch = PathBuf::from("/run/mantlet-world");
-    sh("mount -t tmpfs tmpfs /run && mkdir -p /run/mantlet-world/www && ip link set lo up");
-    let me = std::env::current_exe().unwrap();
-    let mut internet = Command::new("unshare")
-        .args(["--net", "--kill-child", "--"])
-        .arg(&me)
-        .env(crate::STAGE, "internet")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    wait_for(&mut internet, b'n');
-    let pid = internet.id();
-    sh(&format!(
-        "ip link add w0 type veth peer name i0 netns {pid}
-         ip addr add 192.168.77.2/24 dev w0; ip -6 addr add fd77::2/64 dev w0 nodad; ip link set w0 up
-         ip addr add 5.5.5.5/32 dev lo
-         n='nsenter --target {pid} --net'
-         $n ip link set lo up; $n ip addr add 192.168.77.1/24 dev i0; $n ip -6 addr add fd77::1/64 dev i0 nodad; $n ip link set i0 up
-         for a in 9.9.9.9 151.101.1.1 151.101.1.2 8.8.8.8 10.1.2.3 169.254.169.254; do $n ip addr add $a/32 dev lo; done
-         for a in 2606:4700::1111 2a04:4e42::1; do $n ip -6 addr add $a/128 dev lo nodad; done
-         $n ip route add default via 192.168.77.2; $n ip -6 route add default via fd77::2
-         ip route add default via 192.168.77.1; ip -6 route add default via fd77::1
-         echo 'nameserver 8.8.8.8' > {0}/resolv.conf; mount --bind {0}/resolv.conf $(readlink -f /etc/resolv.conf)
-         printf '127.0.0.1 localhost\\n10.1.2.3 written.test\\n' > {0}/hosts; mount --bind {0}/hosts /etc/hosts",
-        scratch.display()
-    ));
-    internet.stdin.as_mut().unwrap().write_all(b"g").unwrap();
-    wait_for(&mut internet, b'r');
-    let world = World { scratch, packets: Packets::start(), internet };
-    // A service of the host itself: what an attacker on the loopback would reach.
-    let local = TcpListener::bind("127.0.0.1:8099").unwrap();
-    thread::spawn(move || local.incoming().flatten().for_each(|stream| crate::internet::http(stream, "host")));
-    tests(&world);
-    println!("all parts passed");
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.internet.kill().unwrap();
-        self.internet.wait().unwrap();
-    }
-}
-
-fn wait_for(child: &mut Child, letter: u8) {
-    let mut byte = [0];
-    child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-    assert_eq!(byte[0], letter);
 }
 
 struct Anywhere;
@@ -115,28 +50,67 @@ impl mantlet_policy::Host for Anywhere {
 
 /// The rules of an agent with this `[agent.main.egress]`.
 pub(crate) fn rules(role: &str, egress: &str) -> Rules {
+    checked(role, egress).unwrap()
+}
+
+fn checked(role: &str, egress: &str) -> Result<Rules, String> {
     let text = format!(
         "version = 1\n[agent.main]\nrole = \"{role}\"\nworkspace = \"/home/ann/w\"\n[agent.main.egress]\n{egress}"
     );
-    let policy = mantlet_policy::parse(&text, Path::new("p"), &Anywhere).map_err(|e| e.to_string()).unwrap();
-    Rules::compile(&policy.agents()[0], "").unwrap()
+    let policy = mantlet_policy::parse(&text, Path::new("p"), &Anywhere).map_err(|e| e.to_string())?;
+    Rules::compile(&policy.agents()[0], "").map_err(|e| e.to_string())
 }
 
-impl World {
-    /// Does something on a thread that is on the internet, a machine away from this host.
-    pub(crate) fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
-        inside(self.internet.id(), action)
-    }
+/// Jails of this test, as the attacks ask for them.
+pub(crate) struct Bare<'a>(pub(crate) &'a World);
 
-    /// Builds a jail's network and serves it.
-    pub(crate) fn jail(&self, role: &str, egress: &str) -> Jail {
+impl Jails for Bare<'_> {
+    const ARE_REAL: bool = false;
+    fn start(&self, role: &str, egress: &str) -> Box<dyn Inside> {
+        let jail = self.0.jail(role, egress);
+        let agent = Agent::start(&mut jail.command("LC_ALL=C"));
+        Box::new(Attacked { agent, jail })
+    }
+    fn refusal(&self, egress: &str) -> Option<String> {
+        checked("builder", egress).err()
+    }
+}
+
+struct Attacked {
+    // Dropped first: it lives in the other.
+    agent: Agent,
+    jail: Jail,
+}
+
+impl Inside for Attacked {
+    fn agent(&self) -> &Agent {
+        &self.agent
+    }
+    fn refusals(&self) -> usize {
+        self.jail.events().iter().filter(|event| matches!(event, Event::Refused { .. })).count()
+    }
+}
+
+/// What the world does for the jails of this test.
+pub(crate) trait Builds {
+    /// Does something on a thread that is on the internet, a machine away from this host.
+    fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T;
+    /// Builds a jail's network and serves it, told more than the rules.
+    fn jail_with(&self, role: &str, egress: &str, settings: Settings) -> Jail;
+    /// As [`Builds::jail_with`].
+    fn jail(&self, role: &str, egress: &str) -> Jail {
         // Own listeners of the host, as a daemon would name them.
-        let settings = Settings { own: vec!["127.0.0.1:8098".parse().unwrap()], ..Settings::default() };
+        let settings = Settings { own: vec![SocketAddr::new([127, 0, 0, 1].into(), OURS)], ..Settings::default() };
         self.jail_with(role, egress, settings)
     }
+}
 
-    /// As [`World::jail`], told more than the rules.
-    pub(crate) fn jail_with(&self, role: &str, egress: &str, settings: Settings) -> Jail {
+impl Builds for World {
+    fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
+        inside(self.internet(), action)
+    }
+
+    fn jail_with(&self, role: &str, egress: &str, settings: Settings) -> Jail {
         let rules = rules(role, egress);
         let path = self.scratch.join("handover");
         let _gone = fs::remove_file(&path);
@@ -146,7 +120,7 @@ impl World {
         let child = Command::new("unshare")
             .args(["--net", "--mount", "--kill-child", "--"])
             .arg(std::env::current_exe().unwrap())
-            .env(crate::STAGE, "jail")
+            .env(STAGE, "jail")
             .env("HANDOVER", &path)
             .env("WANTED", wanted.join(" "))
             .env("LOOSE", loose.to_string())
@@ -256,7 +230,7 @@ impl Jail {
     /// The address that stands for a name, which is looked up, as a program would: only then are its ports from 1024 on
     /// listened on. Both maps compute it alike, as long as it is a name that is written out.
     pub(crate) fn address(&self, name: &str) -> IpAddr {
-        let query = crate::attacks::query(name, 1);
+        let query = crate::world::bypass::look_ups::query(name, 1);
         self.inside(|| {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

@@ -282,7 +282,7 @@ impl Serving {
             drop(self.connect(way));
         }
         self.gone.retain(|pid| matches!(sys::reap(*pid, sys::Wait::Poll), Ok(None)));
-        self.look_at_the_gateway(way);
+        self.look_at_the_gateway(plan, way);
         match self.followed.look() {
             None => Ok(()),
             Some(Ok(changed)) => {
@@ -308,9 +308,9 @@ impl Serving {
     }
 
     /// Whether strangers may come in depends on the gateway's own configuration, whenever that changes.
-    fn look_at_the_gateway(&mut self, way: &WayOut) {
+    fn look_at_the_gateway(&mut self, plan: &Plan, way: &WayOut) {
         let Some(file) = &way.gateway else { return };
-        let now = crate::way_out::authenticates(file);
+        let now = crate::way_out::authenticates(file, plan);
         if self.exposed.as_ref() != Some(&now) {
             if let Some(channel) = &self.channel {
                 drop(send_exposed(channel, &now));

@@ -19,16 +19,34 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
     ("only4.test", &["9.9.9.9"], &[]),
     ("only6.test", &["2606:4700::1111"], &[]),
     ("second.test", &["151.101.1.1", "2a04:4e42::1"], &[]),
+    ("xn--bcher-kva.test", &["9.9.9.9"], &[]),
     ("evil.test", &["151.101.1.2"], &[]),
-    ("a.wild.test", &["9.9.9.9"], &[]),
+    // What generous readers make of names that are none.
+    ("evil-allowed.test", &["151.101.1.2"], &[]),
+    ("evil_allowed.test", &["151.101.1.2"], &[]),
+    ("allowed.test.evil.test", &["151.101.1.2"], &[]),
+    ("evil.allowed.test", &["151.101.1.2"], &[]),
+    ("evil.test.allowed.test", &["151.101.1.2"], &[]),
+    ("wild.test", &["151.101.1.2"], &[]),
+    ("xn--llowed-2nf.test", &["151.101.1.2"], &[]),
+    // Where no public name may lead.
     ("private.test", &["10.1.2.3"], &[]),
+    ("private172.test", &["172.16.0.1"], &[]),
     ("lan.test", &["192.168.77.1"], &[]),
     ("loop.test", &["127.0.0.1"], &[]),
+    ("looplast.test", &["127.255.255.254"], &[]),
     ("loop6.test", &["::1"], &[]),
     ("meta.test", &["169.254.169.254"], &[]),
+    ("meta6.test", &["fd00:ec2::254"], &[]),
+    ("metagcp6.test", &["fd20:ce::254"], &[]),
+    ("metaalibaba.test", &["100.100.100.200"], &[]),
+    ("metaazure.test", &["168.63.129.16"], &[]),
+    ("metaoracle.test", &["192.0.0.192"], &[]),
+    ("metascaleway.test", &["fd00:42::42"], &[]),
     ("mapped.test", &["::ffff:127.0.0.1"], &[]),
     ("mappedmeta.test", &["::ffff:169.254.169.254"], &[]),
     ("compat.test", &["::127.0.0.1"], &[]),
+    ("translated.test", &["::ffff:0:7f00:1"], &[]),
     ("nat64.test", &["64:ff9b::7f00:1"], &[]),
     ("nat64local.test", &["64:ff9b:1::1"], &[]),
     ("sixtofour.test", &["2002:7f00:1::1"], &[]),
@@ -41,13 +59,48 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
     ("zero.test", &["0.0.0.0"], &[]),
     ("zero6.test", &["::"], &[]),
     ("cgnat.test", &["100.64.0.1"], &[]),
+    ("cgnatlast.test", &["100.127.255.254"], &[]),
+    // The first address behind that range is a public one.
+    ("cgnatnext.test", &["100.128.0.1"], &[]),
     ("synthetic.test", &["198.18.1.1"], &[]),
     ("own.test", &["5.5.5.5"], &[]),
+    ("owncable.test", &["192.168.77.2"], &[]),
     ("mixed.test", &["9.9.9.9", "10.1.2.3"], &[]),
     ("rebind.test", &["9.9.9.9"], &["10.1.2.3"]),
+    ("rebindpool.test", &["9.9.9.9"], &["10.1.2.3"]),
     ("internal.test", &["10.1.2.3"], &[]),
-    ("dead.test", &["9.9.9.9"], &[]),
-    ("smuggle.test", &["9.9.9.9"], &[]),
+];
+
+/// Where servers answer. Everything a name leads to is there, whatever its range is for.
+pub(crate) const ADDRESSES: &[&str] = &[
+    "9.9.9.9",
+    "151.101.1.1",
+    "151.101.1.2",
+    "8.8.8.8",
+    "10.1.2.3",
+    "172.16.0.1",
+    "169.254.169.254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "100.64.0.1",
+    "100.127.255.254",
+    "100.128.0.1",
+    "198.18.1.1",
+];
+/// The same for IPv6.
+pub(crate) const ADDRESSES_6: &[&str] = &[
+    "2606:4700::1111",
+    "2a04:4e42::1",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "fd00:42::42",
+    "::ffff:0:7f00:1",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::1",
+    "2002:7f00:1::1",
+    "2001::1",
+    "2a00::5efe:7f00:1",
 ];
 
 /// Plays the internet until its input ends.
@@ -60,7 +113,14 @@ pub(crate) fn run() {
     let dns = UdpSocket::bind("8.8.8.8:53").unwrap();
     thread::spawn(move || name_server(&dns));
     serve(80, |stream| http(stream, "internet"));
+    serve(6443, |stream| http(stream, "control-plane"));
+    serve(53, |stream| http(stream, "names-over-tcp"));
+    serve(853, |stream| http(stream, "names-over-tls"));
     serve(443, move |stream| {
+        // Whoever does not speak TLS there finds somebody who does not either.
+        if !is_handshake(&stream) {
+            return http(stream, "internet-anything");
+        }
         let connection = rustls::ServerConnection::new(Arc::clone(&tls)).unwrap();
         http(rustls::StreamOwned::new(connection, stream), "internet-tls");
     });
@@ -77,6 +137,11 @@ pub(crate) fn run() {
     std::io::stdout().flush().unwrap();
     let mut rest = Vec::new();
     std::io::stdin().read_to_end(&mut rest).unwrap();
+}
+
+fn is_handshake(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    stream.peek(&mut first).is_ok() && first == [22]
 }
 
 fn serve(port: u16, each: impl Fn(TcpStream) + Send + Sync + 'static) {
@@ -132,6 +197,7 @@ fn answer(query: &[u8], asked: &Mutex<HashMap<String, usize>>) -> Option<Vec<u8>
     // An alias leads to a name whose address is in the same answer, as a recursive server sends it.
     let is_alias = name == "cname.test";
     let looked_up = if is_alias { "internal.test" } else { &name };
+    let is_wild = name.ends_with(".wild.test");
     let found = NAMES.iter().find(|(known, _, _)| *known == looked_up);
     let times = {
         let mut asked = asked.lock().unwrap();
@@ -142,6 +208,7 @@ fn answer(query: &[u8], asked: &Mutex<HashMap<String, usize>>) -> Option<Vec<u8>
     let addresses: Vec<std::net::IpAddr> = match found {
         Some((_, _, later)) if !later.is_empty() && times > 1 => later.iter().map(|a| a.parse().unwrap()).collect(),
         Some((_, first, _)) => first.iter().map(|a| a.parse().unwrap()).collect(),
+        None if is_wild => vec!["9.9.9.9".parse().unwrap()],
         None => Vec::new(),
     };
     let fitting: Vec<Vec<u8>> = addresses
@@ -153,7 +220,7 @@ fn answer(query: &[u8], asked: &Mutex<HashMap<String, usize>>) -> Option<Vec<u8>
         .collect();
     let mut message = query[..2].to_vec();
     let count = u8::try_from(fitting.len() + usize::from(is_alias)).unwrap();
-    message.extend([0x85, if found.is_some() { 0x80 } else { 0x83 }, 0, 1, 0, count, 0, 0, 0, 0]);
+    message.extend([0x85, if found.is_some() || is_wild { 0x80 } else { 0x83 }, 0, 1, 0, count, 0, 0, 0, 0]);
     message.extend(query.get(12..end)?);
     let owner: &[u8] = if is_alias { b"\x08internal\x04test\0" } else { &[0xc0, 12] };
     if is_alias {
@@ -174,8 +241,10 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
     let mut bytes = Vec::new();
     loop {
         let end = loop {
-            if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
-                break end + 4;
+            let ends: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
+            let end = |mark: &[u8]| bytes.windows(mark.len()).position(|w| w == mark).map(|at| at + mark.len());
+            if let Some(end) = ends.iter().filter_map(|mark| end(mark)).min() {
+                break end;
             }
             let mut piece = [0; 4096];
             match stream.read(&mut piece) {
@@ -191,6 +260,9 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
         };
         let mut body = field("content-length").and_then(|l| l.parse::<usize>().ok()).unwrap_or(0);
         let is_chunked = field("transfer-encoding").is_some();
+        if is_chunked {
+            body = 0;
+        }
         if field("expect").is_some() && stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_err() {
             return;
         }
@@ -212,8 +284,10 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
         if is_chunked {
             bytes.clear();
         }
+        let is_last = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        if field("upgrade").is_some() {
+        // A server that knows nothing of the upgrade goes on with requests.
+        if field("upgrade").is_some() && !path.contains("plain") {
             if stream
                 .write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
                 .is_err()
@@ -223,7 +297,7 @@ pub(crate) fn http<S: std::io::Read + Write>(mut stream: S, place: &str) {
             echo(&mut stream);
             return;
         }
-        if stream.write_all(&response(&head, &path, place)).is_err() || path.starts_with("/close") {
+        if stream.write_all(&response(&head, &path, place)).is_err() || path.starts_with("/close") || is_last {
             return;
         }
     }

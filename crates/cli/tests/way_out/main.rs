@@ -1,0 +1,40 @@
+//! Ways around the way out, tried from inside real jails: `mantlet exec` with a policy that allows some names.
+//!
+//! The world has no network: it is namespaces, with something in them that stands for the internet, and a capture of every
+//! packet (`tests/world`). Root tries everything twice, as root and as an ordinary user; others as themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
+
+mod differential;
+mod jails;
+#[path = "../../../../tests/world/mod.rs"]
+mod world;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use jails::Real;
+use world::bypass;
+use world::ground::{STAGE, begin, enter};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        println!("way_out: test");
+        return ExitCode::SUCCESS;
+    }
+    match std::env::var(STAGE).as_deref() {
+        Ok("internet") => world::internet::run(),
+        Ok("host") => enter(|world| {
+            for who in jails::everybody() {
+                let begin = Instant::now();
+                println!("== {who:?}");
+                let jails = Real::new(world, *who);
+                bypass::run(world, &jails);
+                differential::run(world, &jails);
+                println!("{who:?}: {:.1} s", begin.elapsed().as_secs_f32());
+            }
+        }),
+        _ => return if begin(&arguments) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+    }
+    ExitCode::SUCCESS
+}
