@@ -133,9 +133,9 @@ fn note(frame: &[u8], seen: &mut Seen) {
         6 => {
             seen.segments.insert(to);
         }
-        // Neighbours looking for each other, and multicast of the kernel's own.
-        58 | 0 if matches!(to, IpAddr::V6(v6) if v6.is_multicast() || v6.segments()[0] == 0xfd77 || v6.is_unicast_link_local()) =>
-            {}
+        // Neighbours looking for each other, and the kernel's own multicast groups.
+        58 if matches!(segment[0], 130..=137 | 143) => {}
+        0 if to.is_multicast() => {}
         _ => seen.others.push(to),
     }
 }

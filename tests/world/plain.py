@@ -79,9 +79,17 @@ def socks(client, data):
     both_ways(client, server, first)
 
 
+def socks4(client, data):
+    port, = struct.unpack("!H", data[2:4])
+    server = dial(data[8:].split(b"\0")[1].decode(), port)
+    both_ways(client, server, b"GET / HTTP/1.1\r\nHost: evil.test\r\nConnection: close\r\n\r\n")
+
+
 def serve(client):
     client.settimeout(3)
     data = client.recv(65536)
+    if data[:1] == b"\x04":
+        return socks4(client, data)
     if data[:1] == b"\x05":
         return socks(client, data)
     while data:

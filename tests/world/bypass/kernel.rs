@@ -76,6 +76,7 @@ const TRICKS: &[Trick] = &[
     ("95 a ping socket", Any, &["ping", "151.101.1.2"], &["ping", "151.101.1.2"], Sent(EVIL_ADDRESS)),
     ("95 a ping of an allowed name", Any, &["ping", "ALLOWED"], &["ping", "9.9.9.9"], Sent("9.9.9.9")),
     ("95 a ping over IPv6", Any, &["ping6", "2606:4700::1111"], &["ping6", "2606:4700::1111"], Sent("2606:4700::1111")),
+    ("95 a ping of the host's network over IPv6", Any, &["ping6", "fd77::1"], &["ping6", "fd77::1"], Sent("fd77::1")),
     ("95 raw ICMP", Any, &["raw_icmp", "151.101.1.2"], &["raw_icmp", "151.101.1.2"], Sent(EVIL_ADDRESS)),
     (
         "96 packets with a head of one's own",

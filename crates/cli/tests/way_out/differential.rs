@@ -8,7 +8,7 @@ use crate::world::bypass::{Inside as _, PROXY};
 use crate::world::differential::{EGRESS, is_allowed, request, told};
 use crate::world::ground::World;
 
-const INPUTS: usize = 600;
+const INPUTS: usize = 2000;
 
 pub(crate) fn run(world: &World, jails: &Real<'_>) {
     let jail = jails.begin("builder", EGRESS);

@@ -23,10 +23,16 @@ pub(crate) enum Who {
     User,
 }
 
+impl Who {
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Who {
+        [Who::Root, Who::User].into_iter().find(|who| format!("{who:?}") == name).unwrap()
+    }
+}
+
 /// Everybody that it can be tried as: a world of one user has no root that could give a jail to another.
 pub(crate) fn everybody() -> &'static [Who] {
-    let has_others = fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) != Some("1");
-    if has_others { &[Who::User, Who::Root] } else { &[Who::User] }
+    if rustix::process::geteuid().is_root() { &[Who::User, Who::Root] } else { &[Who::User] }
 }
 
 /// Jails of somebody, in a world.

@@ -13,7 +13,7 @@ mod world;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use jails::Real;
+use jails::{Real, Who};
 use world::bypass;
 use world::ground::{STAGE, begin, enter};
 
@@ -25,12 +25,12 @@ fn main() -> ExitCode {
     }
     match std::env::var(STAGE).as_deref() {
         Ok("internet") => world::internet::run(),
-        Ok("host") => enter(|world| {
-            for who in jails::everybody() {
-                let begin = Instant::now();
-                println!("== {who:?}");
-                let jails = Real::new(world, *who);
-                let is_wanted = |name: &&str| arguments.iter().all(|word| word.starts_with('-') || name.contains(word));
+        Ok("host") => {
+            let who = Who::named(&arguments[0]);
+            enter(|world| {
+                let jails = Real::new(world, who);
+                let wanted = &arguments[1..];
+                let is_wanted = |name: &&str| wanted.iter().all(|word| word.starts_with('-') || name.contains(word));
                 for part in ["bypass", "differential", "serving"].iter().filter(|name| is_wanted(name)) {
                     match *part {
                         "bypass" => bypass::run(world, &jails),
@@ -38,10 +38,19 @@ fn main() -> ExitCode {
                         _ => serving::run(world, &jails),
                     }
                 }
-                println!("{who:?}: {:.1} s", begin.elapsed().as_secs_f32());
-            }
-        }),
-        _ => return if begin(&arguments) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+            });
+        }
+        // A world for each: servers there remember what they were asked.
+        _ => {
+            let is_well = |who: &Who| {
+                println!("== as {who:?}");
+                let start = Instant::now();
+                let is_well = begin(&[&[format!("{who:?}")], arguments.as_slice()].concat());
+                println!("-- as {who:?}: {:.1} s", start.elapsed().as_secs_f32());
+                is_well
+            };
+            return if jails::everybody().iter().all(is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
     }
     ExitCode::SUCCESS
 }
