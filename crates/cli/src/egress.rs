@@ -1,6 +1,7 @@
 //! `mantlet egress ...`: the way out, asked about and served for what runs in no jail.
 
 mod asked;
+mod learn;
 mod proxy;
 mod test;
 
@@ -21,6 +22,7 @@ pub(crate) struct EgressArgs {
 #[derive(Debug, Subcommand)]
 enum EgressCommand {
     Test(test::TestArgs),
+    Learn(learn::LearnArgs),
     Proxy(proxy::ProxyArgs),
 }
 
@@ -28,6 +30,7 @@ enum EgressCommand {
 pub(crate) fn run(args: &EgressArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         EgressCommand::Test(args) => test::run(args),
+        EgressCommand::Learn(args) => learn::run(args),
         EgressCommand::Proxy(args) => proxy::run(args),
     }
 }

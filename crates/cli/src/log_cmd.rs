@@ -139,7 +139,8 @@ fn tell(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stderr().lock(), "mantlet: {text}").context("cannot write to standard error")
 }
 
-fn ledger_file() -> anyhow::Result<PathBuf> {
+/// Where the ledger is.
+pub(crate) fn ledger_file() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     let home = home.context("HOME is not set\nhint: the ledger lies below it, in .local/state/mantlet/ledger")?;
     let state = std::env::var_os("XDG_STATE_HOME");

@@ -5,6 +5,7 @@
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -110,7 +111,8 @@ impl Server {
         let path = Path::new("/proc/self/exe");
         let failed = |e: io::Error| system("start", path)(e);
         let (line, theirs) = channel::pair().map_err(failed)?;
-        let child = Command::new(path).arg(SERVER_WORD).env_clear().stdin(theirs).spawn().map_err(failed)?;
+        let child =
+            Command::new(path).arg0("mantlet").arg(SERVER_WORD).env_clear().stdin(theirs).spawn().map_err(failed)?;
         Ok(Server { child, line, began: Instant::now() })
     }
 

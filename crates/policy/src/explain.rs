@@ -357,7 +357,7 @@ pub fn for_agent(agent: &Agent) -> String {
         "- /tmp and your home are private and empty at the start of each call; keep what should last in the workspace."
             .into(),
     );
-    lines.push("- There is no network except 127.0.0.1 inside the call.".into());
+    lines.push(network(agent));
     let limits = agent.limits();
     lines.push(format!(
         "- A call has {}, {} of memory and {} processes.",
@@ -374,13 +374,30 @@ pub fn for_agent(agent: &Agent) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A few rules on one line: the list is for orientation, the kernel knows the whole one.
+fn network(agent: &Agent) -> String {
+    let egress = agent.egress();
+    if egress.is_closed() {
+        return "- There is no network except 127.0.0.1 inside the call.".into();
+    }
+    let local = egress.local().iter().map(|local| format!("{}:{}", local.name, local.to.port()));
+    let web = (egress.web() == Web::Read).then(|| "public web pages (GET and HEAD)".to_owned());
+    let hosts: Vec<String> =
+        web.into_iter().chain(egress.allow().iter().chain(egress.wide()).cloned()).chain(local).collect();
+    format!("- Of the network you reach these by name, and nothing else: {}", first(&hosts))
+}
+
+/// A few rules on one line.
 fn few(rules: &[PathRule]) -> String {
+    first(&rules.iter().map(|rule| escape(rule.pattern())).collect::<Vec<_>>())
+}
+
+/// The first of a list: it is for orientation, the kernel knows the whole one.
+fn first(all: &[String]) -> String {
     const MOST: usize = 8;
-    let shown: Vec<String> = rules.iter().take(MOST).map(|rule| escape(rule.pattern())).collect();
-    match rules.len() > MOST {
-        true => format!("{} and {} more", shown.join(", "), rules.len() - MOST),
-        false => shown.join(", "),
+    let shown = all.get(..MOST).unwrap_or(all).join(", ");
+    match all.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -424,6 +441,16 @@ mod tests {
             assert!(told.lines().count() <= 20, "{told}");
             assert!(told.contains("mantlet allow --agent main --read"));
         }
+        let told = |section: &str| {
+            let text = format!("version = 1\n[agent.main]\nrole = \"builder\"\nworkspace = \"~/work\"\n{section}");
+            for_agent(&read(&text).unwrap().agents()[0])
+        };
+        assert!(told("").contains("no network except 127.0.0.1"));
+        let open = told("[agent.main.egress]\nallow = [\"a.org\", \"*.b.org:80\"]");
+        assert!(
+            open.contains("by name, and nothing else: a.org:443, *.b.org:80\n") && !open.contains("no network"),
+            "{open}"
+        );
     }
 
     #[test]

@@ -5,8 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use mantlet_ledger::Egress;
 use rustix::fs::MemfdFlags;
@@ -163,7 +162,12 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Whether whoever connected is in this process's pid namespace: no jail is.
 pub fn is_beside(connection: BorrowedFd<'_>) -> bool {
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|own| crate::supervisor::is_in(connection, own.ino()))
+    let Ok(pidfd) = crate::sys::peer_pidfd(connection) else { return false };
+    let Ok(text) = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())) else { return false };
+    // Its pid in each namespace from here on inwards (proc(5)); one that has ended has -1.
+    let pids = text.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let pids: Vec<i32> = pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    matches!(pids.as_slice(), [pid] if *pid > 0)
 }
 
 /// Hands a monitor's connection on.

@@ -259,7 +259,7 @@ impl Serving {
 
 /// Whether the process that connected is in this pid namespace. Its pid cannot be another's meanwhile: the pidfd says
 /// afterwards that it lives.
-pub(crate) fn is_in(connection: BorrowedFd<'_>, namespace: u64) -> bool {
+fn is_in(connection: BorrowedFd<'_>, namespace: u64) -> bool {
     let Ok(pidfd) = sys::peer_pidfd(connection) else { return false };
     let Ok(text) = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())) else { return false };
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok());

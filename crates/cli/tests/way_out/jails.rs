@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::world::agent::Agent;
 use crate::world::bypass::{Inside, Jails};
@@ -52,16 +53,23 @@ impl Place {
         self.top.join("mantlet.toml")
     }
 
-    /// `mantlet exec` of this place's policy, at the end of a command.
-    fn exec(&self, mut command: Command) -> Command {
+    /// `mantlet` as the one who calls, at the end of a command.
+    fn mantlet(&self, mut command: Command) -> Command {
         if self.who == Who::User {
             command.arg("unshare");
             command.args(["--user", &format!("--map-user={USER}"), &format!("--map-group={USER}"), "--"]);
         }
-        command.arg(env!("CARGO_BIN_EXE_mantlet")).args(["exec", "--agent", "main", "--policy"]).arg(self.policy());
-        command.arg("--report").arg(self.top.join("report.json")).arg("--cwd").arg(self.top.join("work")).arg("--");
+        command.arg(env!("CARGO_BIN_EXE_mantlet"));
         command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("LANG", "C.UTF-8");
         command.env("HOME", &self.top).env("XDG_STATE_HOME", self.top.join("state"));
+        command
+    }
+
+    /// `mantlet exec` of this place's policy, at the end of a command.
+    fn exec(&self, command: Command) -> Command {
+        let mut command = self.mantlet(command);
+        command.args(["exec", "--agent", "main", "--policy"]).arg(self.policy());
+        command.arg("--report").arg(self.top.join("report.json")).arg("--cwd").arg(self.top.join("work")).arg("--");
         command
     }
 }
@@ -91,7 +99,17 @@ impl<'a> Real<'a> {
     }
 
     pub(crate) fn begin(&self, role: &str, egress: &str) -> Jail {
-        let place = self.place(role, egress);
+        self.begin_at(self.place(role, egress))
+    }
+
+    /// One whose way out the daemon serves, which is started first.
+    pub(crate) fn begin_with_daemon(&self, egress: &str) -> (Jail, Daemon) {
+        let place = self.place("builder", egress);
+        let daemon = Daemon::start(&place);
+        (self.begin_at(place), daemon)
+    }
+
+    fn begin_at(&self, place: Place) -> Jail {
         // Left open in it: a connection of the host.
         let mut command = place.exec(left_open());
         Jail { agent: Some(Agent::start(&mut command)), place }
@@ -116,6 +134,36 @@ impl Jails for Real<'_> {
     }
 }
 
+/// `mantlet daemon`.
+pub(crate) struct Daemon(Child);
+
+impl Daemon {
+    fn start(place: &Place) -> Self {
+        let mut command = place.mantlet(Command::new("env"));
+        let mut child = command.arg("daemon").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("serves the ways out"), "{line}");
+        Daemon(child)
+    }
+
+    /// Kills it without a word.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// One that runs.
 pub(crate) struct Jail {
     agent: Option<Agent>,
@@ -123,6 +171,28 @@ pub(crate) struct Jail {
 }
 
 impl Jail {
+    /// Puts another way out into its policy.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.place.policy()).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(self.place.policy(), text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// A daemon for it.
+    pub(crate) fn daemon(&self) -> Daemon {
+        Daemon::start(&self.place)
+    }
+
+    /// What the ledger has of its way out so far.
+    pub(crate) fn entries(&self) -> Vec<serde_json::Value> {
+        entries(&self.place.top)
+    }
+
+    /// Where Mantlet's state is.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.place.top.join("state/mantlet")
+    }
+
     /// Ends it, and returns what the ledger then has of its way out.
     pub(crate) fn end(mut self) -> Vec<serde_json::Value> {
         drop(self.agent.take());

@@ -6,6 +6,7 @@
 
 mod differential;
 mod jails;
+mod serving;
 #[path = "../../../../tests/world/mod.rs"]
 mod world;
 
@@ -14,7 +15,15 @@ use std::time::Instant;
 
 use jails::{Real, Who};
 use world::bypass;
-use world::ground::{STAGE, begin, enter};
+use world::ground::{STAGE, World, begin, enter};
+
+type Part = fn(&World, &Real<'_>);
+
+const PARTS: &[(&str, Part)] = &[
+    ("bypass", |world, jails| bypass::run(world, jails)),
+    ("differential", differential::run),
+    ("serving", serving::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,10 +35,14 @@ fn main() -> ExitCode {
         Ok("internet") => world::internet::run(),
         Ok("host") => {
             let who = Who::named(&arguments[0]);
+            let words = &arguments[1..];
+            let is_wanted = |name: &str| words.iter().all(|word| word.starts_with('-') || name.contains(word));
             enter(|world| {
                 let jails = Real::new(world, who);
-                bypass::run(world, &jails);
-                differential::run(world, &jails);
+                for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
+                    println!("== {name}");
+                    part(world, &jails);
+                }
             });
         }
         // A world for each: servers there remember what they were asked.
@@ -37,7 +50,7 @@ fn main() -> ExitCode {
             let is_well = |who: &Who| {
                 println!("== as {who:?}");
                 let start = Instant::now();
-                let is_well = begin(&[format!("{who:?}")]);
+                let is_well = begin(&[&[format!("{who:?}")], arguments.as_slice()].concat());
                 println!("-- as {who:?}: {:.1} s", start.elapsed().as_secs_f32());
                 is_well
             };

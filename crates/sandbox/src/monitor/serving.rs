@@ -24,6 +24,9 @@ use crate::wire::{self, Tag};
 /// How often files are looked at, and a daemon that is gone is looked for.
 const PERIOD: Duration = Duration::from_millis(500);
 
+/// How long after its end a server is looked for: one that dies at once is no reason to spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long the last words of the serving process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -54,6 +57,9 @@ pub(super) struct Serving {
     due: Instant,
     /// Whether anything in the jail has asked for the way out: until then nobody has to serve it.
     is_wanted: bool,
+    /// Whether a daemon turned this jail away.
+    is_turned_away: bool,
+    was_served: bool,
     /// Children that have ended, or are about to.
     gone: Vec<i32>,
     /// What confines the process that serves; nothing until it has said so.
@@ -80,6 +86,8 @@ impl Serving {
             followed: way.followed.clone(),
             due: Instant::now() + PERIOD,
             is_wanted: false,
+            is_turned_away: false,
+            was_served: false,
             gone: Vec::new(),
             how: None,
             refused: Vec::new(),
@@ -122,6 +130,9 @@ impl Serving {
 
     /// A connection to the daemon of the same owner.
     fn daemon(&self) -> Option<OwnedFd> {
+        if self.is_turned_away {
+            return None;
+        }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).ok()?;
         // A home may lie deeper than an address of this family is long.
@@ -194,16 +205,26 @@ impl Serving {
             Ok(Some(message)) => message,
             Ok(None) | Err(_) => {
                 self.channel = None;
-                self.how = None;
-                if let Some(By::Own(pid)) = self.by {
-                    self.gone.push(pid);
-                    self.by = None;
+                self.due = self.due.min(Instant::now() + PAUSE);
+                match (self.by, self.how.take()) {
+                    (Some(By::Own(pid)), _) => {
+                        self.gone.push(pid);
+                        self.by = None;
+                    }
+                    (Some(By::Daemon), None) if !self.was_served => {
+                        self.is_turned_away = true;
+                        self.by = None;
+                    }
+                    _ => {}
                 }
                 return Ok(false);
             }
         };
         match message.tag {
-            Tag::Serving => self.how = Some(String::from_utf8_lossy(&message.payload).into_owned()),
+            Tag::Serving => {
+                self.was_served = true;
+                self.how = Some(String::from_utf8_lossy(&message.payload).into_owned());
+            }
             Tag::Event => {
                 if let Ok(told) = serde_json::from_slice::<Told>(&message.payload) {
                     self.note(told, plan, ledger)?;
