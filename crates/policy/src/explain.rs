@@ -177,11 +177,11 @@ impl Speaker<'_> {
             self.say(Enforced::Jail, rule, format!("It gets {name} with the value in the file."));
         }
         self.limits(agent);
-        self.say(
-            Enforced::Jail,
-            "built in".into(),
-            "It has no network: not even the hosts that its policy allows can be reached in this version.",
-        );
+        let says = match agent.egress().is_closed() {
+            true => "It has no network but its own loopback.",
+            false => "It has no network but its own loopback, and the way out that follows.",
+        };
+        self.say(Enforced::Jail, "built in".into(), says);
     }
 
     fn limits(&mut self, agent: &Agent) {

@@ -170,7 +170,7 @@ fn egress() -> Value {
         &[],
     );
     table(
-        "The way out. Not enforced yet: there is no network.",
+        "The way out: hosts by name, and nothing else.",
         &[
             ("allow", strings("host:port; 443 when no port is written.")),
             ("wide", strings("*.suffix:port, where strangers get names below the suffix.")),
@@ -195,7 +195,11 @@ fn tables(description: &str, each: Value) -> Value {
 fn publish() -> Value {
     let exposed =
         json!({"type": "string", "minLength": 1, "description": "Why an address wider than this machine is wanted."});
-    table("The way in. Not enforced yet.", &[("ports", strings("address:port.")), ("exposed", exposed)], &[])
+    table(
+        "The way in to a whole agent: addresses of the host that lead to the same ports inside.",
+        &[("ports", strings("address:port.")), ("exposed", exposed)],
+        &[],
+    )
 }
 
 fn limits() -> Value {

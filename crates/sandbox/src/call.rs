@@ -133,7 +133,7 @@ pub(crate) fn run(request: &Request, origin: &Origin<'_>) -> Result<Outcome, Ref
     for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }
-    let has_network = request.whole.is_none_or(|whole| whole.network == Network::None && !whole.is_dry);
+    let has_network = request.whole.is_none_or(|whole| whole.network == Network::None);
     let way_out = match has_network {
         true => way_out::compile(way_out::Sources {
             request: &request,
@@ -243,7 +243,7 @@ fn tell_dry(plan: &Plan) -> Result<String, Refusal> {
     if let Some(whole) = &plan.whole {
         let told = &whole.told;
         line("client", told.client.unwrap_or("none known").as_bytes());
-        line("network", if told.network == whole::Network::None { b"none" } else { b"host: not confined" });
+        line("network", network_text(plan, told.network).as_bytes());
         line("its own sandbox", told.own_sandbox.as_bytes());
         told.state.iter().for_each(|state| line("state", state.as_bytes()));
         line("environment", told.env.join(" ").as_bytes());
@@ -256,6 +256,19 @@ fn tell_dry(plan: &Plan) -> Result<String, Refusal> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|e| Refusal::new(format!("cannot write: {e}")))?;
     let report = plan.whole.as_ref().map(|whole| serde_json::to_string(&whole.told));
     Ok(report.transpose().ok().flatten().unwrap_or_default())
+}
+
+fn network_text(plan: &Plan, network: Network) -> String {
+    match (network, &plan.way_out) {
+        (Network::Host, _) => "host: not confined".into(),
+        (Network::None, None) => "none".into(),
+        (Network::None, Some(way)) => {
+            let out = if way.shown.is_empty() { "nothing".into() } else { way.shown.join(", ") };
+            let into: Vec<String> = way.published.iter().map(ToString::to_string).collect();
+            let into = if into.is_empty() { "nothing".into() } else { into.join(", ") };
+            format!("none but what the policy allows: out on {out}; in at {into}")
+        }
+    }
 }
 
 /// Root's pipes become the jail's own: /dev/stdout is a name of one, which only its owner can open again.

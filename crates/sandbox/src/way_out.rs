@@ -28,7 +28,8 @@ pub(crate) struct WayOut {
     /// What of it nothing inside is judged, or only the name.
     pub(crate) is_by_name_only: bool,
     /// The host's listeners for what is published, bound before anything starts.
-    pub(crate) doors: Vec<Door>,
+    pub(crate) doors: Vec<OwnedFd>,
+    pub(crate) published: Vec<SocketAddr>,
     /// For the serving process.
     pub(crate) begin: Begin,
     pub(crate) text: String,
@@ -37,13 +38,6 @@ pub(crate) struct WayOut {
     pub(crate) followed: Followed,
     /// The gateway's own configuration, where something is published beyond this host.
     pub(crate) gateway: Option<PathBuf>,
-}
-
-/// Something published.
-#[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) address: SocketAddr,
-    pub(crate) listener: OwnedFd,
 }
 
 /// The policy's file.
@@ -89,15 +83,17 @@ pub(crate) fn compile(sources: Sources<'_>) -> Result<Option<WayOut>, Refusal> {
     if egress.is_closed() && published.is_empty() && !request.is_learning {
         return Ok(None);
     }
-    let doors: Vec<Door> = published.iter().map(|address| door(*address)).collect::<Result<_, _>>()?;
-    let is_exposed = doors.iter().any(|door| !door.address.ip().is_loopback());
+    let is_dry = request.whole.is_some_and(|whole| whole.is_dry);
+    let opened = published.iter().filter(|_| !is_dry).map(|address| door(*address));
+    let is_exposed = published.iter().any(|address| !address.ip().is_loopback());
     let ports = egress.destination_ports();
     let shown = ports.iter().map(|port| format!("{port} {}", egress.protocol(*port).word())).collect();
     Ok(Some(WayOut {
         low: low(&ports),
         shown,
         is_by_name_only: ports.iter().any(|port| egress.protocol(*port) != mantlet_policy::Protocol::Http),
-        doors,
+        doors: opened.collect::<Result<_, _>>()?,
+        published: published.to_vec(),
         begin: Begin {
             agent: agent.name().to_owned(),
             source: words,
@@ -116,12 +112,12 @@ fn low(ports: &[u16]) -> Vec<u16> {
 }
 
 /// Binds what is published.
-fn door(address: SocketAddr) -> Result<Door, Refusal> {
+fn door(address: SocketAddr) -> Result<OwnedFd, Refusal> {
     let listener = TcpListener::bind(address).map_err(|e| {
         Refusal::new(format!("cannot publish {address}: {e}"))
             .hint("end what listens there, perhaps an agent without a jail, or publish another port")
     })?;
-    Ok(Door { address, listener: listener.into() })
+    Ok(listener.into())
 }
 
 /// The program beside this one.

@@ -195,19 +195,22 @@ def long_ones() -> None:
 
 
 def servers() -> None:
-    """Ports that are allowed outwards are the jail's own as well, at the same time."""
+    """Ports that are allowed outwards are the jail's own as well."""
     serve = f"python3 {caches['e2e']}/serve.py"
-    out = f"{CURL} -o /dev/null -w '%{{size_download}}\\n' https://allowed.test:8443/inside/body"
+    usual, out = (f"{CURL} -o /dev/null -w '%{{size_download}}\\n' https://allowed.test{port}/inside/body" for port in ("", ":8443"))
     whole, on_all = str(len(content.body("inside"))), [":::8443 inside"] * 2
     calls = {
-        "listen on ports that are allowed outwards": (f"{serve} 127.0.0.1:8443 ::1:8443 -- {out}", ["127.0.0.1:8443 inside", "::1:8443 inside", whole]),
-        "do so after it was used outwards": (f"{out} && {serve} 127.0.0.1:8443 -- {out}", [whole, "127.0.0.1:8443 inside", whole]),
-        "do so on all addresses": (f"{serve} :::8443 && {serve} 0.0.0.0:8443 && {out}", [*on_all, "0.0.0.0:8443 inside", whole]),
-        "do so on all addresses after it was used outwards": (f"{out} && {serve} :::8443", [whole, *on_all]),
+        "listen on a port while it is used outwards": (f"{serve} 127.0.0.1:8443 ::1:8443 -- {out}", ["127.0.0.1:8443 inside", "::1:8443 inside", whole]),
+        "listen on it after it was used outwards": (f"{out} && {serve} 127.0.0.1:8443 -- {out}", [whole, "127.0.0.1:8443 inside", whole]),
+        "on all addresses have it before it is used outwards": (f"{serve} :::8443 && {serve} 0.0.0.0:8443 && {out}", [*on_all, "0.0.0.0:8443 inside", whole]),
+        "on all addresses keep it, and other ports lead out": (f"{serve} :::8443 -- {usual}", [*on_all, whole]),
     }
     for name, (line, expected) in calls.items():
         outcome = call(["sh", "-c", line], work, jailed=True)
-        check(f"servers inside {name}, and are reached", outcome.got.decode().split("\n")[:-1] == expected, outcome)
+        check(f"servers inside {name}", outcome.got.decode().split("\n")[:-1] == expected, outcome)
+    # A limit of it: an address of the name is listened on from then on.
+    outcome = call(["sh", "-c", f"{out} && {serve} :::8443"], work, jailed=True)
+    check("a server on all addresses is told that a port is taken once it was used outwards", "Address already in use" in outcome.said, outcome)
     world.take()
 
 

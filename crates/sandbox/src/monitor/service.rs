@@ -32,6 +32,7 @@ impl Jail<'_> {
         self.facts = so_far.facts;
         let Some(whole) = &self.plan.whole else { return };
         let network = match whole.told.network {
+            Network::None if self.plan.way_out.is_some() => "no network but what the policy allows",
             Network::None => "no network",
             Network::Host => "the host's network, not confined",
         };

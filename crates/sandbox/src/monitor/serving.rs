@@ -94,7 +94,7 @@ impl Serving {
             notes: Vec::new(),
         };
         for door in &way.doors {
-            let listener = door.listener.try_clone().map_err(|e| e.to_string())?;
+            let listener = door.try_clone().map_err(|e| e.to_string())?;
             serving.kept.push((SocketKind::Door, listener));
         }
         Ok(serving)
