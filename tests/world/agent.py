@@ -595,3 +595,5 @@ if __name__ == "__main__":
     for line in sys.stdin:
         number, word, *arguments = line.split()
         threading.Thread(target=answer, args=(number, word, arguments), daemon=True).start()
+    # Whoever is still at something is not waited for.
+    os._exit(0)

@@ -75,9 +75,9 @@ impl Agent {
         self.ask(&words).unwrap_or_else(|why| format!("({why})").into_bytes())
     }
 
-    /// The same, without waiting.
+    /// The same, without waiting; of what never ends, less is taken.
     pub(crate) fn begin_to_talk(&self, to: SocketAddr, bytes: &[u8]) -> Receiver<Answer> {
-        self.begin(&["talk", &to.ip().to_string(), &to.port().to_string(), &hex(bytes), "700"])
+        self.begin(&["talk", &to.ip().to_string(), &to.port().to_string(), &hex(bytes), "300"])
     }
 
     /// Runs a program there; words with `=` in front of it are its environment.

@@ -410,6 +410,11 @@ fn judge(fd: &OwnedFd, file: &Path, at: &Path, caller: u32) -> Result<FileType, 
             format!("chmod go-w {}", at.display()),
         ));
     }
+    // The attack: another name of the file lies in a workspace, where the way to it is none of those judged here.
+    if kind == FileType::RegularFile && stat.st_nlink > 1 {
+        let hint = format!("give it a file of its own: cp -p {0} {0}.own && mv {0}.own {0}", at.display());
+        return Err(untrusted(file, at, format!("has {} names (hard links)", stat.st_nlink), hint));
+    }
     Ok(kind)
 }
 
@@ -517,6 +522,16 @@ mod tests {
 
     fn refusal(top: &Top, path: &Path) -> String {
         load(Some(path), &top.host()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_with_another_name_is_refused() {
+        let top = Top::new("names");
+        let path = top.write("home/.config/mantlet/mantlet.toml");
+        fs::hard_link(&path, top.0.join("home/ws/notes")).unwrap();
+        assert!(refusal(&top, &path).contains("has 2 names (hard links)"));
+        fs::remove_file(top.0.join("home/ws/notes")).unwrap();
+        assert!(load(Some(&path), &top.host()).is_ok());
     }
 
     #[test]

@@ -92,20 +92,25 @@ pub(super) fn on_rebinding<J: Jails>(suite: &Suite<'_>, jails: &J) {
     suite.begin("54 another answer the second time");
     suite.world.packets.forget();
     let address = inside("rebind.test");
-    assert!(has(&jail.agent().talk(address, &request("rebind.test", 80)), MARK), "the first answer is public");
-    let seen = suite.world.packets.take();
-    assert_eq!(seen.names, ["rebind.test"; 2], "asked once for each family, and never again before dialling");
-    assert_eq!(seen.connections, ["9.9.9.9:80".parse().unwrap()]);
     let answer = jail.agent().talk(address, &request("rebind.test", 80));
-    assert!(text(&answer).contains("10.1.2.3, which is private use"), "the second is not: {}", text(&answer));
-    assert!(suite.world.packets.take().connections.is_empty());
+    suite.expect(has(&answer, MARK), || format!("the first answer is public: {}", text(&answer)));
+    let seen = suite.world.packets.take();
+    // Asked once for each family, and never again before dialling.
+    let is_right = seen.names == ["rebind.test"; 2] && seen.connections == ["9.9.9.9:80".parse().unwrap()];
+    suite.expect(is_right, || format!("the first answer: {seen:?}"));
+    let answer = jail.agent().talk(address, &request("rebind.test", 80));
+    suite.expect(text(&answer).contains("10.1.2.3, which is private use"), || {
+        format!("the second is not: {}", text(&answer))
+    });
+    let seen = suite.world.packets.take();
+    suite.expect(seen.connections.is_empty(), || format!("the second answer: {seen:?}"));
     // Two requests on one connection: the second goes where the first one did, or is checked anew.
     suite.begin("57 another answer on a connection that is kept");
     let both = "GET /one HTTP/1.1\r\nHost: rebindpool.test\r\n\r\n".repeat(2);
     let answer = jail.agent().talk(inside("rebindpool.test"), both.as_bytes());
-    assert!(has(&answer, MARK), "{}", text(&answer));
+    suite.expect(has(&answer, MARK), || format!("a connection that is kept: {}", text(&answer)));
     let seen = suite.world.packets.take();
-    assert!(seen.connections.iter().all(|to| to.to_string() == "9.9.9.9:80"), "{seen:?}");
+    suite.expect(seen.connections.iter().all(|to| to.to_string() == "9.9.9.9:80"), || format!("kept: {seen:?}"));
     // The control: who asks twice would have dialled it.
     assert!(has(&suite.talk_outside("10.1.2.3:80", GET_EVIL.as_bytes()), MARK));
     suite.world.packets.forget();

@@ -15,7 +15,15 @@ use std::time::Instant;
 
 use jails::{Real, Who};
 use world::bypass;
-use world::ground::{STAGE, begin, enter};
+use world::ground::{STAGE, World, begin, enter};
+
+type Part = fn(&World, &Real<'_>);
+
+const PARTS: &[(&str, Part)] = &[
+    ("bypass", |world, jails| bypass::run(world, jails)),
+    ("differential", differential::run),
+    ("serving", serving::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,16 +35,13 @@ fn main() -> ExitCode {
         Ok("internet") => world::internet::run(),
         Ok("host") => {
             let who = Who::named(&arguments[0]);
+            let words = &arguments[1..];
+            let is_wanted = |name: &str| words.iter().all(|word| word.starts_with('-') || name.contains(word));
             enter(|world| {
                 let jails = Real::new(world, who);
-                let wanted = &arguments[1..];
-                let is_wanted = |name: &&str| wanted.iter().all(|word| word.starts_with('-') || name.contains(word));
-                for part in ["bypass", "differential", "serving"].iter().filter(|name| is_wanted(name)) {
-                    match *part {
-                        "bypass" => bypass::run(world, &jails),
-                        "differential" => differential::run(world, &jails),
-                        _ => serving::run(world, &jails),
-                    }
+                for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
+                    println!("== {name}");
+                    part(world, &jails);
                 }
             });
         }
