@@ -24,8 +24,9 @@ use crate::wire::{self, Tag};
 /// How often files are looked at, and a daemon that is gone is looked for.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// How long after its end a server is looked for: one that dies at once is no reason to spin.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long after its end a server is looked for, twice as long each time that one ended before it served: one that dies at
+/// once is no reason to spin.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// How long the last words of the serving process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -60,6 +61,9 @@ pub(super) struct Serving {
     /// Whether a daemon turned this jail away.
     is_turned_away: bool,
     was_served: bool,
+    /// How often a server has ended since one served, and when the next is looked for.
+    ends: u32,
+    retry: Instant,
     /// Children that have ended, or are about to.
     gone: Vec<i32>,
     /// What confines the process that serves; nothing until it has said so.
@@ -88,6 +92,8 @@ impl Serving {
             is_wanted: false,
             is_turned_away: false,
             was_served: false,
+            ends: 0,
+            retry: Instant::now(),
             gone: Vec::new(),
             how: None,
             refused: Vec::new(),
@@ -205,7 +211,9 @@ impl Serving {
             Ok(Some(message)) => message,
             Ok(None) | Err(_) => {
                 self.channel = None;
-                self.due = self.due.min(Instant::now() + PAUSE);
+                self.ends = self.ends.saturating_add(1);
+                self.retry = Instant::now() + PAUSE.saturating_mul(1 << self.ends.min(8));
+                self.due = self.due.min(self.retry);
                 match (self.by, self.how.take()) {
                     (Some(By::Own(pid)), _) => {
                         self.gone.push(pid);
@@ -222,7 +230,7 @@ impl Serving {
         };
         match message.tag {
             Tag::Serving => {
-                self.was_served = true;
+                (self.was_served, self.ends) = (true, 0);
                 self.how = Some(String::from_utf8_lossy(&message.payload).into_owned());
             }
             Tag::Event => {
@@ -231,7 +239,10 @@ impl Serving {
                 }
             }
             Tag::More => self.more(&[]),
-            Tag::Unable => self.notes.push(format!("the way out: {}", String::from_utf8_lossy(&message.payload))),
+            Tag::Unable => {
+                let why = mantlet_ledger::escape(&message.payload);
+                self.say(format!("the way out could not be served: {why}"));
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -298,7 +309,7 @@ impl Serving {
             return Ok(());
         }
         self.due = now + PERIOD;
-        if self.is_wanted && self.channel.is_none() {
+        if self.is_wanted && self.channel.is_none() && now >= self.retry {
             // Not there yet: the next tick tries again.
             drop(self.connect(way));
         }
