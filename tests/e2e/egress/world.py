@@ -67,6 +67,10 @@ class World:
         self.internet.stdin.flush()
         self.wait("ready")
         self.marker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        # Each side must have found the other on the cable: what waits for that is overtaken by later packets.
+        for address in ADDRESSES["allowed.test"]:
+            socket.create_connection((address, 80), timeout=10).close()
+        self.take()
 
     def listen(self) -> None:
         for line in self.internet.stdout:
