@@ -30,7 +30,11 @@ impl Agent {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines.next();
-        assert!(matches!(&first, Some(Ok(line)) if line.starts_with("ready ")), "{command:?}: {first:?}");
+        assert!(
+            matches!(&first, Some(Ok(line)) if line.starts_with("ready ")),
+            "{:?}: {first:?}",
+            command.get_program()
+        );
         let waiting = Waiting::default();
         let heard = Arc::clone(&waiting);
         thread::spawn(move || {

@@ -56,8 +56,10 @@ impl Place {
     /// `mantlet` as the one who calls, at the end of a command.
     fn mantlet(&self, mut command: Command) -> Command {
         if self.who == Who::User {
-            command.arg("unshare");
-            command.args(["--user", &format!("--map-user={USER}"), &format!("--map-group={USER}"), "--"]);
+            // Through another user: who is somebody else's 0 would pass for a root.
+            for id in [USER + 1, USER] {
+                command.args(["unshare", "--user", &format!("--map-user={id}"), &format!("--map-group={id}"), "--"]);
+            }
         }
         command.arg(env!("CARGO_BIN_EXE_mantlet"));
         command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("LANG", "C.UTF-8");
