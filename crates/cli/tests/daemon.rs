@@ -98,7 +98,8 @@ fn others_and_processes_in_jails_are_turned_away() {
         (vec!["setpriv", "--reuid=61234", "--clear-groups"], "user 61234 was turned away"),
         (vec!["unshare", "--pid", "--fork", "--kill-child"], "another pid namespace was turned away"),
     ] {
-        let output = Command::new(words[0]).args(&words[1..]).args(["/usr/bin/python3", "-c", &script]).output().unwrap();
+        let output =
+            Command::new(words[0]).args(&words[1..]).args(["/usr/bin/python3", "-c", &script]).output().unwrap();
         assert!(out(&output).starts_with("connected"), "{words:?}: {}", err(&output));
         assert!(!out(&output).contains("\n1"), "{words:?}: {}", out(&output));
         assert!(daemon.line().contains(told), "{words:?}");
