@@ -11,6 +11,8 @@ import threading
 NAME = "origin.test"
 V4, V6 = "9.9.9.9", "2606:4700::1111"
 DNS = "8.8.8.8"
+# Seconds for which an answer is good, as popular names have it. With 0 each connection is a look-up for everybody.
+TTL = int(os.environ.get("TTL", 60))
 # What is sent comes back; and what is a tunnel's whole life is sent one way.
 ECHO, BULK = 443, 5001
 PIECE = 1 << 20
@@ -29,7 +31,7 @@ def name_server() -> None:
         code = b"\x85\x80" if asked == wanted else b"\x85\x83"
         message = query[:2] + code + b"\0\1\0" + (b"\1" if answer else b"\0") + b"\0\0\0\0" + query[12:end]
         if answer:
-            message += b"\xc0\x0c" + kind + b"\0\1\0\0\0\0" + len(answer).to_bytes(2, "big") + answer
+            message += b"\xc0\x0c" + kind + b"\0\1" + TTL.to_bytes(4, "big") + len(answer).to_bytes(2, "big") + answer
         server.sendto(message, client)
 
 

@@ -55,14 +55,15 @@ class Child:
 class Client(Child):
     """A client.py."""
 
-    def ask(self, **order: object) -> dict:
-        self.say(json.dumps(order))
+    def ask(self, proxy: "Proxy", do: str, **order: object) -> dict:
+        self.asking = f"{do} by {proxy.name}"
+        self.say(json.dumps({"do": do, "to": proxy.to, **order}))
         return self.answer()
 
     def answer(self) -> dict:
         answer = json.loads(self.line())
         if "error" in answer:
-            raise SystemExit(f"benches/egress/run: {answer['error']}")
+            raise SystemExit(f"benches/egress/run: {self.asking}: {answer['error']}")
         return answer
 
 
@@ -73,6 +74,9 @@ class Proxy:
     to: dict
     client: Client
     pid: int
+
+    def ask(self, do: str, **order: object) -> dict:
+        return self.client.ask(self, do, **order)
 
     def cpu(self) -> float:
         """Seconds of CPU of the process with all its threads, those that have ended too: its clock of clock_gettime(2)."""

@@ -2,48 +2,112 @@
 //!
 //! The attack is a second look-up between check and dial (rebinding), or one good answer that covers for a bad one.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mantlet_policy::address;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::decision::{Allowed, Place, Reason};
-use crate::dns::resolver::Resolver;
+use crate::dns::resolver::{Configuration, ResolveError, Resolver, connected};
+use crate::name::{Endpoint, HostName};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long one address has before the next is tried beside it (RFC 8305).
 const STAGGER: Duration = Duration::from_millis(250);
+/// How long checked addresses are used again: short beside the lives of connections, long beside a burst of them.
+const RECENT: Duration = Duration::from_secs(30);
+/// As many names as are remembered.
+const MOST_RECENT: usize = 1024;
 
-/// Dials an allowed destination. `own` are addresses that this program itself listens on.
+/// Dials an allowed destination, and says which of its addresses it was. `own` are addresses that this program itself
+/// listens on.
 ///
 /// # Errors
 /// Why not.
-pub(crate) async fn dial(allowed: &Allowed, resolver: &Resolver, own: &[SocketAddr]) -> Result<TcpStream, Reason> {
-    let port = allowed.endpoint.port;
+pub(crate) async fn dial(
+    allowed: &Allowed,
+    resolver: &Resolver,
+    recent: &Recent,
+    own: &[SocketAddr],
+) -> Result<(TcpStream, SocketAddr), Reason> {
+    let Endpoint { name, port } = &allowed.endpoint;
     let addresses = match &allowed.place {
         Place::Fixed(address) => vec![*address],
         Place::Public => {
-            let answers = resolver.resolve(&allowed.endpoint.name).await;
-            let answers = answers.map_err(|error| Reason::Unresolved(error.to_string()))?;
-            checked(&answers)?.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+            let addresses = recent.of(name, resolver).await?;
+            addresses.into_iter().map(|address| SocketAddr::new(address, *port)).collect()
         }
     };
     if let Some(ours) = addresses.iter().find(|address| own.iter().any(|own| is_same(own, address))) {
         let what = "an address that Mantlet itself listens on".to_owned();
         return Err(Reason::Special { address: ours.to_string(), what });
     }
-    let stream = match timeout(CONNECT, race(&addresses)).await {
-        Ok(connected) => connected.map_err(|error| Reason::Unreachable(error.kind().to_string()))?,
-        Err(_) => return Err(Reason::Unreachable("timed out".into())),
-    };
+    let connected = race(&addresses).await;
+    let stream = connected.map_err(|error| {
+        // It may have moved: the next look-up asks.
+        recent.forget(name);
+        Reason::Unreachable(error.kind().to_string())
+    })?;
     // What was checked is what is connected: the kernel says so itself.
     match stream.peer_addr() {
-        Ok(peer) if addresses.contains(&peer) => Ok(stream),
+        Ok(peer) if addresses.contains(&peer) => Ok((stream, peer)),
         Ok(_) | Err(_) => Err(Reason::Unreachable("connected to another address than was checked".into())),
+    }
+}
+
+/// Addresses of names that were resolved and checked a moment ago. An answer is used again while its server says that it
+/// is good, never longer than [`RECENT`], and never after the host's configuration has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(Mutex<HashMap<HostName, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    configuration: Configuration,
+    addresses: Vec<IpAddr>,
+    until: Instant,
+}
+
+impl Recent {
+    async fn of(&self, name: &HostName, resolver: &Resolver) -> Result<Vec<IpAddr>, Reason> {
+        let unresolved = |error: ResolveError| Reason::Unresolved(error.to_string());
+        let configuration = resolver.now().map_err(unresolved)?;
+        if let Some(known) = self.all().get(name)
+            && known.until > Instant::now()
+            && known.configuration == configuration
+        {
+            return Ok(known.addresses.clone());
+        }
+        let (answers, good) = configuration.resolve(name).await.map_err(unresolved)?;
+        let addresses = checked(&answers)?;
+        self.keep(
+            name,
+            Known { configuration, addresses: addresses.clone(), until: Instant::now() + good.min(RECENT) },
+        );
+        Ok(addresses)
+    }
+
+    fn keep(&self, name: &HostName, known: Known) {
+        let (mut all, now) = (self.all(), Instant::now());
+        if all.len() >= MOST_RECENT {
+            all.retain(|_, known| known.until > now);
+        }
+        if known.until > now && all.len() < MOST_RECENT {
+            all.insert(name.clone(), known);
+        }
+    }
+
+    fn forget(&self, name: &HostName) {
+        self.all().remove(name);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<HostName, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,10 +134,8 @@ pub(crate) fn checked(answers: &[IpAddr]) -> Result<Vec<IpAddr>, Reason> {
 /// Whether the kernel would send to this address from the same address. No packet leaves: the socket is only given a
 /// destination.
 fn is_ours(address: IpAddr) -> bool {
-    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let probe = || -> io::Result<IpAddr> {
-        let socket = std::net::UdpSocket::bind((any, 0))?;
-        socket.connect((address, 9))?;
+        let socket = UdpSocket::from(connected(SocketAddr::new(address, 9))?);
         Ok(socket.local_addr()?.ip())
     };
     // No route, or no IPv6 at all: then dialling fails as well.
@@ -96,6 +158,7 @@ async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut left = addresses.iter();
     let mut tries = JoinSet::new();
     let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let deadline = Instant::now() + CONNECT;
     loop {
         let next = left.next().copied();
         match next {
@@ -110,7 +173,12 @@ async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
                 Some(Ok(Err(failed))) => error = failed,
                 Some(Err(_)) | None => {}
             },
-            () = sleep(STAGGER), if !is_last => {}
+            // One timer: each costs a system call.
+            () = sleep_until(if is_last { deadline } else { deadline.min(Instant::now() + STAGGER) }) => {
+                if Instant::now() >= deadline {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod hello;
 pub mod http;
 mod login;
 mod name;
+mod pipe;
 mod rules;
 mod serve;
 mod shared;

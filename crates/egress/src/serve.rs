@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::budget::Budgets;
+use crate::conn::set_up;
 use crate::decision::Reason;
+use crate::dial::Recent;
 use crate::dns::stub::Stub;
 use crate::event::{Record, Way};
 use crate::rules::Rules;
@@ -67,8 +69,14 @@ impl Server {
     pub fn new(rules: Rules, settings: Settings, events: Arc<dyn Record>) -> (Self, Control) {
         let (rules, stop) = watch::channel(Arc::new(rules));
         let (sockets, more) = mpsc::unbounded_channel();
-        let shared =
-            Shared { rules: stop.clone(), synthetic: Mutex::default(), budgets: Budgets::default(), settings, events };
+        let shared = Shared {
+            rules: stop.clone(),
+            synthetic: Mutex::default(),
+            budgets: Budgets::default(),
+            recent: Recent::default(),
+            settings,
+            events,
+        };
         shared.place_names();
         (Server { shared: Arc::new(shared), stop, more }, Control { rules, sockets })
     }
@@ -128,6 +136,7 @@ impl Server {
 
 fn listener_of(listener: StdListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
+    set_up(&listener);
     TcpListener::from_std(listener)
 }
 

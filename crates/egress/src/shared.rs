@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::budget::{Budgets, Meter};
+use crate::conn::Conn;
 use crate::decision::{Allowed, Decision, Denial, Reason};
-use crate::dial::dial;
+use crate::dial::{Recent, dial};
 use crate::dns::resolver::Resolver;
 use crate::event::{Event, Record, Way};
 use crate::login::Login;
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) rules: watch::Receiver<Arc<Rules>>,
     pub(crate) synthetic: Mutex<Synthetic>,
     pub(crate) budgets: Budgets,
+    pub(crate) recent: Recent,
     pub(crate) settings: Settings,
     pub(crate) events: Arc<dyn Record>,
 }
@@ -79,10 +80,12 @@ impl Shared {
         }
     }
 
-    /// Resolves, checks and dials.
-    pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<TcpStream, Denial> {
-        let dialled = dial(allowed, &self.settings.resolver, &self.settings.own).await;
-        dialled.map_err(|reason| self.now().deny(&allowed.endpoint, reason))
+    /// Resolves, checks and dials; the connection, and the address that it leads to.
+    pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<(Conn, SocketAddr), Denial> {
+        let dialled = dial(allowed, &self.settings.resolver, &self.recent, &self.settings.own).await;
+        dialled
+            .map(|(stream, address)| (Conn::dialled(stream), address))
+            .map_err(|reason| self.now().deny(&allowed.endpoint, reason))
     }
 
     pub(crate) fn deny(&self, endpoint: &Endpoint, reason: Reason) -> Denial {
