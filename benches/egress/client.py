@@ -72,7 +72,7 @@ def connections(to: dict, count: int) -> dict:
 
 
 def tunnel(to: dict, way: str, count: int) -> dict:
-    """One long tunnel; the clock runs from the first byte to the last."""
+    """One long tunnel; the clock runs from the first byte to the last. What does not arrive is told."""
     with opened(to, BULK) as stream:
         piece, left = bytearray(PIECE), count
         start = time.perf_counter()
@@ -81,13 +81,13 @@ def tunnel(to: dict, way: str, count: int) -> dict:
             while left:
                 got = stream.recv_into(piece, min(left, PIECE), socket.MSG_TRUNC)
                 if not got:
-                    raise OSError(f"ended {left} bytes early")
+                    break
                 left -= got
         else:
             while left:
                 left -= stream.send(memoryview(piece)[:left])
             exactly(stream, 4)
-        return {"seconds": time.perf_counter() - start}
+        return {"seconds": time.perf_counter() - start, "lost": left}
 
 
 def crowd(to: dict, count: int, seconds: float) -> dict:

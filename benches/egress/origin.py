@@ -11,14 +11,12 @@ import threading
 NAME = "origin.test"
 V4, V6 = "9.9.9.9", "2606:4700::1111"
 DNS = "8.8.8.8"
-# Seconds for which an answer is good, as popular names have it. With 0 each connection is a look-up for everybody.
-TTL = int(os.environ.get("TTL", 60))
 # What is sent comes back; and what is a tunnel's whole life is sent one way.
 ECHO, BULK = 443, 5001
 PIECE = 1 << 20
 
 
-def name_server() -> None:
+def name_server(seconds: int) -> None:
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind((DNS, 53))
     wanted = b"".join(bytes([len(label)]) + label.encode() for label in NAME.split(".")) + b"\0"
@@ -31,7 +29,7 @@ def name_server() -> None:
         code = b"\x85\x80" if asked == wanted else b"\x85\x83"
         message = query[:2] + code + b"\0\1\0" + (b"\1" if answer else b"\0") + b"\0\0\0\0" + query[12:end]
         if answer:
-            message += b"\xc0\x0c" + kind + b"\0\1" + TTL.to_bytes(4, "big") + len(answer).to_bytes(2, "big") + answer
+            message += b"\xc0\x0c" + kind + b"\0\1" + seconds.to_bytes(4, "big") + len(answer).to_bytes(2, "big") + answer
         server.sendto(message, client)
 
 
@@ -96,7 +94,8 @@ def main() -> None:
     # The namespace is made; its addresses come from outside.
     print("made", flush=True)
     sys.stdin.readline()
-    for task in (name_server, echo, bulks):
+    threading.Thread(target=name_server, args=(int(sys.argv[1]),), daemon=True).start()
+    for task in (echo, bulks):
         threading.Thread(target=task, daemon=True).start()
     print("ready", flush=True)
     sys.stdin.read()

@@ -111,9 +111,9 @@ def entered(arguments: list[str]) -> bool:
     return False
 
 
-def internet() -> Child:
+def internet(ttl: int) -> Child:
     sh(f"mount -t tmpfs tmpfs /run; mkdir {SCRATCH}; ip link set lo up")
-    origin = Child(["unshare", "--net", "--kill-child", "--", sys.executable, str(HERE / "origin.py")])
+    origin = Child(["unshare", "--net", "--kill-child", "--", sys.executable, str(HERE / "origin.py"), str(ttl)])
     origin.line()
     sh(f"""ip link add w0 type veth peer name i0 netns {origin.pid}
 n='nsenter --target {origin.pid} --net'

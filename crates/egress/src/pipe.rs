@@ -11,6 +11,8 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 
 /// As many pipes as there are at a time; tunnels beyond them copy.
 const MOST: usize = 32;
+/// As many of them as are kept when nobody uses them.
+const MOST_SPARE: usize = 4;
 /// What one holds. More would count much against the limit that the kernel has for all pipes of a user (pipe(7)).
 const SIZE: usize = 256 * 1024;
 /// As many bytes as are asked for: a page of a pipe may refer to more than a page of a packet.
@@ -87,8 +89,9 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         let Some(ends) = self.ends.take() else { return };
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
         match self.left {
-            0 => SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(ends),
+            0 if spare.len() < MOST_SPARE => spare.push(ends),
             _ => drop(THERE.fetch_sub(1, Relaxed)),
         }
     }

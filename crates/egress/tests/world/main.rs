@@ -10,6 +10,7 @@ mod attacks;
 mod behaviour;
 mod clients;
 mod differential;
+mod endurance;
 mod internet;
 mod packets;
 mod space;
@@ -25,6 +26,7 @@ const PARTS: &[(&str, Part)] = &[
     ("clients", clients::run),
     ("differential", differential::run),
     ("behaviour", behaviour::run),
+    ("endurance", endurance::run),
 ];
 
 fn main() -> ExitCode {
@@ -39,9 +41,15 @@ fn main() -> ExitCode {
         Ok("host") => space::enter(|world| {
             let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
             let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| name.contains(wanted.as_str()));
+            // It takes two minutes, in which everything else is done.
+            let vanished = is_wanted("vanished").then(|| endurance::Vanished::begin(world));
             for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
                 println!("== {name}");
                 part(world);
+            }
+            if let Some(vanished) = vanished {
+                println!("== vanished");
+                vanished.end();
             }
         }),
         _ => {

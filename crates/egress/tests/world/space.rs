@@ -64,7 +64,7 @@ pub(crate) fn enter(tests: impl FnOnce(&World)) {
          ip addr add 5.5.5.5/32 dev lo
          n='nsenter --target {pid} --net'
          $n ip link set lo up; $n ip addr add 192.168.77.1/24 dev i0; $n ip -6 addr add fd77::1/64 dev i0 nodad; $n ip link set i0 up
-         for a in 9.9.9.9 151.101.1.1 151.101.1.2 8.8.8.8 10.1.2.3 169.254.169.254; do $n ip addr add $a/32 dev lo; done
+         for a in 9.9.9.9 151.101.1.1 151.101.1.2 151.101.1.9 8.8.8.8 10.1.2.3 169.254.169.254; do $n ip addr add $a/32 dev lo; done
          for a in 2606:4700::1111 2a04:4e42::1; do $n ip -6 addr add $a/128 dev lo nodad; done
          $n ip route add default via 192.168.77.2; $n ip -6 route add default via fd77::2
          ip route add default via 192.168.77.1; ip -6 route add default via fd77::1
@@ -119,6 +119,11 @@ pub(crate) fn rules(role: &str, egress: &str) -> Rules {
 }
 
 impl World {
+    /// Does something in the network namespace that plays the internet.
+    pub(crate) fn in_internet(&self, command: &str) {
+        sh(&format!("nsenter --target {} --net {command}", self.internet.id()));
+    }
+
     /// Builds a jail's network and serves it.
     pub(crate) fn jail(&self, role: &str, egress: &str) -> Jail {
         let rules = rules(role, egress);
