@@ -3,14 +3,16 @@
 //! The attack is a second look-up between check and dial (rebinding), or one good answer that covers for a bad one.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use mantlet_policy::address;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::decision::{Allowed, Place, Reason};
@@ -156,31 +158,46 @@ fn interleaved(answers: &[IpAddr]) -> Vec<IpAddr> {
 /// Connects to the first address that answers; the next one starts when one fails or takes long.
 async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut left = addresses.iter();
-    let mut tries = JoinSet::new();
+    let mut tries = Vec::new();
     let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let deadline = Instant::now() + CONNECT;
     loop {
-        let next = left.next().copied();
-        match next {
-            Some(address) => drop(tries.spawn(TcpStream::connect(address))),
+        match left.next() {
+            Some(address) => tries.push(Box::pin(TcpStream::connect(*address))),
             None if tries.is_empty() => return Err(error),
             None => {}
         }
-        let is_last = left.len() == 0;
+        // One timer for both limits: each costs a system call.
+        let until = if left.len() == 0 { deadline } else { deadline.min(Instant::now() + STAGGER) };
         tokio::select! {
-            done = tries.join_next() => match done {
-                Some(Ok(Ok(stream))) => return Ok(stream),
-                Some(Ok(Err(failed))) => error = failed,
-                Some(Err(_)) | None => {}
+            biased;
+            done = first_done(&mut tries) => match done {
+                Ok(stream) => return Ok(stream),
+                Err(failed) => error = failed,
             },
-            // One timer: each costs a system call.
-            () = sleep_until(if is_last { deadline } else { deadline.min(Instant::now() + STAGGER) }) => {
+            () = sleep_until(until) => {
                 if Instant::now() >= deadline {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
             }
         }
     }
+}
+
+/// The first that is done, which is then gone from the list.
+async fn first_done<T>(tries: &mut Vec<Pin<Box<impl Future<Output = T>>>>) -> T {
+    poll_fn(|context| {
+        for index in 0..tries.len() {
+            if let Some(one) = tries.get_mut(index)
+                && let Poll::Ready(done) = one.as_mut().poll(context)
+            {
+                drop(tries.swap_remove(index));
+                return Poll::Ready(done);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 #[cfg(test)]
