@@ -300,6 +300,8 @@ impl Vanished {
         let client = world.jail("builder", "allow = [\"allowed.test:5432\"]");
         let mut stream = open(&client, "allowed.test", 5432);
         until(&mut stream, "ready\n");
+        // Its last acknowledgement takes a moment. Bytes on their way to a client are sent again for a quarter of an hour.
+        thread::sleep(Duration::from_millis(500));
         client.inside(|| sh("ip link set lo down"));
         drop(stream);
         Vanished { begin: Instant::now(), servers: (jail, streams), client }
