@@ -10,13 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 /// As many pipes as there are at a time; tunnels beyond them copy.
-const MOST: usize = 32;
+const MOST: usize = 16;
 /// As many of them as are kept when nobody uses them.
 const MOST_SPARE: usize = 4;
-/// What one holds. More would count much against the limit that the kernel has for all pipes of a user (pipe(7)).
-const SIZE: usize = 256 * 1024;
-/// As many bytes as are asked for: a page of a pipe may refer to more than a page of a packet.
-const MOST_BYTES: usize = 1 << 20;
+/// What one holds: half of it costs half as much CPU time again. All together are a quarter of what the kernel allows the
+/// pipes of an ordinary user (pipe(7)).
+const SIZE: usize = 1 << 20;
 
 static SPARE: Mutex<Vec<Ends>> = Mutex::new(Vec::new());
 static THERE: AtomicUsize = AtomicUsize::new(0);
@@ -72,7 +71,7 @@ impl Pipe {
     /// had come.
     pub(crate) fn fill(&mut self, from: impl AsFd) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Ok(0) };
-        let count = splice(from, None, &ends.write, None, MOST_BYTES, SpliceFlags::NONBLOCK)?;
+        let count = splice(from, None, &ends.write, None, SIZE, SpliceFlags::NONBLOCK)?;
         self.left += count;
         Ok(count)
     }
