@@ -28,6 +28,11 @@ class Row:
         by = "" if met else f"by {value - limit:.{digits}f}{unit}"
         return cls(what, f"{value:.{digits}f}{unit}{detail}", f"at most {limit:g}{unit}", met, by)
 
+    @classmethod
+    def at_least(cls, what: str, value: float, limit: float, detail: str = "") -> "Row":
+        by = "" if value >= limit else f"by {limit - value:.2f}"
+        return cls(what, f"{value:.2f}{detail}", f"at least {limit:g}", value >= limit, by)
+
 
 @dataclass
 class Arm:
@@ -167,6 +172,18 @@ def spread(values: list[float]) -> str:
     """Median, and the quarters around it."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return f"{middle:.2f} ms ({low:.2f} to {high:.2f})"
+
+
+def show(rows: list[Row]) -> None:
+    cells = [["what", "measured", "target", ""]]
+    for row in rows:
+        verdict = "" if row.met is None else "met" if row.met else f"**missed** {row.by}".rstrip()
+        cells.append([row.what, row.measured, row.target, verdict])
+    widths = [max(len(line[i]) for line in cells) for i in range(4)]
+    for number, line in enumerate(cells):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
+        if number == 0:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 
 
 def machine() -> str:

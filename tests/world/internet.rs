@@ -29,6 +29,8 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
     ("evil.test.allowed.test", &["151.101.1.2"], &[]),
     ("wild.test", &["151.101.1.2"], &[]),
     ("xn--llowed-2nf.test", &["151.101.1.2"], &[]),
+    ("vanishing.test", &["151.101.1.9"], &[]),
+    ("kept.test", &["9.9.9.9"], &["10.1.2.3"]),
     // Where no public name may lead.
     ("private.test", &["10.1.2.3"], &[]),
     ("private172.test", &["172.16.0.1"], &[]),
@@ -75,6 +77,7 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
 pub(crate) const ADDRESSES: &[&str] = &[
     "9.9.9.9",
     "151.101.1.1",
+    "151.101.1.9",
     "151.101.1.2",
     "8.8.8.8",
     "10.1.2.3",
@@ -222,6 +225,8 @@ fn answer(query: &[u8], asked: &Mutex<HashMap<String, usize>>) -> Option<Vec<u8>
     let count = u8::try_from(fitting.len() + usize::from(is_alias)).unwrap();
     message.extend([0x85, if found.is_some() || is_wild { 0x80 } else { 0x83 }, 0, 1, 0, count, 0, 0, 0, 0]);
     message.extend(query.get(12..end)?);
+    // Everything else is good for this moment only.
+    let seconds = if name == "kept.test" { 60 } else { 0 };
     let owner: &[u8] = if is_alias { b"\x08internal\x04test\0" } else { &[0xc0, 12] };
     if is_alias {
         message.extend([0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, 15]);
@@ -230,7 +235,7 @@ fn answer(query: &[u8], asked: &Mutex<HashMap<String, usize>>) -> Option<Vec<u8>
     for data in fitting {
         message.extend(owner);
         message.extend(kind.to_be_bytes());
-        message.extend([0, 1, 0, 0, 0, 0, 0, u8::try_from(data.len()).unwrap()]);
+        message.extend([0, 1, 0, 0, 0, seconds, 0, u8::try_from(data.len()).unwrap()]);
         message.extend(data);
     }
     Some(message)

@@ -22,7 +22,7 @@ const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
 /// Serves one connection that was opened to an address inside the jail.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     let Ok(opened) = stream.local_addr() else { return };
-    let client = Conn::new(stream);
+    let client = Conn::accepted(stream);
     let Some(name) = shared.name_at(opened.ip()) else {
         let what = SocketAddr::new(canonical(opened.ip()), opened.port()).to_string();
         let denial = shared.now().deny_unnamed(what, Reason::Address);
@@ -107,12 +107,11 @@ async fn opaque(shared: &Shared, client: Conn, allowed: Allowed, way: Way) {
         Ok(admitted) => admitted,
         Err(denial) => return told(shared, client, way, denial, protocol, port).await,
     };
-    let server = match shared.dial(&allowed).await {
-        Ok(server) => server,
+    let (server, address) = match shared.dial(&allowed).await {
+        Ok(dialled) => dialled,
         Err(denial) => return told(shared, client, way, denial, protocol, port).await,
     };
-    let Ok(address) = server.peer_addr() else { return };
-    let (Totals { up, down }, end) = carry(shared.withdrawn(&allowed), &meter, client, Conn::new(server)).await;
+    let (Totals { up, down }, end) = carry(shared.withdrawn(&allowed), &meter, client, server).await;
     if let Err(reason) = end {
         shared.refused(way, shared.deny(&allowed.endpoint, reason));
     }

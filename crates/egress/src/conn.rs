@@ -1,9 +1,17 @@
 //! A connection with the bytes that were read ahead of it, and the ways to end one.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use rustix::net::sockopt::{
+    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl, set_tcp_nodelay, set_tcp_user_timeout,
+};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
@@ -14,7 +22,10 @@ pub(crate) const FIRST: Duration = Duration::from_secs(10);
 pub(crate) const IDLE: Duration = Duration::from_secs(300);
 /// How long a client that is refused has to read why.
 const FAREWELL: Duration = Duration::from_secs(2);
-const PIECE: usize = 16 * 1024;
+/// How long a peer may be gone before it is noticed.
+const VANISHED: Duration = Duration::from_secs(120);
+/// As many bytes as are read at a time.
+pub(crate) const PIECE_SIZE: usize = 64 * 1024;
 
 /// A connection, and what was read of it and not used yet.
 pub(crate) struct Conn {
@@ -23,15 +34,23 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        // Small messages in both directions; waiting to fill packets would only delay them.
-        drop(stream.set_nodelay(true));
+    /// A connection of a listener that is [`set_up`].
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
+        Conn { stream, ahead: Vec::new() }
+    }
+
+    /// A connection that we opened.
+    pub(crate) fn dialled(stream: TcpStream) -> Self {
+        // A server that acknowledges nothing for so long is gone, with and without bytes on their way to it. Not for
+        // clients: one that is stopped (Ctrl-Z) and does not read is in this machine, and only waits.
+        let vanished = VANISHED.as_millis().try_into().unwrap_or(u32::MAX);
+        let _set = prompt(&stream).and_then(|()| set_tcp_user_timeout(&stream, vanished));
         Conn { stream, ahead: Vec::new() }
     }
 
     /// Reads more; the number of bytes, 0 at the end.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
-        read_some(&self.stream, &mut self.ahead).await
+        read_some(&mut self.stream, &mut self.ahead).await
     }
 
     /// Takes bytes that were used off the front.
@@ -84,24 +103,53 @@ pub(crate) struct Source<'c> {
 
 impl Source<'_> {
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
-        timed(read_some(self.read.as_ref(), self.ahead)).await
+        timed(read_some(&mut self.read, self.ahead)).await
     }
 }
 
-/// Reads what is there. No buffer is held while nothing comes: a thousand idle connections cost no memory.
-async fn read_some(stream: &TcpStream, into: &mut Vec<u8>) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        let mut piece = [0; PIECE];
-        match stream.try_read(&mut piece) {
-            Ok(count) => {
-                into.extend_from_slice(piece.get(..count).unwrap_or_default());
-                return Ok(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// Sets options of a listener, which its connections inherit (tcp(7)).
+pub(crate) fn set_up(listener: &impl AsFd) {
+    // Without these the longer limits still hold.
+    let _set = prompt(listener)
+        .and_then(|()| set_tcp_keepintvl(listener, VANISHED / 8))
+        .and_then(|()| set_tcp_keepcnt(listener, 4));
+}
+
+/// Small messages in both directions: waiting to fill packets would only delay them. And the kernel looks whether a peer
+/// that is silent has vanished without a word.
+fn prompt(socket: &impl AsFd) -> rustix::io::Result<()> {
+    set_tcp_nodelay(socket, true)?;
+    set_socket_keepalive(socket, true)?;
+    set_tcp_keepidle(socket, VANISHED / 2)
+}
+
+thread_local! {
+    /// Where bytes are between a read and what takes them. One for all: nothing waits while it is in use, so that a
+    /// thousand idle connections hold no memory.
+    static PIECE: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE_SIZE]);
+}
+
+/// Reads what is there, at most [`PIECE_SIZE`] bytes, and hands it over at once. Nothing is the end.
+pub(crate) async fn read_with<T>(
+    from: &mut (impl AsyncRead + Unpin),
+    mut with: impl FnMut(&[u8]) -> T,
+) -> io::Result<T> {
+    poll_fn(|context| {
+        PIECE.with_borrow_mut(|piece| {
+            let mut buffer = ReadBuf::new(piece);
+            ready!(Pin::new(&mut *from).poll_read(context, &mut buffer))?;
+            Poll::Ready(Ok(with(buffer.filled())))
+        })
+    })
+    .await
+}
+
+async fn read_some(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> io::Result<usize> {
+    let append = |bytes: &[u8]| {
+        into.extend_from_slice(bytes);
+        bytes.len()
+    };
+    read_with(from, append).await
 }
 
 /// Gives up when nothing happens for a long time.

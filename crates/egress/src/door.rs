@@ -92,7 +92,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, port: u16,
         };
         let visit = Visit { door, peer, port, as_whom };
         let Some(slot) = slots.take(as_whom) else {
-            visit.refuse(&shared, Conn::new(stream), Reason::Crowded);
+            visit.refuse(&shared, Conn::accepted(stream), Reason::Crowded);
             continue;
         };
         let shared = Arc::clone(&shared);
@@ -108,14 +108,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, port: u16,
 
 impl Visit {
     async fn serve(&self, shared: &Shared, stream: TcpStream) {
-        let client = Conn::new(stream);
+        let client = Conn::accepted(stream);
         let server = match self.enter(shared, &client).await {
             Ok(server) => server,
             Err(reason) => return self.refuse(shared, client, reason),
         };
         let Ok(inside) = server.peer_addr() else { return };
         let withdrawn = shared.unpublished(self.door);
-        let (totals, end) = carry(withdrawn, &Meter::default(), client, Conn::new(server)).await;
+        let (totals, end) = carry(withdrawn, &Meter::default(), client, Conn::accepted(server)).await;
         if let Err(reason) = end {
             self.told(shared, reason);
         }

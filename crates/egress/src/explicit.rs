@@ -16,7 +16,7 @@ use crate::socks::{self, Reply, SocksError};
 
 /// Serves one connection to the proxy's own port.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
-    let mut client = Conn::new(stream);
+    let mut client = Conn::accepted(stream);
     match timeout(FIRST, client.fill()).await {
         Ok(Ok(1..)) => {}
         Ok(Ok(0) | Err(_)) | Err(_) => return,

@@ -20,6 +20,7 @@ mod listening;
 mod login;
 mod name;
 mod peer;
+mod pipe;
 mod preview;
 mod rules;
 mod serve;

@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::budget::Budgets;
+use crate::conn::set_up;
 use crate::decision::Reason;
+use crate::dial::Recent;
 use crate::dns::stub::Stub;
 use crate::door::{self, Door, Slots};
 use crate::event::{Record, Way};
@@ -87,7 +89,8 @@ impl Server {
         let (sockets, more) = mpsc::unbounded_channel();
         let (synthetic, budgets, inward) = (Mutex::default(), Budgets::default(), Pool::new(settings.more.clone()));
         let (listening, late) = Listening::new();
-        let shared = Shared { rules: stop.clone(), synthetic, budgets, settings, inward, listening, events };
+        let (now, recent) = (stop.clone(), Recent::default());
+        let shared = Shared { rules: now, synthetic, budgets, recent, settings, inward, listening, events };
         shared.place_names();
         (Server { shared: Arc::new(shared), stop, more, late }, Control { rules, sockets })
     }
@@ -172,6 +175,7 @@ impl Server {
 
 fn listener_of(listener: StdListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
+    set_up(&listener);
     TcpListener::from_std(listener)
 }
 

@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::budget::{Budgets, Meter};
+use crate::conn::Conn;
 use crate::decision::{Allowed, Decision, Denial, Reason};
-use crate::dial::dial;
+use crate::dial::{Recent, dial};
 use crate::dns::resolver::Resolver;
 use crate::event::{Event, Record, Way};
 use crate::inward::{More, Pool};
@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) rules: watch::Receiver<Arc<Rules>>,
     pub(crate) synthetic: Mutex<Synthetic>,
     pub(crate) budgets: Budgets,
+    pub(crate) recent: Recent,
     pub(crate) settings: Settings,
     pub(crate) inward: Pool,
     pub(crate) listening: Listening,
@@ -98,11 +99,13 @@ impl Shared {
         }
     }
 
-    /// Resolves, checks and dials.
-    pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<TcpStream, Denial> {
+    /// Resolves, checks and dials; the connection, and the address that it leads to.
+    pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<(Conn, SocketAddr), Denial> {
         let own = [self.settings.own.as_slice(), self.now().published()].concat();
-        let dialled = dial(allowed, &self.settings.resolver, &own).await;
-        dialled.map_err(|reason| self.now().deny(&allowed.endpoint, reason))
+        let dialled = dial(allowed, &self.settings.resolver, &self.recent, &own).await;
+        dialled
+            .map(|(stream, address)| (Conn::dialled(stream), address))
+            .map_err(|reason| self.now().deny(&allowed.endpoint, reason))
     }
 
     pub(crate) fn deny(&self, endpoint: &Endpoint, reason: Reason) -> Denial {

@@ -4,19 +4,20 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::time::{Instant, sleep_until};
 
 use crate::budget::{Direction, Meter};
-use crate::conn::Conn;
+use crate::conn::{Conn, PIECE_SIZE, read_with};
 use crate::decision::Reason;
+use crate::pipe::Pipe;
 
 /// How long an open tunnel may be silent: long-lived channels send something at least every few minutes.
 const SILENT: Duration = Duration::from_secs(3600);
 /// How long after one side has said its last word the other may be silent.
 const HALF_CLOSED: Duration = Duration::from_secs(120);
-const PIECE: usize = 64 * 1024;
 
 /// What went through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,7 +43,6 @@ pub(crate) async fn carry(
     mut client: Conn,
     mut server: Conn,
 ) -> (Totals, Result<(), Reason>) {
-    keep_alive(&server.stream);
     let (mut totals, mut end) = (Totals::default(), Ok(()));
     for (from, to, direction) in [
         (&mut client.ahead, &mut server.stream, Direction::Up),
@@ -59,7 +59,7 @@ pub(crate) async fn carry(
     if end.is_ok() {
         let progress = Progress::new();
         end = tokio::select! {
-            end = both(meter, &client.stream, &server.stream, &progress) => end,
+            end = both(meter, &mut client.stream, &mut server.stream, &progress) => end,
             () = progress.silence() => Ok(()),
             () = withdrawn => Err(Reason::Withdrawn),
         };
@@ -107,20 +107,17 @@ impl Progress {
     }
 }
 
-/// A peer that has vanished without a word is noticed by the kernel.
-fn keep_alive(stream: &TcpStream) {
-    use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
-    // Without it the longer limits below still hold.
-    let _set = set_socket_keepalive(stream, true)
-        .and_then(|()| set_tcp_keepidle(stream, Duration::from_secs(60)))
-        .and_then(|()| set_tcp_keepintvl(stream, Duration::from_secs(15)))
-        .and_then(|()| set_tcp_keepcnt(stream, 4));
-}
-
-async fn both(meter: &Meter, client: &TcpStream, server: &TcpStream, progress: &Progress) -> Result<(), Reason> {
-    let up = pump(meter, client, server, Direction::Up, progress);
-    let down = pump(meter, server, client, Direction::Down, progress);
-    match tokio::try_join!(up, down) {
+async fn both(
+    meter: &Meter,
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    progress: &Progress,
+) -> Result<(), Reason> {
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let up = Way { meter, to: to_server.as_ref(), direction: Direction::Up, count: &progress.up, progress };
+    let down = Way { meter, to: to_client.as_ref(), direction: Direction::Down, count: &progress.down, progress };
+    match tokio::try_join!(up.pump(from_client), down.pump(from_server)) {
         Ok(((), ())) | Err(Stop::Gone) => Ok(()),
         Err(Stop::Budget(reason)) => Err(reason),
     }
@@ -138,68 +135,89 @@ impl From<io::Error> for Stop {
     }
 }
 
-async fn pump(
-    meter: &Meter,
-    from: &TcpStream,
-    to: &TcpStream,
+/// One direction of a tunnel.
+struct Way<'t> {
+    meter: &'t Meter,
+    to: &'t TcpStream,
     direction: Direction,
-    progress: &Progress,
-) -> Result<(), Stop> {
-    let count = match direction {
-        Direction::Up => &progress.up,
-        Direction::Down => &progress.down,
-    };
-    loop {
-        from.readable().await?;
-        let mut left = match pass_on(meter, from, to, direction)? {
-            Passed::Nothing => continue,
-            Passed::End => break,
-            Passed::Bytes(bytes, left) => {
-                count.fetch_add(bytes, Relaxed);
-                progress.note();
-                left
+    count: &'t AtomicU64,
+    progress: &'t Progress,
+}
+
+impl Way<'_> {
+    async fn pump(&self, mut from: ReadHalf<'_>) -> Result<(), Stop> {
+        let mut is_bulk = false;
+        loop {
+            // What fills the buffer is likely to go on. From then on the kernel moves it, and no copy comes here.
+            let moved = match is_bulk {
+                true => self.spliced(from.as_ref()).await?,
+                false => None,
+            };
+            let moved = match moved {
+                Some(moved) => moved,
+                None => self.copied(&mut from).await?,
+            };
+            if moved == 0 {
+                break;
             }
+            is_bulk = moved >= if is_bulk { PIECE_SIZE / 4 } else { PIECE_SIZE };
+        }
+        self.progress.note();
+        // The second of two ends is said by closing.
+        if !self.progress.is_half_closed.swap(true, Relaxed) {
+            rustix::net::shutdown(self.to, rustix::net::Shutdown::Write).map_err(io::Error::from)?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what is there; 0 at the end. The buffer is held only while nothing waits: an idle tunnel has no memory.
+    async fn copied(&self, from: &mut ReadHalf<'_>) -> Result<usize, Stop> {
+        let pass = |bytes: &[u8]| -> Result<(usize, Vec<u8>), Stop> {
+            if bytes.is_empty() {
+                return Ok((0, Vec::new()));
+            }
+            self.meter.add(self.direction, bytes.len() as u64).map_err(Stop::Budget)?;
+            let left = match self.to.try_write(bytes) {
+                Ok(written) => bytes.get(written..).unwrap_or_default().to_vec(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => bytes.to_vec(),
+                Err(error) => return Err(error.into()),
+            };
+            Ok((bytes.len(), left))
         };
+        let (count, mut left) = read_with(from, pass).await??;
+        self.passed(count);
         while !left.is_empty() {
-            to.writable().await?;
-            match to.try_write(&left) {
-                Ok(written) => {
-                    left.drain(..written);
-                    progress.note();
-                }
+            let written = self.to.async_io(Interest::WRITABLE, || Ok(rustix::io::write(self.to, &left)?)).await?;
+            left.drain(..written);
+            self.progress.note();
+        }
+        Ok(count)
+    }
+
+    /// Moves what is there through a pipe; 0 at the end, nothing when all pipes are in use.
+    async fn spliced(&self, from: &TcpStream) -> Result<Option<usize>, Stop> {
+        let (mut pipe, count) = loop {
+            from.readable().await?;
+            // Taken only now: a tunnel that waits holds no pipe.
+            let Some(mut pipe) = Pipe::take() else { return Ok(None) };
+            match from.try_io(Interest::READABLE, || pipe.fill(from)) {
+                Ok(count) => break (pipe, count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
+        };
+        // What is over the budget goes with the pipe.
+        self.meter.add(self.direction, count as u64).map_err(Stop::Budget)?;
+        self.passed(count);
+        while pipe.left() > 0 {
+            self.to.async_io(Interest::WRITABLE, || pipe.empty(self.to)).await?;
+            self.progress.note();
         }
+        Ok(Some(count))
     }
-    progress.note();
-    progress.is_half_closed.store(true, Relaxed);
-    rustix::net::shutdown(to, rustix::net::Shutdown::Write).map_err(io::Error::from)?;
-    Ok(())
-}
 
-enum Passed {
-    Nothing,
-    End,
-    /// So many bytes were read, and these could not be written at once.
-    Bytes(u64, Vec<u8>),
-}
-
-/// Reads what is there and writes what fits. The buffer lives only here: an idle tunnel holds no memory.
-fn pass_on(meter: &Meter, from: &TcpStream, to: &TcpStream, direction: Direction) -> Result<Passed, Stop> {
-    let mut piece = [0; PIECE];
-    let count = match from.try_read(&mut piece) {
-        Ok(0) => return Ok(Passed::End),
-        Ok(count) => count,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Passed::Nothing),
-        Err(error) => return Err(error.into()),
-    };
-    meter.add(direction, count as u64).map_err(Stop::Budget)?;
-    let bytes = piece.get(..count).unwrap_or_default();
-    let left = match to.try_write(bytes) {
-        Ok(written) => bytes.get(written..).unwrap_or_default().to_vec(),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => bytes.to_vec(),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Passed::Bytes(count as u64, left))
+    fn passed(&self, count: usize) {
+        self.count.fetch_add(count as u64, Relaxed);
+        self.progress.note();
+    }
 }

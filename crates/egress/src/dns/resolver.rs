@@ -4,14 +4,18 @@
 //! answers come back as a list, so that what was checked is what is dialled.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, connect, socket_with};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use crate::dns::kept::Kept;
 use crate::dns::wire::{self, Response};
 use crate::name::HostName;
 
@@ -48,55 +52,65 @@ pub enum ResolveError {
     Random(io::Error),
 }
 
-/// Where the host's configuration is; read for each name, since laptops change networks.
+/// Where the host's configuration is; looked at for each name, since laptops change networks.
 #[derive(Debug, Clone)]
 pub struct Resolver {
-    resolv_conf: PathBuf,
-    hosts: PathBuf,
+    resolv_conf: Arc<Kept>,
+    hosts: Arc<Kept>,
 }
 
 impl Default for Resolver {
     fn default() -> Self {
-        Resolver { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into() }
+        Resolver::with_files("/etc/resolv.conf".into(), "/etc/hosts".into())
     }
 }
 
 impl Resolver {
     /// Uses other files than the host's own.
     pub fn with_files(resolv_conf: PathBuf, hosts: PathBuf) -> Self {
-        Resolver { resolv_conf, hosts }
+        Resolver { resolv_conf: Arc::new(Kept::new(resolv_conf)), hosts: Arc::new(Kept::new(hosts)) }
     }
 
-    /// Resolves a name, with all its addresses.
+    /// The configuration as it is now.
     ///
     /// # Errors
-    /// It has none, or nobody can say.
-    pub async fn resolve(&self, name: &HostName) -> Result<Vec<IpAddr>, ResolveError> {
-        let written = in_hosts(&read(&self.hosts)?, name);
-        if !written.is_empty() {
-            return Ok(written);
-        }
-        let servers = servers(&read(&self.resolv_conf)?);
-        let (v4, v6) = tokio::join!(ask_all(&servers, name, false), ask_all(&servers, name, true));
-        let addresses = match (v4, v6) {
-            (Ok(v4), Ok(v6)) => [v6, v4].concat(),
-            (Ok(one), Err(_)) | (Err(_), Ok(one)) if !one.is_empty() => one,
-            (Err(error), _) | (_, Err(error)) => return Err(error),
-        };
-        match addresses.len() {
-            0 => Err(ResolveError::NoAddress),
-            1..=MOST_ANSWERS => Ok(addresses),
-            // A part of the answers could be the part that would have been refused.
-            _ => Err(ResolveError::NoAnswer),
-        }
+    /// It cannot be read.
+    pub(crate) fn now(&self) -> Result<Configuration, ResolveError> {
+        Ok(Configuration { resolv_conf: self.resolv_conf.text()?, hosts: self.hosts.text()? })
     }
 }
 
-fn read(path: &Path) -> Result<String, ResolveError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(ResolveError::Configuration { path: path.to_owned(), source }),
+/// The host's configuration at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Configuration {
+    resolv_conf: Arc<str>,
+    hosts: Arc<str>,
+}
+
+impl Configuration {
+    /// Resolves a name: all its addresses, and how long the answers are good. What is written in a file is good as long
+    /// as the file is the same.
+    ///
+    /// # Errors
+    /// It has none, or nobody can say.
+    pub(crate) async fn resolve(&self, name: &HostName) -> Result<(Vec<IpAddr>, Duration), ResolveError> {
+        let written = in_hosts(&self.hosts, name);
+        if !written.is_empty() {
+            return Ok((written, Duration::MAX));
+        }
+        let servers = servers(&self.resolv_conf);
+        let (addresses, seconds) = match ask_all(&servers, name).await? {
+            [Ok(v4), Ok(v6)] => ([v6.0, v4.0].concat(), v6.1.min(v4.1)),
+            // One kind is unknown, which the next look-up may change.
+            [Ok((one, _)), Err(_)] | [Err(_), Ok((one, _))] if !one.is_empty() => (one, 0),
+            [Err(error), _] | [_, Err(error)] => return Err(error),
+        };
+        match addresses.len() {
+            0 => Err(ResolveError::NoAddress),
+            1..=MOST_ANSWERS => Ok((addresses, Duration::from_secs(seconds.into()))),
+            // A part of the answers could be the part that would have been refused.
+            _ => Err(ResolveError::NoAnswer),
+        }
     }
 }
 
@@ -119,24 +133,32 @@ fn in_hosts(text: &str, name: &HostName) -> Vec<IpAddr> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
     let entries = lines.filter_map(|line| {
         let mut words = line.split_whitespace();
-        let address: IpAddr = words.next()?.parse().ok()?;
-        words.any(|word| HostName::from_wire(word.as_bytes()).as_ref() == Ok(name)).then_some(address)
+        let address = words.next()?;
+        // Compared as they stand: files that block a hundred thousand names are not parsed for each connection.
+        let is_it = |word: &str| word.strip_suffix('.').unwrap_or(word).eq_ignore_ascii_case(name.as_str());
+        words.any(is_it).then(|| address.parse().ok())?
     });
     entries.collect()
 }
 
-async fn ask_all(servers: &[SocketAddr], name: &HostName, wants_v6: bool) -> Result<Vec<IpAddr>, ResolveError> {
+/// Addresses, and for how many seconds they are good.
+type Answer = Result<(Vec<IpAddr>, u32), ResolveError>;
+
+/// Asks for both kinds of address, IPv4 first, until each has an answer from some server.
+async fn ask_all(servers: &[SocketAddr], name: &HostName) -> Result<[Answer; 2], ResolveError> {
+    let mut answers = [None, None];
     for _ in 0..ROUNDS {
         for server in servers {
-            match timeout(ATTEMPT, ask(*server, name, wants_v6)).await {
-                Ok(Ok(Response::Addresses(addresses))) => return Ok(addresses),
-                Ok(Ok(Response::NoSuchName)) => return Err(ResolveError::NoSuchName),
+            match timeout(ATTEMPT, ask(*server, name, &mut answers)).await {
                 Ok(Err(Asking::Random(error))) => return Err(ResolveError::Random(error)),
-                Ok(Ok(Response::Truncated | Response::Failed(_)) | Err(Asking::Network)) | Err(_) => {}
+                Ok(Ok(()) | Err(Asking::Network)) | Err(_) => {}
+            }
+            if answers.iter().all(Option::is_some) {
+                break;
             }
         }
     }
-    Err(ResolveError::NoAnswer)
+    Ok(answers.map(|answer| answer.unwrap_or(Err(ResolveError::NoAnswer))))
 }
 
 enum Asking {
@@ -150,28 +172,69 @@ impl From<io::Error> for Asking {
     }
 }
 
-/// Asks one server, over UDP from a port of its own with a random id, and over TCP when the answer is long.
-async fn ask(server: SocketAddr, name: &HostName, wants_v6: bool) -> Result<Response, Asking> {
-    let mut random = [0; 2];
+struct Query<'a> {
+    id: u16,
+    message: Vec<u8>,
+    wants_v6: bool,
+    answer: &'a mut Option<Answer>,
+}
+
+impl Query<'_> {
+    /// Takes what a server said; nothing is an answer that another server may give better.
+    fn settle(&mut self, response: Response) {
+        *self.answer = match response {
+            Response::Addresses(addresses, seconds) => Some(Ok((addresses, seconds))),
+            Response::NoSuchName => Some(Err(ResolveError::NoSuchName)),
+            Response::Truncated | Response::Failed(_) => None,
+        };
+    }
+}
+
+/// Asks one server what is not answered yet, over UDP from a port of its own with random ids, and over TCP when an answer
+/// is long.
+async fn ask(server: SocketAddr, name: &HostName, answers: &mut [Option<Answer>; 2]) -> Result<(), Asking> {
+    let mut random = [0; 4];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| Asking::Random(e.into()))?;
-    let id = u16::from_ne_bytes(random);
-    let query = wire::query(id, name, wants_v6);
-    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    let [a, b, c, d] = random;
+    let ids = [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])];
+    let kinds = answers.iter_mut().zip(ids).zip([false, true]);
+    let mut open: Vec<Query> = kinds
+        .filter(|((answer, _), _)| answer.is_none())
+        .map(|((answer, id), wants_v6)| Query { id, message: wire::query(id, name, wants_v6), wants_v6, answer })
+        .collect();
     // Connected: the kernel drops what others send.
-    socket.connect(server).await?;
-    socket.send(&query).await?;
+    let socket = connected(server)?;
+    for query in &open {
+        rustix::net::send(&socket, &query.message, SendFlags::empty()).map_err(io::Error::from)?;
+    }
+    let socket = UdpSocket::from_std(socket.into())?;
     let mut bytes = vec![0; wire::MOST];
-    loop {
+    while !open.is_empty() {
         let count = socket.recv(&mut bytes).await?;
-        match wire::response(bytes.get(..count).unwrap_or_default(), id, name, wants_v6) {
-            Some(Response::Truncated) => return ask_tcp(server, &query, id, name, wants_v6).await,
-            Some(response) => return Ok(response),
-            // Not the answer to this: wait for the one that is.
-            None => {}
+        let bytes = bytes.get(..count).unwrap_or_default();
+        let read = |query: &Query| wire::response(bytes, query.id, name, query.wants_v6);
+        let found = open.iter().enumerate().find_map(|(index, query)| Some((index, read(query)?)));
+        // What answers neither is not for us: wait for what does.
+        let Some((index, response)) = found else { continue };
+        let mut query = open.swap_remove(index);
+        match response {
+            Response::Truncated => {
+                let response = ask_tcp(server, &query.message, query.id, name, query.wants_v6).await?;
+                query.settle(response);
+            }
+            response => query.settle(response),
         }
     }
+    Ok(())
+}
+
+/// A UDP socket that sends to one address and hears from it only. No packet leaves.
+pub(crate) fn connected(to: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    connect(&socket, &to)?;
+    Ok(socket)
 }
 
 async fn ask_tcp(server: SocketAddr, query: &[u8], id: u16, name: &HostName, v6: bool) -> Result<Response, Asking> {

@@ -253,8 +253,9 @@ pub(crate) fn query(id: u16, name: &HostName, wants_v6: bool) -> Vec<u8> {
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// The addresses at the end of the chain of names; none is an answer too.
-    Addresses(Vec<IpAddr>),
+    /// The addresses at the end of the chain of names, and for how many seconds all of the answer is good; none is an
+    /// answer too.
+    Addresses(Vec<IpAddr>, u32),
     /// There is no such name.
     NoSuchName,
     /// The answer is longer than UDP carries.
@@ -290,11 +291,13 @@ pub fn response(bytes: &[u8], id: u16, name: &HostName, wants_v6: bool) -> Optio
         NX_DOMAIN => return Some(Response::NoSuchName),
         code => return Some(Response::Failed(code)),
     }
-    let mut records = Vec::new();
+    let (mut records, mut ttl) = (Vec::new(), u32::MAX);
     for _ in 0..counts[1] {
         let owner = reader.name()?;
         let (kind, class) = (reader.u16()?, reader.u16()?);
-        reader.take(4)?;
+        // What looks negative is no time at all (RFC 2181, 8).
+        let seconds = u32::from(reader.u16()?) << 16 | u32::from(reader.u16()?);
+        ttl = ttl.min(if seconds >> 31 == 0 { seconds } else { 0 });
         let length = usize::from(reader.u16()?);
         let begin = reader.at;
         let data = reader.take(length)?;
@@ -308,7 +311,7 @@ pub fn response(bytes: &[u8], id: u16, name: &HostName, wants_v6: bool) -> Optio
             _ => {}
         }
     }
-    Some(Response::Addresses(follow(name, &records)))
+    Some(Response::Addresses(follow(name, &records), ttl))
 }
 
 enum Data {

@@ -120,7 +120,12 @@ fn answers(records: &[(&[u8], u16, &[u8])]) -> Vec<u8> {
 #[test]
 fn addresses_count_only_for_the_name_and_its_aliases() {
     let read = |records: &[(&[u8], u16, &[u8])]| response(&answers(records), 7, &name(), false);
-    let addresses = |list: &[&str]| Some(Response::Addresses(list.iter().map(|a| a.parse().unwrap()).collect()));
+    let addresses = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<IpAddr>>();
+    let read = |records: &[(&[u8], u16, &[u8])]| match read(records) {
+        Some(Response::Addresses(addresses, _)) => Some(addresses),
+        _ => None,
+    };
+    let addresses = |list: &[&str]| Some(addresses(list));
     assert_eq!(
         read(&[(&[0xc0, 12], 1, &[9, 9, 9, 9]), (&[0xc0, 12], 1, &[8, 8, 8, 8])]),
         addresses(&["9.9.9.9", "8.8.8.8"])
@@ -139,7 +144,7 @@ fn addresses_count_only_for_the_name_and_its_aliases() {
 #[test]
 fn an_answer_to_another_question_is_none() {
     let good = answers(&[(&[0xc0, 12], 1, &[9, 9, 9, 9])]);
-    assert!(matches!(response(&good, 7, &name(), false), Some(Response::Addresses(_))));
+    assert!(matches!(response(&good, 7, &name(), false), Some(Response::Addresses(..))));
     assert_eq!(response(&good, 8, &name(), false), None);
     assert_eq!(response(&good, 7, &name(), true), None);
     assert_eq!(response(&good, 7, &HostName::from_wire(b"other.test").unwrap(), false), None);
@@ -159,7 +164,10 @@ fn a_pointer_leads_back_or_nowhere() {
     for target in [12u8, 30, 31, 32, 33, 255] {
         let bytes = answers(&[(&[0xc0, target], 1, &[9, 9, 9, 9])]);
         let read = response(&bytes, 7, &name(), false);
-        assert!(target == 12 || read.is_none() || read == Some(Response::Addresses(vec![])), "{target}");
+        assert!(
+            target == 12 || read.is_none() || matches!(read, Some(Response::Addresses(found, _)) if found.is_empty()),
+            "{target}"
+        );
     }
 }
 

@@ -256,10 +256,8 @@ async fn connected(
     {
         return Ok(upstream);
     }
-    let stream = shared.dial(allowed).await?;
-    let gone = |error: std::io::Error| shared.deny(&allowed.endpoint, Reason::Unreachable(error.kind().to_string()));
-    let address = stream.peer_addr().map_err(gone)?;
-    Ok(Upstream { conn: Conn::new(stream), address, allowed: allowed.clone() })
+    let (conn, address) = shared.dial(allowed).await?;
+    Ok(Upstream { conn, address, allowed: allowed.clone() })
 }
 
 /// Whether a server has sent nothing, not even its end. What it says before it is asked would be the answer to the next

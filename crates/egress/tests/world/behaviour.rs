@@ -1,4 +1,4 @@
-//! What a way out must do besides refusing: long-lived channels, reloads, budgets, crowds, and clients that never finish.
+//! What a way out must do besides refusing: long-lived channels, reloads, and budgets.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,14 +19,12 @@ pub(crate) fn run(world: &World) {
     reload(world);
     budgets(world);
     reading(world);
-    unfinished(world);
-    crowd(world);
     own_ports(world);
     cooperative(world);
     stopped(world);
 }
 
-fn open(jail: &Jail, name: &str, port: u16) -> TcpStream {
+pub(crate) fn open(jail: &Jail, name: &str, port: u16) -> TcpStream {
     try_open(jail, name, port).unwrap()
 }
 
@@ -38,7 +36,7 @@ fn try_open(jail: &Jail, name: &str, port: u16) -> std::io::Result<TcpStream> {
 }
 
 /// Reads until the text is there.
-fn until(stream: &mut TcpStream, text: &str) -> String {
+pub(crate) fn until(stream: &mut TcpStream, text: &str) -> String {
     let mut bytes = Vec::new();
     while !String::from_utf8_lossy(&bytes).contains(text) {
         let mut piece = [0; 4096];
@@ -50,12 +48,12 @@ fn until(stream: &mut TcpStream, text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn get(host: &str, path: &str) -> Vec<u8> {
+pub(crate) fn get(host: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
 }
 
 /// Events come after what a client sees of them.
-fn eventually<T>(mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(mut found: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         match found() {
@@ -66,7 +64,7 @@ fn eventually<T>(mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn await_refusals(jail: &Jail, wanted: usize, is_it: impl Fn(&Reason) -> bool) {
+pub(crate) fn await_refusals(jail: &Jail, wanted: usize, is_it: impl Fn(&Reason) -> bool) {
     let is_one = |event: &&Event| matches!(event, Event::Refused { denial, .. } if is_it(&denial.reason));
     eventually(|| (jail.events().iter().filter(is_one).count() == wanted).then_some(()));
 }
@@ -209,58 +207,6 @@ fn reading(world: &World) {
     let answer = jail.talk(address, b"GET http://page.example.com/ HTTP/1.1\r\nHost: page.example.com\r\n\r\n");
     assert!(String::from_utf8_lossy(&answer).contains("502"), "{}", String::from_utf8_lossy(&answer));
     assert!(world.packets.take().names.contains(&"page.example.com".to_owned()));
-}
-
-/// Heads and handshakes that never end hold nothing for long, and nobody else up.
-fn unfinished(world: &World) {
-    let jail = world.jail("builder", "allow = [\"allowed.test:80\", \"allowed.test\"]");
-    let begin = Instant::now();
-    let mut slow: Vec<TcpStream> = [80, 443].iter().map(|port| open(&jail, "allowed.test", *port)).collect();
-    slow[0].write_all(b"GET / HTTP/1.1\r\nHost: allowed.test\r\n").unwrap();
-    slow[1].write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
-    // A byte now and then buys no time.
-    for stream in &slow {
-        let mut writer = stream.try_clone().unwrap();
-        std::thread::spawn(move || {
-            while writer.write_all(b"X").is_ok() && begin.elapsed() < Duration::from_secs(20) {
-                std::thread::sleep(Duration::from_secs(1));
-            }
-        });
-    }
-    let mut other = open(&jail, "allowed.test", 80);
-    other.write_all(&get("allowed.test", "/")).unwrap();
-    until(&mut other, MARK);
-    for stream in &mut slow {
-        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
-        let mut rest = Vec::new();
-        let _ended = stream.read_to_end(&mut rest);
-    }
-    let took = begin.elapsed();
-    assert!((Duration::from_secs(8)..Duration::from_secs(16)).contains(&took), "{took:?}");
-    let endless = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 100_000]].concat();
-    let answer = jail.talk(SocketAddr::new(jail.address("allowed.test"), 80), &endless);
-    assert!(!String::from_utf8_lossy(&answer).contains(MARK));
-}
-
-fn crowd(world: &World) {
-    const MANY: usize = 1000;
-    let jail = world.jail("builder", "allow = [\"allowed.test:5432\"]");
-    let address = SocketAddr::new(jail.address("allowed.test"), 5432);
-    let mut all = jail.inside(|| {
-        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();
-        (0..MANY).map(|_| connect()).collect::<Vec<TcpStream>>()
-    });
-    let begin = Instant::now();
-    for round in 0..3 {
-        for stream in &mut all {
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            stream.write_all(format!("round {round}\n").as_bytes()).unwrap();
-        }
-        for stream in &mut all {
-            until(stream, &format!("round {round}\n"));
-        }
-    }
-    println!("{MANY} connections, 3 rounds: {:?}", begin.elapsed());
 }
 
 /// Programs in the jail listen on ports that are also allowed outwards: on all addresses, as most servers do, as long as

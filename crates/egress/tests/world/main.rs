@@ -10,6 +10,7 @@ mod behaviour;
 mod clients;
 mod differential;
 mod door;
+mod endurance;
 mod space;
 #[path = "../../../../tests/world/mod.rs"]
 mod world;
@@ -26,6 +27,7 @@ const PARTS: &[(&str, Part)] = &[
     ("differential", differential::run),
     ("behaviour", behaviour::run),
     ("door", door::run),
+    ("endurance", endurance::run),
 ];
 
 fn main() -> ExitCode {
@@ -41,9 +43,15 @@ fn main() -> ExitCode {
         Ok("host") => enter(|world| {
             let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
             let is_wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| name.contains(wanted.as_str()));
+            // It takes two minutes, in which everything else is done.
+            let vanished = is_wanted("vanished").then(|| endurance::Vanished::begin(world));
             for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
                 println!("== {name}");
                 part(world);
+            }
+            if let Some(vanished) = vanished {
+                println!("== vanished");
+                vanished.end();
             }
         }),
         _ => {

@@ -93,6 +93,8 @@ impl Inside for Attacked {
 
 /// What the world does for the jails of this test.
 pub(crate) trait Builds {
+    /// Does something in the network namespace that plays the internet.
+    fn in_internet(&self, command: &str);
     /// Does something on a thread that is on the internet, a machine away from this host.
     fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T;
     /// Builds a jail's network and serves it, told more than the rules.
@@ -106,6 +108,10 @@ pub(crate) trait Builds {
 }
 
 impl Builds for World {
+    fn in_internet(&self, command: &str) {
+        sh(&format!("nsenter --target {} --net {command}", self.internet()));
+    }
+
     fn elsewhere<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
         inside(self.internet(), action)
     }
