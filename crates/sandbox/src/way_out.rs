@@ -187,3 +187,22 @@ impl Followed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_that_is_being_let_go_is_waited_for_and_a_kept_one_refused() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
+        let holder = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            drop(held);
+        });
+        let kept = door(address).unwrap();
+        holder.join().unwrap();
+        assert!(door(address).unwrap_err().to_string().contains("cannot publish 127.0.0.1"));
+        drop(kept);
+    }
+}
