@@ -4,6 +4,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::op::{Format, Undo};
 use crate::place::{failed, make_dir, read, remove_dir, replace, resolve, sweep};
 use crate::{ChangeError, Level};
+
+/// How long a journal in use is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What was installed for one client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,10 +165,17 @@ impl Journal {
         resolve(&dir.join("lock"))?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let lock = rustix::fs::open(&dir, flags, Mode::empty()).map_err(|e| failed("open", &dir, e.into()))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Journal { dir, _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(ChangeError::Locked),
-            Err(errno) => Err(failed("lock", &dir, errno.into())),
+        // Whoever is about to end, or has just started a program that does not keep the lock, is waited for.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Journal { dir, _lock: lock }),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(ChangeError::Locked),
+                Err(errno) => return Err(failed("lock", &dir, errno.into())),
+            }
         }
     }
 
