@@ -79,7 +79,10 @@ impl Jail {
         let events = Arc::clone(channel);
         let record = move |event: Event| events.tell(&told(event));
         let (asks, gate) = (Arc::clone(channel), Arc::clone(&exposed));
+        let owner = channel.owner().map_err(|e| format!("nobody says whom this serves: {e}"))?;
         let settings = Settings {
+            // Not this process's own uid: the servers of other jails have the same one.
+            owner: Some(owner),
             more: Some(Arc::new(move |_| asks.more())),
             exposed: Some(Arc::new(move || gate.lock().unwrap_or_else(PoisonError::into_inner).clone())),
             ..Settings::default()

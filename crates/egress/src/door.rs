@@ -131,7 +131,7 @@ impl Visit {
             }
             (As::Owner, _) => {
                 let local = client.stream.local_addr().map_err(|_| Reason::Foreign)?;
-                peer::is_own(self.peer, local).then_some(()).ok_or(Reason::Foreign)?;
+                peer::is_own(self.peer, local, shared.settings.owner).then_some(()).ok_or(Reason::Foreign)?;
             }
         }
         shared.inward.connect(self.port, self.as_whom).await

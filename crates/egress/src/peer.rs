@@ -17,13 +17,13 @@ const HEADER: usize = 16;
 /// Where uid and inode stand in an answer, a `struct inet_diag_msg` behind the header; it ends with them.
 const UID: usize = HEADER + 64;
 
-/// Whether the connection from `peer` to `local`, both addresses of this network namespace, is of this user or of root.
+/// Whether the connection from `peer` to `local`, both addresses of this network namespace, is of the owner or of root.
 ///
 /// Anything but a plain yes of the kernel is a no. A socket that its program has closed already belongs to nobody, and
 /// older kernels call that nobody root: it has no inode any more, and is refused.
-pub(crate) fn is_own(peer: SocketAddr, local: SocketAddr) -> bool {
+pub(crate) fn is_own(peer: SocketAddr, local: SocketAddr, own: Option<u32>) -> bool {
     match owner(peer, local) {
-        Ok(Some(uid)) => uid == 0 || uid == rustix::process::geteuid().as_raw(),
+        Ok(Some(uid)) => uid == 0 || uid == own.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
         Ok(None) | Err(_) => false,
     }
 }
@@ -89,14 +89,14 @@ mod tests {
             let client = TcpStream::connect(local).unwrap();
             let (accepted, peer) = listener.accept().unwrap();
             assert_eq!(owner(peer, local).unwrap(), Some(rustix::process::geteuid().as_raw()));
-            assert!(is_own(peer, local));
+            assert!(is_own(peer, local, None));
             // A listener is found where no connection is; it is not the answer.
-            assert!(!is_own(local, peer.ip().to_string().parse().map(|ip| SocketAddr::new(ip, 1)).unwrap()));
+            assert!(!is_own(local, peer.ip().to_string().parse().map(|ip| SocketAddr::new(ip, 1)).unwrap(), None));
             // Written, and gone before anybody asked: the attack on kernels that call an orphan's owner root.
             drop(client);
-            assert!(!is_own(peer, local));
+            assert!(!is_own(peer, local, None));
             drop(accepted);
-            assert!(!is_own(peer, local));
+            assert!(!is_own(peer, local, None));
         }
     }
 }

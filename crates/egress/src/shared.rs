@@ -28,6 +28,9 @@ pub struct Settings {
     pub login: Option<Login>,
     /// Where the host's resolver configuration is.
     pub resolver: Resolver,
+    /// The user who comes in through the loopback, beside root. This process's own if nothing is said; a server that was given
+    /// a uid of its own says whom it serves.
+    pub owner: Option<u32>,
     /// Asks for more sockets for what is published and for ports from 1024 on, when few are left.
     pub more: Option<More>,
     /// Asked before each connection from other machines: whether what listens inside asks who comes. Without it, and while
@@ -99,6 +102,7 @@ impl Shared {
         }
     }
 
+<<<<<<< HEAD
     /// Resolves, checks and dials; the connection, and the address that it leads to.
     pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<(Conn, SocketAddr), Denial> {
         let own = [self.settings.own.as_slice(), self.now().published()].concat();
@@ -106,6 +110,12 @@ impl Shared {
         dialled
             .map(|(stream, address)| (Conn::dialled(stream), address))
             .map_err(|reason| self.now().deny(&allowed.endpoint, reason))
+=======
+    /// Resolves, checks and dials.
+    pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<TcpStream, Denial> {
+        let dialled = dial(allowed, &self.settings.resolver, &self.settings.own).await;
+        dialled.map_err(|reason| self.now().deny(&allowed.endpoint, reason))
+>>>>>>> door
     }
 
     pub(crate) fn deny(&self, endpoint: &Endpoint, reason: Reason) -> Denial {

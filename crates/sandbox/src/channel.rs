@@ -128,6 +128,14 @@ impl Channel {
         }
     }
 
+    /// Says whose monitor is at the other end.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn owner(&self) -> io::Result<u32> {
+        Ok(rustix::net::sockopt::socket_peercred(&self.0)?.uid.as_raw())
+    }
+
     /// Asks for more loose sockets.
     pub fn more(&self) {
         self.send(Tag::More, &[]);

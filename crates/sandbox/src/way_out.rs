@@ -1,10 +1,13 @@
 //! What a call has of the way out and in, compiled from the policy; and the policy's file, followed while the jail runs.
 
 use std::ffi::CString;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use mantlet_clients::Authentication;
 use mantlet_policy::Agent;
@@ -113,7 +116,19 @@ fn low(ports: &[u16]) -> Vec<u16> {
 
 /// Binds what is published.
 fn door(address: SocketAddr) -> Result<OwnedFd, Refusal> {
-    let listener = TcpListener::bind(address).map_err(|e| {
+    let is_taken =
+        |bound: &io::Result<TcpListener>| bound.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse);
+    let mut bound = TcpListener::bind(address);
+    // The monitor of a run that has just ended holds its doors a moment longer than its client lives: who starts it again at
+    // once, as a service manager does, is not to fail.
+    for _ in 0..60 {
+        if !is_taken(&bound) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+        bound = TcpListener::bind(address);
+    }
+    let listener = bound.map_err(|e| {
         Refusal::new(format!("cannot publish {address}: {e}"))
             .hint("end what listens there, perhaps an agent without a jail, or publish another port")
     })?;
@@ -170,5 +185,24 @@ impl Followed {
                 text: loaded.text,
             }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_that_is_being_let_go_is_waited_for_and_a_kept_one_refused() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
+        let holder = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            drop(held);
+        });
+        let kept = door(address).unwrap();
+        holder.join().unwrap();
+        assert!(door(address).unwrap_err().to_string().contains("cannot publish 127.0.0.1"));
+        drop(kept);
     }
 }
