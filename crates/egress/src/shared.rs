@@ -102,20 +102,12 @@ impl Shared {
         }
     }
 
-<<<<<<< HEAD
     /// Resolves, checks and dials; the connection, and the address that it leads to.
     pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<(Conn, SocketAddr), Denial> {
-        let own = [self.settings.own.as_slice(), self.now().published()].concat();
-        let dialled = dial(allowed, &self.settings.resolver, &self.recent, &own).await;
+        let dialled = dial(allowed, &self.settings.resolver, &self.recent, &self.settings.own).await;
         dialled
             .map(|(stream, address)| (Conn::dialled(stream), address))
             .map_err(|reason| self.now().deny(&allowed.endpoint, reason))
-=======
-    /// Resolves, checks and dials.
-    pub(crate) async fn dial(&self, allowed: &Allowed) -> Result<TcpStream, Denial> {
-        let dialled = dial(allowed, &self.settings.resolver, &self.settings.own).await;
-        dialled.map_err(|reason| self.now().deny(&allowed.endpoint, reason))
->>>>>>> door
     }
 
     pub(crate) fn deny(&self, endpoint: &Endpoint, reason: Reason) -> Denial {
