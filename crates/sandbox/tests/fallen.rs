@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -24,19 +24,29 @@ struct Ended {
     took: Duration,
 }
 
-/// Runs a call with such a server.
-fn run(world: &World, mode: &str, seconds: u32, timeout: &str) -> Ended {
-    let bin = world.top().join("bin");
+/// Puts such a server where `mantlet` is looked for.
+fn install(bin: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world/fallen_server.py");
     // Not written by this process: see `World::new`.
     let installed = Command::new("install").args(["-m", "755"]).arg(script).arg(bin.join("mantlet")).status().unwrap();
     assert!(installed.success());
+}
+
+fn policy(world: &World, files: &str) -> PathBuf {
+    let path = world.policy(files);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}[agent.main.egress]\nallow = [\"a.test:80\"]\n")).unwrap();
+    path
+}
+
+/// Runs a call with such a server.
+fn run(world: &World, mode: &str, seconds: u32, timeout: &str) -> Ended {
+    let bin = world.top().join("bin");
+    install(&bin);
     std::fs::write(bin.join("mode"), mode).unwrap();
     let seen = world.top().join("home/seen");
     must_succeed(&world.outside("/bin/sh").args(["-c", ": > ../home/seen"]).output().unwrap(), "a place to write to");
-    let policy = world.policy("");
-    let text_of_policy = std::fs::read_to_string(&policy).unwrap();
-    std::fs::write(&policy, format!("{text_of_policy}[agent.main.egress]\nallow = [\"a.test:80\"]\n")).unwrap();
+    let policy = policy(world, "");
     let report = world.top().join("state/report.json");
     let began = Instant::now();
     let mut command = world.jail();
@@ -104,5 +114,29 @@ fn what_one_says_is_shown_and_stored_with_nothing_hidden_in_it() {
             assert!(!shown.contains(hidden), "{shown:?}");
         }
         assert!(ended.said.lines().all(|line| line.starts_with("mantlet: ")), "{}", ended.said);
+    }
+}
+
+/// The attack: mantlet lies where the agent can write. What a jail puts in its place is started outside, as the owner, when
+/// the jail then asks for something.
+#[test]
+fn the_program_that_serves_is_nothing_that_the_jail_could_replace() {
+    for who in both() {
+        let world = World::new("replaced", who);
+        let bin = world.top().join("bin");
+        install(&bin);
+        let line = |files: &str| world.run_with(&policy(&world, files), "true").0;
+        // The twin: seen, it is no danger.
+        must_succeed(&line(&format!("read = [{bin:?}]")), "a program that can only be read");
+        let refused = line(&format!("write = [{bin:?}]"));
+        assert_eq!(code(refused.status), 125, "{who:?}: {}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains("which the agent can write"), "{}", text(&refused.stderr));
+        // Under another name.
+        let tools = world.work().join("tools");
+        std::fs::create_dir(&tools).unwrap();
+        std::fs::rename(bin.join("mantlet"), tools.join("mantlet")).unwrap();
+        std::os::unix::fs::symlink(tools.join("mantlet"), bin.join("mantlet")).unwrap();
+        let refused = line("");
+        assert!(text(&refused.stderr).contains("which the agent can write"), "{who:?}: {}", text(&refused.stderr));
     }
 }
