@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{Who, World, code, err, everybody, is_root, out};
+use common::{Who, World, code, err, everybody, is_root, out, programs};
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketType, connect, recv, socket};
 
 struct Daemon {
@@ -24,7 +24,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(world: &World) -> Daemon {
-        let mut child = world.command("mantlet").arg("daemon").stderr(Stdio::piped()).spawn().unwrap();
+        Daemon::of(world.command("mantlet").arg("daemon"))
+    }
+
+    fn of(command: &mut Command) -> Daemon {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let says = BufReader::new(child.stderr.take().unwrap());
         let mut daemon = Daemon { child, says };
         assert!(daemon.line().contains("serves the ways out of jails"));
@@ -104,6 +108,28 @@ fn others_and_processes_in_jails_are_turned_away() {
         assert!(!out(&output).contains("\n1"), "{words:?}: {}", out(&output));
         assert!(daemon.line().contains(told), "{words:?}");
     }
+}
+
+/// The attack: a jail that opens so many connections that the next jail's cannot be taken, and with it ends those of all.
+#[test]
+fn a_jail_for_whom_no_descriptor_is_left_ends_no_others() {
+    let world = World::new("full", Who::Me);
+    let mut few = Command::new("prlimit");
+    few.arg("--nofile=40:40").arg(programs().join("mantlet")).arg("daemon").env_clear().env("HOME", world.home());
+    let _daemon = Daemon::of(&mut few);
+    let path = world.state().join("daemon.sock");
+    let is_open = |socket: &OwnedFd| {
+        matches!(recv(socket.as_fd(), &mut [0; 16], RecvFlags::DONTWAIT), Err(rustix::io::Errno::AGAIN))
+    };
+    let first = connected(&path);
+    let others: Vec<OwnedFd> = (0..64).map(|_| connected(&path)).collect();
+    let begin = std::time::Instant::now();
+    while others.iter().all(is_open) {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "there is room for all of them");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(is_open(&first) && is_open(&others[0]));
 }
 
 #[test]

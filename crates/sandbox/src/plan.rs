@@ -192,6 +192,7 @@ pub(crate) fn compile(
     let mut notes = outer.map_or_else(Vec::new, |outer| outer.narrow(&mut places));
     notes.extend(prepared.iter().flat_map(|prepared| prepared.notes.iter().cloned()));
     let whole = prepared.map(|prepared| WholePlan::new(prepared, request, &mut places));
+    way_out.iter().try_for_each(|way| way.is_out_of_reach(&places))?;
     let cwd = cwd(setting, &workspace, &places, &advisor)?;
     let (argv, command_file) = argv(whole.as_ref().map_or(&request.command, |whole| &whole.command))?;
     let (env, path) = environment(request, agent, owner, ids, &places, whole.as_ref())?;

@@ -249,6 +249,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_has_tcp_udp_and_threads_and_nothing_of_its_owners() {
+        let met = |call: c_long, args| run(&program_of_server(), call as u32, args) == libc::SECCOMP_RET_ALLOW;
+        let socket = |family: i32, kind: i32, protocol: i32| {
+            met(libc::SYS_socket, [family as u64, (kind | libc::SOCK_CLOEXEC) as u64, protocol as u64, 0, 0, 0])
+        };
+        assert!(socket(libc::AF_INET, libc::SOCK_STREAM, 0) && socket(libc::AF_INET6, libc::SOCK_DGRAM, 0));
+        assert!(socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG));
+        assert!(!socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE));
+        assert!(!socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) && !socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0));
+        assert!(!socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0) && !socket(libc::AF_INET, libc::SOCK_RAW, 1));
+        assert!(met(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]));
+        for call in [libc::SYS_clone, libc::SYS_execve, libc::SYS_kill, libc::SYS_tgkill, libc::SYS_fchmodat] {
+            assert!(!met(call, [0; 6]), "{call}");
+        }
+        assert!(met(libc::SYS_prlimit64, [0; 6]) && !met(libc::SYS_prlimit64, [1, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
     fn threads_pass_and_namespaces_do_not() {
         assert_eq!(errno_of(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]), None);
         assert_eq!(errno_of(libc::SYS_clone, [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0]), Some(libc::EPERM));

@@ -28,6 +28,8 @@ pub fn confine_server() -> io::Result<String> {
         holds.push(if sys::set_ids(SERVER, SERVER).is_ok() { "a uid of its own" } else { "no uid of its own" });
     }
     let readable = RESOLVER.iter().map(|path| (Path::new(*path), Use::Read));
+    // Another uid takes away what was asked for before.
+    sys::die_with_parent()?;
     landlock_rules::restrict(readable).map_err(|e| io::Error::other(e.to_string()))?;
     sys::drop_capabilities(Bounding::MayStay)?;
     sys::install_seccomp(&seccomp::program_of_server())?;

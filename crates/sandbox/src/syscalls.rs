@@ -7,6 +7,10 @@ use libc::c_long;
 
 use crate::tier::Tier;
 
+mod server;
+
+pub(crate) use server::rows_of_server;
+
 /// A test of the low 32 bits of an argument: the kernel itself compares only those for every call in the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Test {
@@ -403,28 +407,6 @@ pub(crate) fn rows(tier: Tier, sockets: Sockets) -> impl Iterator<Item = &'stati
         (Tier::Landlock, Sockets::Internet) => (INTERNET_ONLY, LANDLOCK_ONLY),
     };
     first.iter().chain(extra).chain(ROWS).chain(LEGACY)
-}
-
-/// Rows of a process that serves ways out, before those of every tier.
-const SERVER_ONLY: &[Row] = &[
-    Row {
-        calls: &[libc::SYS_execve, libc::SYS_execveat],
-        tests: &[],
-        errno: libc::EPERM,
-        reason: "a server starts no program",
-    },
-    Row {
-        calls: &[libc::SYS_socket],
-        tests: &[Test::Is(0, u32::MAX, libc::AF_NETLINK as u32), Test::NotIn(2, &[libc::NETLINK_SOCK_DIAG as u32])],
-        errno: libc::EPROTONOSUPPORT,
-        reason: "of netlink only what says whose a connection on the loopback is",
-    },
-];
-
-/// The rows of a process that serves ways out.
-pub(crate) fn rows_of_server() -> impl Iterator<Item = &'static Row> {
-    let others = rows(Tier::Full, Sockets::OfTheTier).filter(|row| row.errno != libc::EPROTONOSUPPORT);
-    SERVER_ONLY.iter().chain(others)
 }
 
 /// The table as text lines for the documentation: how many calls, which error, why.

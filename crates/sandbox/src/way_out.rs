@@ -1,7 +1,8 @@
 //! What a call has of the way out and in, compiled from the policy; and the policy's file, followed while the jail runs.
 
 use std::ffi::CString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use mantlet_clients::Authentication;
 use mantlet_policy::Agent;
+use rustix::fs::{Mode, OFlags};
 
 use crate::channel::Begin;
 use crate::host::RealHost;
-use crate::plan::{Plan, Refusal};
+use crate::plan::{Place, Plan, Refusal};
 use crate::request::Request;
 use crate::source::{self, Loaded};
 
@@ -141,6 +143,29 @@ fn server() -> Option<PathBuf> {
     Some(own.with_file_name("mantlet")).filter(|server| server.is_file())
 }
 
+impl WayOut {
+    /// Refuses a jail that could replace the program which serves it.
+    ///
+    /// The attack: mantlet is installed in the workspace, and a server is started when the jail first asks for something.
+    /// What the jail has put in its place by then runs outside, with all rights of the owner.
+    ///
+    /// # Errors
+    /// Such a place.
+    pub(crate) fn is_out_of_reach(&self, places: &[Place]) -> Result<(), Refusal> {
+        let Some(named) = &self.server else { return Ok(()) };
+        let real = std::fs::canonicalize(named).map_err(|e| Refusal::new(format!("cannot find {named:?}: {e}")))?;
+        let is_in = |place: &&Place| [named, &real].iter().any(|path| path.starts_with(&place.source));
+        match places.iter().filter(|place| place.is_writable).find(is_in) {
+            None => Ok(()),
+            Some(place) => {
+                let what = format!("the program that serves the way out, {named:?}, lies in {:?}", place.target);
+                Err(Refusal::new(format!("{what}, which the agent can write"))
+                    .hint("install mantlet outside of what agents write, for example in /usr/local/bin"))
+            }
+        }
+    }
+}
+
 fn stamp(file: &Path) -> Stamp {
     let meta = std::fs::metadata(file).ok()?;
     Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()))
@@ -151,7 +176,7 @@ fn stamp(file: &Path) -> Stamp {
 /// # Errors
 /// Why it does not, or why nobody can tell.
 pub(crate) fn authenticates(file: &Path, plan: &Plan) -> Result<(), String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("its settings cannot be read: {}", e.kind()))?;
+    let text = settings(file).map_err(|e| format!("its settings cannot be read: {}", e.kind()))?;
     let words: Vec<String> = plan.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let variable = |name: &str| {
         let set = |line: &CString| line.to_str().ok()?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
@@ -162,6 +187,14 @@ pub(crate) fn authenticates(file: &Path, plan: &Plan) -> Result<(), String> {
         Authentication::None(why) => Err(format!("the gateway has no authentication: {why}")),
         Authentication::Unknown(why) => Err(format!("nobody can tell whether the gateway authenticates: {why}")),
     }
+}
+
+/// The attack: settings that the agent has replaced (G-25) by a FIFO, for which the monitor would wait, or by what never ends.
+fn settings(file: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut text = String::new();
+    File::from(rustix::fs::open(file, flags, Mode::empty())?).take(1 << 20).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 impl Followed {
@@ -204,5 +237,14 @@ mod tests {
         holder.join().unwrap();
         assert!(door(address).unwrap_err().to_string().contains("cannot publish 127.0.0.1"));
         drop(kept);
+    }
+
+    #[test]
+    fn settings_that_are_no_plain_file_hold_nobody_up() {
+        let fifo = std::env::temp_dir().join(format!("mantlet-settings-{}", std::process::id()));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+        assert_eq!(settings(&fifo).unwrap(), "");
+        std::fs::remove_file(&fifo).unwrap();
+        assert!(settings(Path::new("/dev/zero")).unwrap().len() == 1 << 20);
     }
 }

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use mantlet_ledger::{Book, Egress, Entry, Kind, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with, sockopt,
+};
 
 use crate::channel::{self, SocketKind, Sockets, Told};
 use crate::inside::Namespace;
@@ -108,6 +110,7 @@ impl Serving {
 
     /// Connects to the daemon, or starts a process, and hands over what there is.
     fn connect(&mut self, way: &WayOut) -> std::io::Result<()> {
+        let (begin, text) = (serde_json::to_vec(&way.begin)?, channel::memfd_of(&self.text)?);
         let channel = match (self.daemon(), self.by) {
             (Some(channel), _) => {
                 self.by = Some(By::Daemon);
@@ -124,13 +127,14 @@ impl Serving {
                 channel
             }
         };
-        let begin = serde_json::to_vec(&way.begin)?;
-        wire::send(channel.as_fd(), Tag::Begin, &begin, &[channel::memfd_of(&self.text)?.as_fd()])?;
-        if let Some(exposed) = &self.exposed {
-            send_exposed(&channel, exposed)?;
-        }
-        channel::send_sockets(channel.as_fd(), &self.kept)?;
+        // The attack: a server that reads nothing, and a monitor that waits for it instead of for limits and signals.
+        rustix::io::ioctl_fionbio(&channel, true)?;
         self.channel = Some(channel);
+        self.tell(|channel| wire::send(channel, Tag::Begin, &begin, &[text.as_fd()]));
+        if let Some(exposed) = &self.exposed {
+            self.tell(|channel| send_exposed(channel, exposed));
+        }
+        self.tell(|channel| channel::send_sockets(channel, &self.kept));
         Ok(())
     }
 
@@ -154,7 +158,6 @@ impl Serving {
         if peer.uid != rustix::process::geteuid() {
             return None;
         }
-        rustix::io::ioctl_fionbio(&socket, false).ok()?;
         Some(socket)
     }
 
@@ -171,11 +174,17 @@ impl Serving {
     }
 
     fn pass_on(&mut self, sockets: Sockets) {
-        if let Some(channel) = &self.channel {
-            // A server that is gone is noticed where its words are waited for.
-            drop(channel::send_sockets(channel.as_fd(), &sockets));
-        }
+        self.tell(|channel| channel::send_sockets(channel, &sockets));
         self.kept.extend(sockets.into_iter().filter(|(kind, _)| *kind != SocketKind::Loose));
+    }
+
+    /// Tells the server something. One that does not take it is let go; its end is noticed where its words are waited for.
+    fn tell(&self, say: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<()>) {
+        if let Some(channel) = &self.channel
+            && say(channel.as_fd()).is_err()
+        {
+            shutdown(channel, Shutdown::Both).ok();
+        }
     }
 
     /// What to wait for: the server's words, or that something is asked for.
@@ -216,6 +225,8 @@ impl Serving {
                 self.due = self.due.min(self.retry);
                 match (self.by, self.how.take()) {
                     (Some(By::Own(pid)), _) => {
+                        // It may live on, with the jail's listeners in hand, and nobody would hear what it lets pass.
+                        drop(sys::kill(pid, libc::SIGKILL));
                         self.gone.push(pid);
                         self.by = None;
                     }
@@ -231,7 +242,8 @@ impl Serving {
         match message.tag {
             Tag::Serving => {
                 (self.was_served, self.ends) = (true, 0);
-                self.how = Some(String::from_utf8_lossy(&message.payload).into_owned());
+                let how = mantlet_ledger::escape(&message.payload);
+                self.how = Some(mantlet_ledger::shorten(&how, 300).into_owned());
             }
             Tag::Event => {
                 if let Ok(told) = serde_json::from_slice::<Told>(&message.payload) {
@@ -321,10 +333,8 @@ impl Serving {
                 self.text = changed.text;
                 self.hash = changed.hash;
                 let new: Vec<u16> = changed.low.into_iter().filter(|port| !self.low.contains(port)).collect();
-                if let Some(channel) = &self.channel {
-                    let memfd = channel::memfd_of(&self.text).map_err(|e| e.to_string())?;
-                    drop(wire::send(channel.as_fd(), Tag::Reload, &[], &[memfd.as_fd()]));
-                }
+                let memfd = channel::memfd_of(&self.text).map_err(|e| e.to_string())?;
+                self.tell(|channel| wire::send(channel, Tag::Reload, &[], &[memfd.as_fd()]));
                 if !new.is_empty() {
                     self.low.extend(&new);
                     self.more(&new);
@@ -344,9 +354,7 @@ impl Serving {
         let Some(file) = &way.gateway else { return };
         let now = crate::way_out::authenticates(file, plan);
         if self.exposed.as_ref() != Some(&now) {
-            if let Some(channel) = &self.channel {
-                drop(send_exposed(channel, &now));
-            }
+            self.tell(|channel| send_exposed(channel, &now));
             if let Err(why) = &now {
                 self.say(format!("what is published beyond this host is shut: {why}"));
             }
@@ -362,7 +370,8 @@ impl Serving {
             && wire::send(channel.as_fd(), Tag::End, &[], &[]).is_ok()
         {
             let deadline = Instant::now() + LAST_WORDS;
-            while self.is_readable(deadline) {
+            // One that never stops talking ends no later than one that says nothing.
+            while Instant::now() < deadline && self.is_readable(deadline) {
                 match self.hear(plan, ledger.as_deref_mut()) {
                     Ok(true) => {}
                     Ok(false) => break,
@@ -429,9 +438,9 @@ fn cleaned(entry: Egress, call: &str) -> Egress {
     }
 }
 
-fn send_exposed(channel: &OwnedFd, exposed: &Result<(), String>) -> std::io::Result<()> {
+fn send_exposed(channel: BorrowedFd<'_>, exposed: &Result<(), String>) -> std::io::Result<()> {
     let why = exposed.as_ref().err().map_or(&[][..], |why| why.as_bytes());
-    wire::send(channel.as_fd(), Tag::Exposed, &why[..why.len().min(wire::MAX)], &[])
+    wire::send(channel, Tag::Exposed, &why[..why.len().min(wire::MAX)], &[])
 }
 
 /// Starts a process that serves, with the channel as its standard input, and nothing else of this one's.
