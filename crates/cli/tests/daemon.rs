@@ -11,6 +11,7 @@ mod common;
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -108,6 +109,27 @@ fn others_and_processes_in_jails_are_turned_away() {
         assert!(!out(&output).contains("\n1"), "{words:?}: {}", out(&output));
         assert!(daemon.line().contains(told), "{words:?}");
     }
+}
+
+/// The attack: another user made the state directory, and puts a socket of their own in the place of the daemon's.
+#[test]
+fn a_state_directory_of_another_user_is_refused() {
+    if !is_root() {
+        return println!("only root can be another user: that part is not tried");
+    }
+    let world = World::new("foreign", Who::User);
+    let state = world.dir(world.state());
+    std::os::unix::fs::chown(&state, Some(60_000), Some(60_000)).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(programs().join("mantlet")).arg("daemon").env_clear();
+    let refused = command.env("HOME", world.home()).uid(common::USER).gid(common::USER).output().unwrap();
+    assert!(code(&refused) == 125 && err(&refused).contains("belongs to uid 60000"), "{}", err(&refused));
+    assert!(!state.join("daemon.sock").exists());
+    // The twin: one of the owner's own.
+    world.own(&state);
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).unwrap();
+    drop(Daemon::start(&world));
 }
 
 /// The attack: a jail that opens so many connections that the next jail's cannot be taken, and with it ends those of all.

@@ -29,9 +29,6 @@ const MOST_JAILS: usize = 1024;
 /// The least time between two starts of the serving process.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long nobody is taken after one for whom no descriptor was left.
-const FULL: Duration = Duration::from_millis(20);
-
 /// Why there is no daemon.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -136,17 +133,7 @@ pub fn serve_all() {
         Err(e) => return say(&format!("the serving process could not be confined: {e}")),
     };
     let jails = Arc::new(());
-    loop {
-        let connection = match channel::handed(line.as_fd()) {
-            Ok(Some(connection)) => connection,
-            Ok(None) => return,
-            // The attack: a jail that opens so many connections that no descriptor is left for the next jail's. That one is
-            // turned away by the loss of its own; the others go on.
-            Err(_) => {
-                thread::sleep(FULL);
-                continue;
-            }
-        };
+    while let Ok(Some(connection)) = channel::handed(line.as_fd()) {
         // Dropped, it tells the monitor that nobody is here.
         if Arc::strong_count(&jails) > MOST_JAILS {
             continue;

@@ -69,7 +69,10 @@ pub(crate) fn place(home: &Path) -> PathBuf {
 /// There is no home, or the directory is not the user's alone.
 pub fn state_dir() -> Result<PathBuf, Refusal> {
     let host = crate::host::RealHost::new().map_err(|e| Refusal::new(e.to_string()))?;
-    State::open(mantlet_policy::Host::home(&host), &[]).map(|state| state.top)
+    let state = State::open(mantlet_policy::Host::home(&host), &[])?.top;
+    // Whoever owns a directory on the way could put another socket or lock in the place of the daemon's.
+    mantlet_ledger::Writer::open(&state.join("ledger"), &[]).map_err(|e| Refusal::new(e.to_string()))?;
+    Ok(state)
 }
 
 /// An entry of the journal, locked.
