@@ -91,7 +91,8 @@ class Proxy:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
-ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", "LANG": "C.UTF-8",
+       "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def sh(script: str) -> None:
