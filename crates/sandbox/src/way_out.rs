@@ -107,7 +107,7 @@ pub(crate) fn compile(sources: Sources<'_>) -> Result<Option<WayOut>, Refusal> {
         },
         text: loaded.text.clone(),
         server: server(),
-        followed: Followed { stamp: stamp(&file), file, agent: agent.name().to_owned(), host: host.clone() },
+        followed: Followed::new(file, agent.name(), host),
         gateway: gateway.filter(|_| is_exposed),
     }))
 }
@@ -198,7 +198,12 @@ fn settings(file: &Path) -> io::Result<String> {
 }
 
 impl Followed {
-    /// Looks whether the policy has changed. `Err`: it is not valid now, or there is none; the old one stays.
+    /// Nothing is known yet of the file as it was read, which may be a while ago: the first look reads it in any case.
+    fn new(file: PathBuf, agent: &str, host: &RealHost) -> Followed {
+        Followed { file, agent: agent.to_owned(), host: host.clone(), stamp: None }
+    }
+
+    /// Looks whether the policy may have changed. `Err`: it is not valid now, or there is none; the old one stays.
     pub(crate) fn look(&mut self) -> Option<Result<Changed, String>> {
         let now = stamp(&self.file);
         if now == self.stamp {
@@ -224,6 +229,22 @@ impl Followed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The attack of a moment: the owner takes something out of the policy while a call that has read it is on its way.
+    #[test]
+    fn a_policy_that_changed_before_it_was_followed_is_read() {
+        let home = std::env::temp_dir().join(format!("mantlet-followed-{}", std::process::id()));
+        std::fs::create_dir_all(home.join("work")).unwrap();
+        let file = home.join("mantlet.toml");
+        let text = format!("version = 1\n[agent.main]\nrole = \"builder\"\nworkspace = {:?}\n", home.join("work"));
+        std::fs::write(&file, &text).unwrap();
+        std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let mut followed = Followed::new(file, "main", &RealHost::at(&home, |_| None).unwrap());
+        assert_eq!(followed.look().unwrap().ok().unwrap().text, text);
+        assert!(followed.look().is_none());
+        std::fs::remove_dir_all(&home).unwrap();
+    }
 
     #[test]
     fn a_door_that_is_being_let_go_is_waited_for_and_a_kept_one_refused() {

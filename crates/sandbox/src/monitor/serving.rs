@@ -329,6 +329,7 @@ impl Serving {
         self.look_at_the_gateway(plan, way);
         match self.followed.look() {
             None => Ok(()),
+            Some(Ok(changed)) if changed.text == self.text => Ok(()),
             Some(Ok(changed)) => {
                 self.text = changed.text;
                 self.hash = changed.hash;
