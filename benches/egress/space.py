@@ -92,7 +92,9 @@ class Proxy:
 
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", "LANG": "C.UTF-8",
-       "PYTHONDONTWRITEBYTECODE": "1"}
+       "PYTHONDONTWRITEBYTECODE": "1",
+       # srt names a socket after its process id, which in a pid namespace another run has as well.
+       "TMPDIR": str(SCRATCH)}
 
 
 def sh(script: str) -> None:

@@ -28,7 +28,7 @@ pub(crate) fn open(jail: &Jail, name: &str, port: u16) -> TcpStream {
     try_open(jail, name, port).unwrap()
 }
 
-fn try_open(jail: &Jail, name: &str, port: u16) -> std::io::Result<TcpStream> {
+pub(crate) fn try_open(jail: &Jail, name: &str, port: u16) -> std::io::Result<TcpStream> {
     let address = SocketAddr::new(jail.address(name), port);
     let stream = jail.inside(move || TcpStream::connect_timeout(&address, Duration::from_secs(20)))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mantlet_egress::{Event, Reason};
 
-use crate::behaviour::{await_refusals, eventually, get, open, until};
+use crate::behaviour::{await_refusals, eventually, get, open, try_open, until};
 use crate::space::{Builds as _, Jail};
 use crate::world::bypass::PROXY;
 use crate::world::ground::{World, sh};
@@ -272,8 +272,9 @@ fn looked_up_once(world: &World) {
     assert_eq!(names, ["kept.test"; 2], "one look-up, of both kinds");
     // The second answer of its server is a private address: asked again, it is refused.
     sh("echo '# another network' >> /etc/resolv.conf");
-    let mut stream = open(&jail, "kept.test", 5432);
-    assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
+    // On a busy machine the reset is there before the connection is known to stand.
+    let refused = try_open(&jail, "kept.test", 5432).and_then(|mut stream| stream.read(&mut [0]));
+    assert!(matches!(refused, Ok(0) | Err(_)));
     assert_eq!(world.packets.take().names, ["kept.test"; 2]);
     await_refusals(&jail, 1, |reason| matches!(reason, Reason::Special { .. }));
 }
@@ -321,7 +322,7 @@ impl Vanished {
             );
         }
         let passed = |jail: &Jail| jail.events().iter().filter(|e| matches!(e, Event::Passed { .. })).count();
-        assert_eq!(passed(jail), 2);
+        eventually(|| (passed(jail) == 2).then_some(()));
         println!("after {:?}", self.begin.elapsed());
         streams[2].write_all(b"still here\n").unwrap();
         until(&mut streams[2], "still here\n");
