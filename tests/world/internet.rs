@@ -149,6 +149,8 @@ fn is_handshake(stream: &TcpStream) -> bool {
 
 fn serve(port: u16, each: impl Fn(TcpStream) + Send + Sync + 'static) {
     let listener = TcpListener::bind(("::", port)).unwrap();
+    // A thousand clients at once are more than the standard library has wait.
+    rustix::net::listen(&listener, 4096).unwrap();
     let each = Arc::new(each);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
