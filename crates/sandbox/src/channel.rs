@@ -122,10 +122,13 @@ impl Channel {
 
     /// Says what happened. Blocks while the monitor is behind: what cannot be told does not pass.
     pub fn tell(&self, told: &Told) {
-        // Texts are short; one that is not is a defect, and a message the monitor would not take.
-        if let Ok(text) = serde_json::to_vec(told) {
-            self.send(Tag::Event, &text);
+        let text = serde_json::to_vec(told).unwrap_or_default();
+        if text.len() <= wire::MAX {
+            return self.send(Tag::Event, &text);
         }
+        // A hint names the policy's file, whose path may be as long as a message; without it everything else is short.
+        let short = Told { entry: told.entry.clone(), hint: None };
+        self.send(Tag::Event, &serde_json::to_vec(&short).unwrap_or_default());
     }
 
     /// Says whose monitor is at the other end.

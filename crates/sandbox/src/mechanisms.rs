@@ -72,7 +72,7 @@ fn egress(tier: Tier, facts: &Facts, way: &WayOut) -> Extent {
             "INET refused: this tier cannot confine it; `accept = [\"unconfined\"]` would open all of it".into(),
         );
     }
-    let served = facts.served.as_deref().unwrap_or("nobody serves it, so that nothing passes");
+    let served = facts.served.as_deref().unwrap_or("nothing has asked for it so far");
     match (way.shown.is_empty(), way.is_by_name_only) {
         (true, _) => Extent::Partial(format!("nothing is allowed out; {served}")),
         (false, true) => Extent::Partial(format!(

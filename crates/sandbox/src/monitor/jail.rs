@@ -140,7 +140,7 @@ impl Jail<'_> {
         }
         self.facts.notes.append(&mut serving.notes);
         self.facts.refused = std::mem::take(&mut serving.refused);
-        self.facts.served = serving.how.take();
+        self.facts.served = Some(serving.served());
     }
 
     fn why_not_built(&self) -> String {

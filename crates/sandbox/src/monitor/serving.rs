@@ -69,7 +69,9 @@ pub(super) struct Serving {
     /// Children that have ended, or are about to.
     gone: Vec<i32>,
     /// What confines the process that serves; nothing until it has said so.
-    pub(super) how: Option<String>,
+    how: Option<String>,
+    /// What the last one said.
+    last: Option<String>,
     /// Refusals, for the person.
     pub(super) refused: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -98,6 +100,7 @@ impl Serving {
             retry: Instant::now(),
             gone: Vec::new(),
             how: None,
+            last: None,
             refused: Vec::new(),
             notes: Vec::new(),
         };
@@ -244,12 +247,12 @@ impl Serving {
                 (self.was_served, self.ends) = (true, 0);
                 let how = mantlet_ledger::escape(&message.payload);
                 self.how = Some(mantlet_ledger::shorten(&how, 300).into_owned());
+                self.last.clone_from(&self.how);
             }
-            Tag::Event => {
-                if let Ok(told) = serde_json::from_slice::<Told>(&message.payload) {
-                    self.note(told, plan, ledger)?;
-                }
-            }
+            Tag::Event => match serde_json::from_slice::<Told>(&message.payload) {
+                Ok(told) => self.note(told, plan, ledger)?,
+                Err(_) => self.say("something of the way out could not be read, and is not in the ledger".into()),
+            },
             Tag::More => self.more(&[]),
             Tag::Unable => {
                 let why = mantlet_ledger::escape(&message.payload);
@@ -393,6 +396,15 @@ impl Serving {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) };
         poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&left)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Who served, for the report: also when that one has ended since.
+    pub(super) fn served(&mut self) -> String {
+        match (self.last.take(), self.is_wanted) {
+            (Some(how), _) => how,
+            (None, true) => "nobody served it, so that nothing passed".into(),
+            (None, false) => "nothing asked for it".into(),
+        }
     }
 
     /// Processes to end and to reap once the caller has its answer.
