@@ -71,6 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for name in rules.names() {
         if let Some(pair) = map.pair(&name) {
             println!("name {} {}", name.as_str(), pair.v4);
+            // A jail listens here when the name is looked up; what is measured begins after that.
+            for port in rules.ports().into_iter().filter(|port| *port >= 1024) {
+                println!("listen {}:{port}", pair.v4);
+            }
         }
     }
     println!("ready");
