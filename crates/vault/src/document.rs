@@ -134,6 +134,18 @@ impl Sealed {
         names
     }
 
+    pub(crate) fn branches(&self) -> &[Branch] {
+        &self.branches
+    }
+
+    pub(crate) fn rule(&self) -> &Rule {
+        &self.metadata.rule
+    }
+
+    pub(crate) fn over(&self) -> MacOver {
+        self.metadata.over
+    }
+
     /// Returns whom it is encrypted to, as it says.
     pub fn recipients(&self) -> Vec<String> {
         self.metadata.age.iter().map(|wrapped| mantlet_ledger::escape(wrapped.recipient.as_bytes())).collect()

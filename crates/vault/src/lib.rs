@@ -23,6 +23,7 @@ pub mod store;
 pub mod sys;
 pub mod tree;
 mod walk;
+mod witness;
 mod yaml;
 
 pub use cipher::CipherError;
@@ -35,4 +36,5 @@ pub use path::{PathError, parse_path, write_path};
 pub use scope::{Rule, ScopeError};
 pub use secret::Secret;
 pub use walk::{MacOver, WalkError};
+pub use witness::{Witness, name_hash};
 pub use yaml::YamlError;

@@ -8,6 +8,7 @@ mod init;
 mod output;
 mod read;
 mod seal;
+mod witness;
 mod write;
 
 use std::ffi::OsString;
@@ -45,6 +46,7 @@ enum Command {
     Unset(write::UnsetArgs),
     Edit(edit::EditArgs),
     Rotate(write::RotateArgs),
+    Accept(witness::AcceptArgs),
 }
 
 /// How a file is written, when its name does not say it.
@@ -94,6 +96,7 @@ pub(crate) fn run(args: &VaultArgs) -> anyhow::Result<ExitCode> {
         Command::Unset(args) => write::unset(args),
         Command::Edit(args) => edit::run(args),
         Command::Rotate(args) => write::rotate(args),
+        Command::Accept(args) => witness::accept(args),
     }
 }
 
@@ -130,7 +133,9 @@ pub(crate) fn identities() -> anyhow::Result<Vec<Identity>> {
 /// Reads an encrypted file without opening it.
 pub(crate) fn load(path: &Path, kind: Option<Kind>) -> anyhow::Result<Sealed> {
     let text = read_file(path)?;
-    parse(path, text.expose(), kind)
+    let sealed = parse(path, text.expose(), kind)?;
+    witness::compare(path, &sealed, text.expose())?;
+    Ok(sealed)
 }
 
 pub(crate) fn parse(path: &Path, text: &[u8], kind: Option<Kind>) -> anyhow::Result<Sealed> {
