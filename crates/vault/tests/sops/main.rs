@@ -95,7 +95,7 @@ fn rounds(count: usize, round: impl Fn(usize) + Sync) {
 #[test]
 fn dotenv_files_are_the_same_both_ways() {
     let sops = Sops::find();
-    rounds(60, |seed| {
+    rounds(120, |seed| {
         let mut random = Random::new(seed);
         let plain: Vec<u8> = (0..10).flat_map(|_| dotenv(&mut random)).collect();
         both_ways(&sops, &plain, Format::Dotenv, &mut random);
@@ -105,7 +105,7 @@ fn dotenv_files_are_the_same_both_ways() {
 #[test]
 fn json_files_are_the_same_both_ways() {
     let sops = Sops::find();
-    rounds(60, |seed| {
+    rounds(120, |seed| {
         let mut random = Random::new(seed);
         let parts: Vec<String> = (0..10).map(|index| format!("\"d{index}\": {}", json(&mut random, 4))).collect();
         both_ways(&sops, format!("{{{}}}", parts.join(", ")).as_bytes(), Format::Json, &mut random);
@@ -115,7 +115,7 @@ fn json_files_are_the_same_both_ways() {
 #[test]
 fn yaml_files_are_the_same_both_ways() {
     let sops = Sops::find();
-    rounds(60, |seed| {
+    rounds(120, |seed| {
         let mut random = Random::new(seed);
         let plain: String = (0..10).map(|index| format!("d{index}:\n{}", yaml(&mut random, 2, 3))).collect();
         both_ways(&sops, plain.as_bytes(), Format::Yaml, &mut random);
