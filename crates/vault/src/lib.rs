@@ -17,6 +17,7 @@ mod scope;
 mod secret;
 pub mod sys;
 pub mod tree;
+pub mod unseal;
 mod walk;
 mod yaml;
 
