@@ -14,6 +14,7 @@ mod json;
 mod keys;
 mod metadata;
 mod number;
+pub mod passphrase;
 mod path;
 pub mod rules;
 mod scope;
@@ -22,6 +23,7 @@ pub mod store;
 pub mod sys;
 pub mod tree;
 pub mod unseal;
+pub mod variables;
 mod walk;
 mod yaml;
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
+pub(crate) use environment::is_variable;
 pub use environment::{EnvironmentError, fits_environment_file};
 pub use mounted::{Medium, TOP};
 pub use service::{Service, ServiceError};
@@ -25,7 +26,7 @@ use crate::secret::Secret;
 #[non_exhaustive]
 pub enum UnsealError {
     /// A step failed.
-    #[error("cannot {step} {}: {source}", path.display())]
+    #[error("cannot {step} {}: {source}", shown(path))]
     Step {
         /// What was done.
         step: &'static str,
@@ -35,10 +36,10 @@ pub enum UnsealError {
         source: io::Error,
     },
     /// Somebody else could change, or read, what is put there.
-    #[error("{} is not this user's alone; hint: remove it, and look who made it", .0.display())]
+    #[error("{} is not this user's alone; hint: remove it, and look who made it", shown(.0))]
     Untrusted(PathBuf),
     /// The place is on a disk, or in what could become one.
-    #[error("{} is no memory file system (tmpfs): plaintext would be on a disk; hint: log in by PAM and logind, which make /run/user/UID", .0.display())]
+    #[error("{} is no memory file system (tmpfs): plaintext would be on a disk; hint: log in by PAM and logind, which make /run/user/UID", shown(.0))]
     NotMemory(PathBuf),
     /// No memory file system that stays out of swap.
     #[error("no memory file system can be made: tmpfs with noswap: {tmpfs}; ramfs: {ramfs}")]
@@ -48,6 +49,10 @@ pub enum UnsealError {
         /// And to the second.
         ramfs: io::Error,
     },
+}
+
+fn shown(path: &Path) -> String {
+    mantlet_ledger::escape(path.as_os_str().as_encoded_bytes())
 }
 
 type Result<T> = std::result::Result<T, UnsealError>;
