@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod cipher;
+mod compare;
 mod document;
 mod dotenv;
 mod flat;
@@ -28,6 +29,7 @@ mod walk;
 mod yaml;
 
 pub use cipher::CipherError;
+pub use compare::{LostError, compare};
 pub use document::{FormatError, OpenError, Opened, Plan, SealError, Sealed, encrypt_file};
 pub use format::{Format, IniError};
 pub use keys::{Identity, KeyError, Recipient, parse_identities, seal_to};
