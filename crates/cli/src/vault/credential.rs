@@ -49,7 +49,9 @@ pub(super) fn has_tpm() -> bool {
 /// Encrypts an identity file.
 pub(super) fn encrypt(file: &Secret, key: Key) -> anyhow::Result<Secret> {
     if key == Key::Tpm2 && !has_tpm() {
-        bail!("this machine has no TPM (/dev/tpmrm0)\nhint: --systemd-creds host, --passphrase, or a plain identity (0600)");
+        bail!(
+            "this machine has no TPM (/dev/tpmrm0)\nhint: --systemd-creds host, --passphrase, or a plain identity (0600)"
+        );
     }
     through(&["encrypt", "--name", NAME, "--with-key", key.word(), "-", "-"], Some(file))
 }

@@ -116,7 +116,10 @@ fn drop_in(asked: &Asked<'_>, is_system: bool) -> String {
 fn word(path: &Path) -> anyhow::Result<String> {
     let text = path.to_str().filter(|text| !text.contains(['%', '"', '\\', '$']) && !text.contains(char::is_control));
     let text = text.with_context(|| {
-        format!("{} cannot be written into a unit\nhint: a path without % \" \\ $ and control characters", path.display())
+        format!(
+            "{} cannot be written into a unit\nhint: a path without % \" \\ $ and control characters",
+            path.display()
+        )
     })?;
     Ok(text.to_owned())
 }
