@@ -51,12 +51,12 @@ pub(super) fn put(top: &Path, service: &Service, name: &str, owner: Owner, plain
 
 fn made(size: usize) -> Result<(OwnedFd, Medium)> {
     let size = (size + 64 * 1024).to_string();
-    let options = [("mode", "0700"), ("size", size.as_str()), ("nr_inodes", "16")];
+    let options = [("source", "mantlet"), ("mode", "0700"), ("size", size.as_str()), ("nr_inodes", "16")];
     let tmpfs = match file_system("tmpfs", &options, Some("noswap")) {
         Ok(fs) => return Ok((fs, Medium::TmpfsNoSwap)),
         Err(error) => error,
     };
-    match file_system("ramfs", &[("mode", "0700")], None) {
+    match file_system("ramfs", &[("source", "mantlet"), ("mode", "0700")], None) {
         Ok(fs) => Ok((fs, Medium::Ramfs)),
         Err(ramfs) => Err(UnsealError::NoMedium { tmpfs, ramfs }),
     }
