@@ -4,20 +4,33 @@
 //! that the caller has made sure of.
 #![deny(unsafe_code)]
 
+mod cipher;
+mod document;
+mod dotenv;
+mod flat;
+mod format;
+pub mod gather;
+mod json;
+mod keys;
+mod metadata;
+mod number;
+mod path;
+pub mod rules;
+mod scope;
 mod secret;
+pub mod store;
+pub mod sys;
 pub mod tree;
+mod walk;
+mod yaml;
 
+pub use cipher::CipherError;
+pub use document::{FormatError, OpenError, Opened, Plan, SealError, Sealed, encrypt_file};
+pub use format::{Format, IniError};
+pub use keys::{Identity, KeyError, Recipient, parse_identities, seal_to};
+pub use metadata::MetadataError;
+pub use path::{PathError, parse_path, write_path};
+pub use scope::{Rule, ScopeError};
 pub use secret::Secret;
-
-/// How a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// `NAME=value` lines.
-    Dotenv,
-    /// RFC 8259.
-    Json,
-    /// YAML 1.2 as go-yaml reads it.
-    Yaml,
-    /// Anything, byte for byte.
-    Binary,
-}
+pub use walk::{MacOver, WalkError};
+pub use yaml::YamlError;

@@ -70,6 +70,74 @@ pub fn find<'t>(branch: &'t Branch, path: &[Step]) -> Option<&'t Value> {
     })
 }
 
+/// Puts a value at a path, making names that are missing; nothing when something else stands on the way.
+pub(crate) fn set(branch: &mut Branch, path: &[Step], value: Value) -> Option<()> {
+    let (Step::Name(first), rest) = path.split_first()? else { return None };
+    let at = branch.iter().position(|item| matches!(item, Item::Entry(name, _) if name == first));
+    let place = match at {
+        Some(at) => branch.get_mut(at),
+        None => {
+            branch.push(Item::Entry(first.clone(), Value::Map(Vec::new())));
+            branch.last_mut()
+        }
+    };
+    match place {
+        Some(Item::Entry(_, there)) if rest.is_empty() => *there = value,
+        Some(Item::Entry(_, there)) => set_within(there, rest, value)?,
+        Some(Item::Comment(_)) | None => return None,
+    }
+    Some(())
+}
+
+fn set_within(there: &mut Value, path: &[Step], value: Value) -> Option<()> {
+    match (there, path) {
+        (Value::Map(branch), _) => set(branch, path, value),
+        (Value::List(list), [Step::Index(index), rest @ ..]) => {
+            let count = list.iter().filter(|element| matches!(element, Element::Value(_))).count();
+            if *index == count && rest.is_empty() {
+                list.push(Element::Value(value));
+                return Some(());
+            }
+            let mut values = list.iter_mut().filter_map(|element| match element {
+                Element::Value(value) => Some(value),
+                Element::Comment(_) => None,
+            });
+            let there = values.nth(*index)?;
+            if rest.is_empty() {
+                *there = value;
+                return Some(());
+            }
+            set_within(there, rest, value)
+        }
+        _ => None,
+    }
+}
+
+/// Takes the value at a path away; nothing when there is none.
+pub(crate) fn unset(branch: &mut Branch, path: &[Step]) -> Option<()> {
+    let (Step::Name(first), rest) = path.split_first()? else { return None };
+    let at = branch.iter().position(|item| matches!(item, Item::Entry(name, _) if name == first))?;
+    if rest.is_empty() {
+        branch.remove(at);
+        return Some(());
+    }
+    match branch.get_mut(at)? {
+        Item::Entry(_, Value::Map(branch)) => unset(branch, rest),
+        Item::Entry(_, Value::List(list)) => {
+            let [Step::Index(index), rest @ ..] = rest else { return None };
+            let mut values = list.iter().enumerate().filter(|(_, element)| matches!(element, Element::Value(_)));
+            let (at, _) = values.nth(*index)?;
+            match (list.get_mut(at)?, rest) {
+                (_, []) => drop(list.remove(at)),
+                (Element::Value(Value::Map(branch)), rest) => unset(branch, rest)?,
+                _ => return None,
+            }
+            Some(())
+        }
+        _ => None,
+    }
+}
+
 /// One step of a path: SOPS writes `["name"]` and `[0]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

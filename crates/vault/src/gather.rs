@@ -1,0 +1,87 @@
+//! Where identities come from: what SOPS reads, and Mantlet's own.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::keys::{Identity, KeyError, parse_identities};
+use crate::secret::Secret;
+use crate::store::{StoreError, read_file};
+
+/// Why an identity that is there cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatherError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is no identity that can be used here.
+    #[error("{place}: {source}")]
+    Key {
+        /// The variable or file, escaped.
+        place: String,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// Others can read it.
+    #[error("{} can be read by other users; hint: chmod 600 it, and rotate what it opens", mantlet_ledger::escape(.0.as_os_str().as_encoded_bytes()))]
+    Open(PathBuf),
+}
+
+/// A place where an identity is looked for.
+pub enum Source {
+    /// The text itself, in a variable.
+    Variable(&'static str, Secret),
+    /// A file that was asked for, and has to be there.
+    Asked(PathBuf),
+    /// A file that may be there.
+    Usual(PathBuf),
+}
+
+/// Returns where Mantlet's own identity is.
+pub fn own_identity(config_home: &Path) -> PathBuf {
+    config_home.join("mantlet/vault/identity")
+}
+
+/// Returns the places in their order, for an environment.
+pub fn sources(variable: impl Fn(&str) -> Option<OsString>, config_home: &Path) -> Vec<Source> {
+    let mut found = Vec::new();
+    if let Some(text) = variable("SOPS_AGE_KEY") {
+        found.push(Source::Variable("SOPS_AGE_KEY", Secret::new(text.as_bytes().to_vec())));
+    }
+    if let Some(path) = variable("SOPS_AGE_KEY_FILE") {
+        found.push(Source::Asked(path.into()));
+    }
+    found.push(Source::Usual(config_home.join("sops/age/keys.txt")));
+    found.push(Source::Usual(own_identity(config_home)));
+    found
+}
+
+/// Reads all of them.
+///
+/// # Errors
+/// One that is there cannot be used: to go on without it would say "no identity" of a file that has one.
+pub fn gather(sources: &[Source]) -> Result<Vec<Identity>, GatherError> {
+    let mut identities = Vec::new();
+    for source in sources {
+        let (place, text) = match source {
+            Source::Variable(name, text) => ((*name).to_owned(), text.duplicate()),
+            Source::Usual(path) if !path.exists() => continue,
+            Source::Asked(path) | Source::Usual(path) => {
+                (mantlet_ledger::escape(path.as_os_str().as_bytes()), read_closed(path)?)
+            }
+        };
+        let read = parse_identities(text.expose());
+        identities.extend(read.map_err(|source| GatherError::Key { place, source })?);
+    }
+    Ok(identities)
+}
+
+fn read_closed(path: &Path) -> Result<Secret, GatherError> {
+    // A link is followed: dotfiles are often links, and what counts is the file.
+    let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    let text = read_file(&real)?;
+    let is_open = real.metadata().is_ok_and(|meta| meta.mode() & 0o077 != 0);
+    if is_open { Err(GatherError::Open(path.into())) } else { Ok(text) }
+}
