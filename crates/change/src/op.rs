@@ -42,6 +42,11 @@ pub enum Op {
         /// The element.
         value: Value,
     },
+    /// No value at a path, whatever was there.
+    Remove {
+        /// The names that lead to it.
+        path: Vec<String>,
+    },
     /// One text in the place of another, in a file that is [`Format::Plain`].
     Replace {
         /// Where the old text begins, in bytes of the file before any edit.
@@ -149,7 +154,7 @@ pub(crate) fn replace(bytes: &[u8], ops: &[Op]) -> Result<(Vec<u8>, Vec<Undo>), 
     // The last one first: the places of the others stay what they are.
     sorted.sort_by_key(|op| match op {
         Op::Replace { at, .. } => std::cmp::Reverse(*at),
-        Op::Set { .. } | Op::Append { .. } => std::cmp::Reverse(0),
+        Op::Set { .. } | Op::Append { .. } | Op::Remove { .. } => std::cmp::Reverse(0),
     });
     for op in sorted {
         let Op::Replace { at, old, new } = op else { return Err(EditError::Unfaithful) };
@@ -192,10 +197,15 @@ fn unmarked(text: &str) -> (&str, String) {
 }
 
 fn apply_one(body: &str, format: Format, op: &Op) -> Result<(String, Option<Undo>), Trouble> {
+    if let Op::Remove { path } = op {
+        let Some((_, raw)) = get(body, format, path)? else { return Ok((body.to_owned(), None)) };
+        let undo = Undo { op: op.clone(), previous: Some(raw), made: 0 };
+        return Ok((remove(body, format, path)?, Some(undo)));
+    }
     let (Op::Set { path, value } | Op::Append { path, value }) = op else { return Err(Trouble::Unfit) };
     let now = get(body, format, path)?;
     match op {
-        Op::Replace { .. } => Err(Trouble::Unfit),
+        Op::Remove { .. } | Op::Replace { .. } => Err(Trouble::Unfit),
         Op::Set { .. } => {
             if now.as_ref().is_some_and(|(there, _)| there == value) {
                 return Ok((body.to_owned(), None));
@@ -233,10 +243,13 @@ fn missing(body: &str, format: Format, path: &[String]) -> Result<usize, Trouble
 
 impl Undo {
     fn take(&self, body: &str, format: Format) -> Result<String, Trouble> {
+        if let Op::Remove { path } = &self.op {
+            return self.restore(body, format, path);
+        }
         let (Op::Set { path, value } | Op::Append { path, value }) = &self.op else { return Err(Trouble::Unfit) };
         let Some((now, _)) = get(body, format, path)? else { return Ok(body.to_owned()) };
         let (mut body, above) = match &self.op {
-            Op::Replace { .. } => return Err(Trouble::Unfit),
+            Op::Remove { .. } | Op::Replace { .. } => return Err(Trouble::Unfit),
             // Somebody gave it another value since: it is theirs now.
             Op::Set { .. } if now != *value => return Ok(body.to_owned()),
             Op::Set { .. } => {
@@ -265,6 +278,21 @@ impl Undo {
             }
         }
         Ok(body)
+    }
+}
+
+impl Undo {
+    /// Puts back what was removed, at the end of what it was in; nothing happens where that is gone or has such a value.
+    fn restore(&self, body: &str, format: Format, path: &[String]) -> Result<String, Trouble> {
+        let (Some(raw), Some((_, above))) = (&self.previous, path.split_last()) else { return Ok(body.to_owned()) };
+        if get(body, format, path)?.is_some() || get(body, format, above)?.is_none() {
+            return Ok(body.to_owned());
+        }
+        let body = set(body, format, path, &Value::Null)?;
+        Ok(match format.dialect() {
+            Some(dialect) => json_edit::set_raw(&body, dialect, path, raw)?,
+            None => toml_text::set_raw(&body, path, raw)?,
+        })
     }
 }
 

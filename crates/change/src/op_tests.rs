@@ -252,3 +252,15 @@ fn texts_that_were_replaced_come_back_also_when_lines_were_added() {
 fn replace_bytes(bytes: &[u8], ops: &[Op]) -> (Vec<u8>, Vec<Undo>) {
     super::replace(bytes, ops).unwrap()
 }
+
+#[test]
+fn what_was_removed_comes_back_unless_somebody_put_something_there() {
+    let text = "{\n  \"a\": {\"k\": 'x', \"z\": 1},\n}";
+    let ops = [Op::Remove { path: vec!["a".into(), "k".into()] }, Op::Remove { path: vec!["absent".into()] }];
+    let (with, undos) = apply(text, Format::Json5, &ops).unwrap();
+    assert_eq!((with.as_str(), undos.len()), ("{\n  \"a\": {\"z\": 1},\n}", 1));
+    assert_eq!(take_back(&with, Format::Json5, &undos).unwrap(), "{\n  \"a\": {\"z\": 1, \"k\": 'x'},\n}");
+    for theirs in ["{\"a\": {\"k\": 2}}", "{\"b\": 1}"] {
+        assert_eq!(take_back(theirs, Format::Json5, &undos).unwrap(), theirs);
+    }
+}
