@@ -108,6 +108,16 @@ pub const HELD: &[(&str, &str)] = &[
     ("agents/*/agent/auth.json", "retired auth profiles: `openclaw doctor --fix` moves them into its database"),
 ];
 
+/// Tables of its databases with credentials that no SecretRef can stand for.
+pub const HELD_TABLES: &[(&str, &str)] = &[
+    ("secret_store_entries", "OpenClaw's own store keeps its values in the clear: set them again in the vault by hand"),
+    ("mcp_oauth_stores", "OpenClaw renews these tokens itself, and stores them anew"),
+];
+
+/// Where a user's shells and interpreters keep what was typed, relative to the home.
+pub const HISTORIES: &[&str] =
+    &[".bash_history", ".zsh_history", ".local/share/fish/fish_history", ".python_history", ".node_repl_history"];
+
 /// Values that stand where a key could, and are none.
 pub const MARKERS: &[&str] = &[
     "minimax-oauth",
