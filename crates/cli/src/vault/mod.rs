@@ -6,9 +6,11 @@ mod create;
 mod credential;
 mod edit;
 mod exec;
+mod import;
 mod init;
 mod known;
 mod output;
+mod provide;
 mod read;
 mod seal;
 mod terminal;
@@ -55,6 +57,8 @@ enum Command {
     Accept(witness::AcceptArgs),
     Exec(exec::ExecArgs),
     Unseal(unseal::UnsealArgs),
+    Provide(provide::ProvideArgs),
+    Import(import::ImportArgs),
 }
 
 /// How a file is written, when its name does not say it.
@@ -107,6 +111,8 @@ pub(crate) fn run(args: &VaultArgs) -> anyhow::Result<ExitCode> {
         Command::Accept(args) => witness::accept(args),
         Command::Exec(args) => exec::run(args),
         Command::Unseal(args) => unseal::run(args),
+        Command::Provide(args) => provide::run(args),
+        Command::Import(args) => import::run(args),
     }
 }
 
