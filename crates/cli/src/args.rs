@@ -15,6 +15,7 @@ use crate::look::LookArgs;
 use crate::mcp::McpArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
 use crate::run::RunArgs;
+use crate::vault::VaultArgs;
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
 #[derive(Debug, Parser)]
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Uninstall(UninstallArgs),
     Verify(VerifyArgs),
     Log(LogArgs),
+    Vault(VaultArgs),
     Daemon(DaemonArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),

@@ -22,6 +22,7 @@ mod run;
 mod run_seam;
 mod shell_prefix;
 mod throwaway;
+mod vault;
 mod write;
 
 use std::ffi::OsString;
@@ -30,6 +31,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use args::{Cli, Command};
+
+/// Libraries copy what they are given: what `mantlet vault` frees is wiped, whoever made the copy.
+#[global_allocator]
+static MEMORY: mantlet_vault::sys::Wiping = mantlet_vault::sys::Wiping;
 
 /// Mantlet's own failure or refusal, as with every program that runs another (env(1)).
 pub(crate) const REFUSED: u8 = 125;
@@ -67,7 +72,10 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Err(error) => {
             error.print().ok();
             // What runs a command keeps its exit codes for that command's.
-            let is_runner = words.first().is_some_and(|word| ["shell", "run", "mcp"].iter().any(|own| word == own));
+            let is_runner = match words {
+                [first, second, ..] if first == "vault" => second == "exec",
+                _ => words.first().is_some_and(|word| ["shell", "run", "mcp"].iter().any(|own| word == own)),
+            };
             let code = if is_runner && error.use_stderr() { i32::from(REFUSED) } else { error.exit_code() };
             return Ok(ExitCode::from(u8::try_from(code)?));
         }
@@ -87,6 +95,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Uninstall(args) => install::uninstall(args),
         Command::Verify(args) => install::verify(args),
         Command::Log(args) => log_cmd::run(args),
+        Command::Vault(args) => vault::run(args),
         Command::Daemon(args) => daemon_cmd::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),
