@@ -29,6 +29,12 @@ mod walk;
 mod witness;
 mod yaml;
 
+/// Properties for fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::yaml::property::yaml;
+}
+
 pub use cipher::CipherError;
 pub use compare::{LostError, compare};
 pub use document::{FormatError, OpenError, Opened, Plan, SealError, Sealed, encrypt_file};

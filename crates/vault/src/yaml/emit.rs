@@ -46,6 +46,17 @@ fn holds_values(value: &Value) -> bool {
     }
 }
 
+/// Whether it is a mapping, or a list of mappings.
+fn is_merged(value: &Value) -> bool {
+    match value {
+        Value::Map(_) => true,
+        Value::List(list) => {
+            list.iter().all(|element| matches!(element, Element::Comment(_) | Element::Value(Value::Map(_))))
+        }
+        _ => false,
+    }
+}
+
 /// Where the parts of a value are written.
 #[derive(Clone, Copy)]
 struct At {
@@ -172,7 +183,9 @@ impl Writer {
         if is_long {
             self.out.push(b"? ");
         }
-        if is_plain(name) {
+        // Readers put in what it merges; SOPS, which reads it as any name, writes it so that they do.
+        let is_merge = name == "<<" && is_merged(value);
+        if is_merge || is_plain(name) {
             self.out.push(name.as_bytes());
         } else {
             quote(name, &mut self.out);

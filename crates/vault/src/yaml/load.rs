@@ -50,7 +50,7 @@ fn unresolved(line: usize, why: Unresolved) -> YamlError {
 pub(super) fn is_merge(key: &Node) -> bool {
     match &key.shape {
         Shape::Scalar(text, style) if text.expose() == b"<<" => {
-            key.tag == Some(Tag::Unspecific) || (key.tag.is_none() && *style == Style::Plain)
+            matches!(key.tag, Some(Tag::Unspecific | Tag::Merge)) || (key.tag.is_none() && *style == Style::Plain)
         }
         _ => false,
     }

@@ -8,14 +8,20 @@ mod cursor;
 #[cfg(test)]
 mod dump;
 mod emit;
+#[cfg(test)]
+mod generate;
 mod lexis;
 mod load;
 mod moment;
 mod nodes;
 mod order;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 mod resolve;
 mod same;
 mod scan;
+#[cfg(test)]
+mod sops_tests;
 mod source;
 mod style;
 mod tag;

@@ -67,7 +67,7 @@ fn is_literal(text: &str) -> bool {
 
 /// Whether a comment can be written: it is one line.
 pub(super) fn is_comment(text: &str) -> bool {
-    text.chars().all(|character| is_printable(character) || character == '\t')
+    text.chars().all(|character| is_printable(character) || matches!(character, '\t' | '\u{FEFF}'))
 }
 
 /// Writes a text in double quotes.

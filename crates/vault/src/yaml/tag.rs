@@ -14,6 +14,8 @@ pub(super) enum Tag {
     Binary,
     Seq,
     Map,
+    /// SOPS writes it at every `<<`.
+    Merge,
 }
 
 const KNOWN: &[(&[u8], Tag)] = &[
@@ -26,6 +28,7 @@ const KNOWN: &[(&[u8], Tag)] = &[
     (b"binary", Tag::Binary),
     (b"seq", Tag::Seq),
     (b"map", Tag::Map),
+    (b"merge", Tag::Merge),
 ];
 
 /// The tag that is written so; nothing for tags that are not of YAML itself.
