@@ -17,7 +17,13 @@ use rustix::process::{getegid, geteuid};
 use crate::ChangeError;
 
 /// Settings are pages of text; a larger file is a mistake.
-const MAX_BYTES: u64 = 8 << 20;
+const MAX_TEXT: usize = 8 << 20;
+
+/// What is changed and is no text: a client's database.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A sealed record of such a change, which holds it in base64.
+pub(crate) const MAX_RECORD: u64 = 256 << 20;
 
 const STICKY: u32 = 0o1000;
 
@@ -78,8 +84,20 @@ fn is_open_to_others(meta: &Metadata) -> bool {
     meta.mode() & others != 0
 }
 
+/// Reads a text, or nothing when there is none.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, ChangeError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    let text = (bytes.len() <= MAX_TEXT).then_some(bytes).and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(Some).ok_or_else(|| ChangeError::NotText(path.into()))
+}
+
 /// Reads a file, or nothing when there is none.
-pub(crate) fn read(path: &Path) -> Result<Option<String>, ChangeError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, ChangeError> {
+    read_at_most(path, MAX_BYTES)
+}
+
+/// As [`read`], for what may be larger.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ChangeError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
         Ok(fd) => fd,
@@ -88,16 +106,16 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, ChangeError> {
     };
     let file = File::from(fd);
     let meta = file.metadata().map_err(|source| failed("examine", path, source))?;
-    if !meta.is_file() || meta.len() > MAX_BYTES {
-        return Err(ChangeError::NotText(path.into()));
+    if !meta.is_file() || meta.len() > limit {
+        return Err(ChangeError::NotAFile(path.into()));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|source| failed("read", path, source))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| ChangeError::NotText(path.into()))
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| failed("read", path, source))?;
+    Ok(Some(bytes))
 }
 
-/// Makes `path` say `text`, or go away, if it still says `before`; a new file gets `mode`.
-pub(crate) fn replace(path: &Path, before: Option<&str>, text: Option<&str>, mode: u32) -> Result<(), ChangeError> {
+/// Makes `path` say `bytes`, or go away, if it still says `before`; a new file gets `mode`.
+pub(crate) fn replace(path: &Path, before: Option<&[u8]>, bytes: Option<&[u8]>, mode: u32) -> Result<(), ChangeError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(ChangeError::Relative(path.into()));
     };
@@ -107,8 +125,8 @@ pub(crate) fn replace(path: &Path, before: Option<&str>, text: Option<&str>, mod
     let in_it = directory.as_fd();
     crate::point();
     remove(in_it, path, &temporary)?;
-    let Some(text) = text else {
-        if read(path)?.as_deref() != before {
+    let Some(bytes) = bytes else {
+        if read_at_most(path, MAX_RECORD)?.as_deref() != before {
             return Err(ChangeError::Meanwhile(path.into()));
         }
         remove(in_it, path, name)?;
@@ -120,11 +138,11 @@ pub(crate) fn replace(path: &Path, before: Option<&str>, text: Option<&str>, mod
     let mut file = File::from(fd.map_err(|e| failed("write beside", path, e.into()))?);
     crate::point();
     let written = like_the_old(&file, path, mode).and_then(|()| {
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
         written.map_err(|source| failed("write beside", path, source))
     });
     crate::point();
-    let checked = written.and_then(|()| match read(path)?.as_deref() == before {
+    let checked = written.and_then(|()| match read_at_most(path, MAX_RECORD)?.as_deref() == before {
         true => Ok(()),
         false => Err(ChangeError::Meanwhile(path.into())),
     });

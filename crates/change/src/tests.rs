@@ -21,10 +21,10 @@ pub(crate) fn point() {
     }
 }
 
-struct Place(PathBuf);
+pub(crate) struct Place(PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Place {
+    pub(crate) fn new(name: &str) -> Place {
         let top = std::env::temp_dir().join(format!("mantlet-change-{name}-{}", std::process::id()));
         fs::remove_dir_all(&top).ok();
         fs::create_dir(&top).unwrap();
@@ -32,11 +32,11 @@ impl Place {
         Place(top)
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::create_dir_all(self.at(name).parent().unwrap()).unwrap();
         fs::write(self.at(name), text).unwrap();
     }

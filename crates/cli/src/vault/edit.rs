@@ -9,7 +9,7 @@ use clap::Args;
 use mantlet_vault::store::{Place, read_file};
 use mantlet_vault::{Format, Secret};
 
-use super::init::show;
+use super::terminal::show;
 use super::write::put;
 use super::{FileArgs, open, parse, witness};
 use crate::policy_cmd::tell;

@@ -3,15 +3,22 @@
 //! A value is never an argument: it comes from standard input or a terminal without echo, and goes to a pipe.
 
 mod create;
+mod credential;
 mod edit;
+mod exec;
+mod import;
 mod init;
+mod known;
 mod output;
+mod provide;
 mod read;
 mod seal;
+mod terminal;
+mod unit;
+mod unseal;
 mod witness;
 mod write;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,9 +26,10 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use mantlet_vault::store::read_file;
 use mantlet_vault::sys::Locked;
-use mantlet_vault::{Format, Identity, Opened, Sealed, gather};
+use mantlet_vault::{Format, Opened, Sealed};
 
 use crate::policy_cmd::tell;
+pub(crate) use known::{identities, identities_for};
 
 /// Keep secrets encrypted at rest, in files that SOPS reads and writes as well
 ///
@@ -47,6 +55,10 @@ enum Command {
     Edit(edit::EditArgs),
     Rotate(write::RotateArgs),
     Accept(witness::AcceptArgs),
+    Exec(exec::ExecArgs),
+    Unseal(unseal::UnsealArgs),
+    Provide(provide::ProvideArgs),
+    Import(import::ImportArgs),
 }
 
 /// How a file is written, when its name does not say it.
@@ -97,6 +109,10 @@ pub(crate) fn run(args: &VaultArgs) -> anyhow::Result<ExitCode> {
         Command::Edit(args) => edit::run(args),
         Command::Rotate(args) => write::rotate(args),
         Command::Accept(args) => witness::accept(args),
+        Command::Exec(args) => exec::run(args),
+        Command::Unseal(args) => unseal::run(args),
+        Command::Provide(args) => provide::run(args),
+        Command::Import(args) => import::run(args),
     }
 }
 
@@ -123,13 +139,6 @@ pub(crate) fn config_home() -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Every identity that is there.
-pub(crate) fn identities() -> anyhow::Result<Vec<Identity>> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    let sources = gather::sources(variable, &config_home()?);
-    Ok(gather::gather(&sources)?)
-}
-
 /// Reads an encrypted file without opening it.
 pub(crate) fn load(path: &Path, kind: Option<Kind>) -> anyhow::Result<Sealed> {
     let text = read_file(path)?;
@@ -152,7 +161,8 @@ pub(crate) fn parse(path: &Path, text: &[u8], kind: Option<Kind>) -> anyhow::Res
 
 /// Opens an encrypted file, and says what its MAC does not cover.
 pub(crate) fn open(path: &Path, sealed: Sealed) -> anyhow::Result<Opened> {
-    let opened = sealed.open(&identities()?).with_context(|| format!("cannot open {}", path.display()))?;
+    let identities = identities_for(&sealed)?;
+    let opened = sealed.open(identities).with_context(|| format!("cannot open {}", path.display()))?;
     if opened.plain_comments() > 0 {
         tell(&format!(
             "{}: {} comment(s) stand in the clear among encrypted ones: anybody can have written them",

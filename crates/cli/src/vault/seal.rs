@@ -46,8 +46,10 @@ pub(crate) fn run(args: &SealArgs) -> anyhow::Result<ExitCode> {
     let plan = args.plan.plan(&output)?;
     let sealed = encrypt_file(plain.expose(), format, &plan)
         .with_context(|| format!("cannot encrypt {} as {}", args.file.display(), format.name()))?;
-    let again = mantlet_vault::Sealed::parse(&sealed, format)?.open(&super::identities()?);
-    let again = again.context("none of the known identities could open it; nothing was changed")?.plain()?;
+    let again = mantlet_vault::Sealed::parse(&sealed, format)?;
+    let identities = super::identities_for(&again)?;
+    let again =
+        again.open(identities).context("none of the known identities could open it; nothing was changed")?.plain()?;
     if let Err(lost) = mantlet_vault::compare(&plain, &again, format) {
         bail!("{}: {lost}; nothing was changed\nhint: mantlet vault seal --binary {0}", args.file.display());
     }

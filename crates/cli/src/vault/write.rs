@@ -10,7 +10,7 @@ use mantlet_vault::store::{Place, read_stream};
 use mantlet_vault::tree::Value;
 use mantlet_vault::{Opened, Recipient, Secret, Witness, parse_path, write_path};
 
-use super::{FileArgs, Kind, identities, open, parse, witness};
+use super::{FileArgs, Kind, identities, identities_for, open, parse, witness};
 use crate::policy_cmd::tell;
 
 /// Put a value into a file; it is read from standard input, without its last line break
@@ -56,7 +56,7 @@ pub(crate) fn set(args: &SetArgs) -> anyhow::Result<ExitCode> {
     let steps = parse_path(&args.name)?;
     // Before the lock: a terminal may wait for ever.
     let value = if std::io::stdin().is_terminal() {
-        super::init::ask(&format!("value of {}: ", write_path(&steps)))?
+        super::terminal::ask(&format!("value of {}: ", write_path(&steps)))?
     } else {
         read_stream(std::io::stdin().lock()).context("cannot read the value from standard input")?
     };
@@ -139,8 +139,9 @@ pub(crate) fn put(
 
 /// Decrypts what is about to be written, and compares.
 pub(crate) fn verify(sealed: &[u8], format: mantlet_vault::Format, plain: &Secret) -> anyhow::Result<()> {
-    let again = mantlet_vault::Sealed::parse(sealed, format)?.open(&identities()?);
-    let again = again.context("what was encrypted cannot be decrypted again; nothing was written")?;
+    let again = mantlet_vault::Sealed::parse(sealed, format)?;
+    let identities = identities_for(&again)?;
+    let again = again.open(identities).context("what was encrypted cannot be decrypted again; nothing was written")?;
     if again.plain()? != *plain {
         bail!("what was encrypted decrypts to something else; nothing was written");
     }
