@@ -134,7 +134,13 @@ pub(crate) fn put(
 ) -> anyhow::Result<()> {
     verify(sealed, format, plain)?;
     place.replace(before, sealed)?;
+    remember(path, sealed, format)
+}
+
+/// Remembers what was written.
+pub(crate) fn remember(path: &Path, sealed: &[u8], format: mantlet_vault::Format) -> anyhow::Result<()> {
     witness::remember(path, &Witness::of(&mantlet_vault::Sealed::parse(sealed, format)?, sealed))
+        .with_context(|| format!("{} was written; what its MAC does not cover was not remembered", path.display()))
 }
 
 /// Decrypts what is about to be written, and compares.

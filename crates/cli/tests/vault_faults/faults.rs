@@ -29,8 +29,6 @@ const WAYS: &[Way] = &[
     Way { what: "kill", errno: 0, at: At::Every },
     Way { what: "fail", errno: EIO, at: At::Every },
     Way { what: "fail", errno: ENOSPC, at: At::Writes },
-    Way { what: "fail", errno: EROFS, at: At::Writes },
-    Way { what: "break", errno: ENOSPC, at: At::Writes },
     Way { what: "break", errno: EROFS, at: At::Writes },
     Way { what: "short", errno: 0, at: At::Writes },
 ];
@@ -110,9 +108,12 @@ fn try_one(
         return Ok(());
     }
     case.is_kept(slot)?;
-    // What one call could not do, the next ones clean up; a file moved aside to be wiped has to be named.
-    if way.what == "fail" && hit != "unlinkat" && !ended.said.contains(".mantlet-wipe") {
-        leftovers(slot, case.stays())?;
+    // What one call could not do, the next ones clean up; plaintext that is left has to be named.
+    let is_named = [".mantlet-wipe", "mantlet-edit-"].iter().any(|name| ended.said.contains(name));
+    // The standard library's, when it cannot start an editor.
+    let is_panic = ended.said.contains("the CLOEXEC pipe failed");
+    if way.what == "fail" && hit != "unlinkat" && !is_named && !is_panic {
+        leftovers(slot, case.stays(), "nothing")?;
     }
     let again = slot.alone(case.args, case.stdin);
     let is_done = |said: &str| case.done.is_some_and(|done| said.contains(done));
