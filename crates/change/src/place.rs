@@ -146,12 +146,14 @@ pub(crate) fn replace(path: &Path, before: Option<&[u8]>, bytes: Option<&[u8]>, 
         true => Ok(()),
         false => Err(ChangeError::Meanwhile(path.into())),
     });
-    if let Err(error) = checked {
+    let renamed = checked.and_then(|()| {
+        rustix::fs::renameat(in_it, &temporary, in_it, name).map_err(|e| failed("replace", path, e.into()))
+    });
+    if let Err(error) = renamed {
         // Best effort on a failure that is already being reported.
         rustix::fs::unlinkat(in_it, &temporary, AtFlags::empty()).ok();
         return Err(error);
     }
-    rustix::fs::renameat(in_it, &temporary, in_it, name).map_err(|e| failed("replace", path, e.into()))?;
     crate::point();
     rustix::fs::fsync(&directory).map_err(|e| failed("sync", parent, e.into()))
 }

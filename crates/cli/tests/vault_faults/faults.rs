@@ -66,7 +66,9 @@ fn job(slot: &mut Slot, case: &Case, way: &Way, wrong: &mut Vec<String>) -> usiz
     case.is_finished(slot).unwrap();
     let points: Box<dyn Iterator<Item = u64>> = match way.at {
         At::Every => Box::new(1..),
-        At::Writes => Box::new(whole.writes.iter().filter(|(_, name)| way.what != "short" || name == "write").map(|w| w.0)),
+        At::Writes => {
+            Box::new(whole.writes.iter().filter(|(_, name)| way.what != "short" || name == "write").map(|w| w.0))
+        }
     };
     let mut tries = 0;
     for at in points {
@@ -82,14 +84,7 @@ fn job(slot: &mut Slot, case: &Case, way: &Way, wrong: &mut Vec<String>) -> usiz
     tries
 }
 
-fn try_one(
-    slot: &mut Slot,
-    case: &Case,
-    way: &Way,
-    start: &Files,
-    ended: &Ended,
-    hit: &str,
-) -> Result<(), String> {
+fn try_one(slot: &Slot, case: &Case, way: &Way, start: &Files, ended: &Ended, hit: &str) -> Result<(), String> {
     if ended.said.contains(CANARY) {
         return Err("it said a secret".into());
     }
@@ -113,7 +108,7 @@ fn try_one(
     // The standard library's, when it cannot start an editor.
     let is_panic = ended.said.contains("the CLOEXEC pipe failed");
     if way.what == "fail" && hit != "unlinkat" && !is_named && !is_panic {
-        leftovers(slot, case.stays(), "nothing")?;
+        leftovers(slot, case.plaintexts(), "nothing")?;
     }
     let again = slot.alone(case.args, case.stdin);
     let is_done = |said: &str| case.done.is_some_and(|done| said.contains(done));

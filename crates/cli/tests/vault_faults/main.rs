@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub, reason = "a test")]
 
 mod cases;
+mod disks;
 mod faults;
 mod slot;
 
@@ -14,7 +15,13 @@ use std::time::Instant;
 /// A part's name, and what answers what it did.
 type Part = (&'static str, fn() -> String);
 
-const PARTS: &[Part] = &[("faults", faults::run)];
+const PARTS: &[Part] = &[
+    ("faults", faults::run),
+    ("full disk", disks::full),
+    ("read-only disk", disks::read_only),
+    ("writers", disks::writers),
+    ("held lock", disks::held),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

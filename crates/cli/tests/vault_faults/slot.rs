@@ -79,7 +79,7 @@ impl Slot {
         fs::write(self.work().join(path), text).unwrap();
     }
 
-    fn env(&self) -> BTreeMap<String, String> {
+    pub fn env(&self) -> BTreeMap<String, String> {
         let at = |name: &str| self.top.join(name).to_str().unwrap().to_owned();
         [
             ("HOME", at("home")),

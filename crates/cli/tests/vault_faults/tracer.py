@@ -11,7 +11,7 @@ system calls over all kinds: strace counts each kind by itself. A request says:
            "watch": nothing
 The answer: code (negative: the signal), stdout, stderr (a character for each byte), hit (the disturbed call's name, nothing if the program ended
 before), writes (the numbers of the calls that write to a file system, each with its name, up to the disturbed one).
-A call that does not fail in the world without doing its work (close, exit) is not failed. Children of the command are not traced; their end is waited for.
+A call that cannot fail in the world (getpid), or not without doing its work (close), is not failed. Children of the command are not traced; their end is waited for.
 """
 import ctypes, json, os, signal, struct, sys
 
@@ -28,8 +28,8 @@ NAMES = {
     91: "fchmod", 92: "chown", 93: "fchown", 257: "openat", 258: "mkdirat", 260: "fchownat", 263: "unlinkat",
     264: "renameat", 265: "linkat", 268: "fchmodat", 316: "renameat2", 326: "copy_file_range",
 }
-# close, munmap, rt_sigreturn, exit, exit_group.
-CANNOT_FAIL = (3, 11, 15, 60, 231)
+# close, munmap, rt_sigreturn, getpid, exit, umask, get[e][ug]id, gettid, exit_group.
+CANNOT_FAIL = (3, 11, 15, 39, 60, 95, 102, 104, 107, 108, 186, 231)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 

@@ -13,8 +13,7 @@ use rustix::io::Errno;
 use super::{MARK, Place, StoreError, read_all};
 use crate::secret::Secret;
 
-const TO_WIPE: OFlags =
-    OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+const TO_WIPE: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 impl Place {
     /// Overwrites and removes a plaintext file, if it still says what was read of it.
@@ -126,9 +125,7 @@ impl Place {
         let directory = &self.directory;
         match rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE) {
             // A file system that cannot promise that.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                rustix::fs::renameat(directory, from, directory, to)
-            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => rustix::fs::renameat(directory, from, directory, to),
             other => other,
         }
     }
@@ -168,4 +165,3 @@ pub fn remains(directory: &Path) -> &'static str {
         Ok(_) | Err(_) => "on a file system that is not known here: whether its blocks were overwritten cannot be told",
     }
 }
-
