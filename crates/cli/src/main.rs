@@ -72,7 +72,10 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Err(error) => {
             error.print().ok();
             // What runs a command keeps its exit codes for that command's.
-            let is_runner = words.first().is_some_and(|word| ["shell", "run", "mcp"].iter().any(|own| word == own));
+            let is_runner = match words {
+                [first, second, ..] if first == "vault" => second == "exec",
+                _ => words.first().is_some_and(|word| ["shell", "run", "mcp"].iter().any(|own| word == own)),
+            };
             let code = if is_runner && error.use_stderr() { i32::from(REFUSED) } else { error.exit_code() };
             return Ok(ExitCode::from(u8::try_from(code)?));
         }

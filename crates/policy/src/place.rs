@@ -146,7 +146,7 @@ fn opened_as(path: &Path, host: &dyn Host) -> Result<(), Refusal> {
         return Err(("is shared by every program of this machine".into(), narrow));
     }
     match secret(path, host) {
-        Some(why) => Err((why, "leave it out; no rule can open an agent's credentials".into())),
+        Some(why) => Err((why, "leave it out; no rule can open credentials".into())),
         None => Ok(()),
     }
 }
@@ -166,10 +166,13 @@ pub(crate) fn written(path: &Path, host: &dyn Host) -> Result<(), Refusal> {
 }
 
 fn secret(path: &Path, host: &dyn Host) -> Option<String> {
-    let found = host.secrets().iter().find(|secret| secret.starts_with(path) || path.starts_with(secret))?;
+    let agents = host.secrets().iter().map(|secret| (secret, "an agent's credentials"));
+    let vaults = host.vault().iter().map(|secret| (secret, "keys or secrets of the vault"));
+    let (found, what) =
+        agents.chain(vaults).find(|(secret, _)| secret.starts_with(path) || path.starts_with(secret))?;
     Some(match found == path {
-        true => "holds an agent's credentials".into(),
-        false => format!("overlaps `{}`, which holds an agent's credentials", show(found)),
+        true => format!("holds {what}"),
+        false => format!("overlaps `{}`, which holds {what}", show(found)),
     })
 }
 

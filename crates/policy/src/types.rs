@@ -22,6 +22,10 @@ pub trait Host {
     fn secrets(&self) -> &[PathBuf] {
         &[]
     }
+    /// Returns where the vault's keys are, and where it puts what it opened for a service: no jail shows these.
+    fn vault(&self) -> &[PathBuf] {
+        &[]
+    }
 }
 
 /// What an agent is for: a preset of a policy.

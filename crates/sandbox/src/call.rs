@@ -145,7 +145,8 @@ pub(crate) fn run(request: &Request, origin: &Origin<'_>) -> Result<Outcome, Ref
         })?,
         false => None,
     };
-    let own = loaded.file.iter().cloned().chain([state.top.clone()]).collect();
+    let vault = host.vault().iter().cloned();
+    let own = loaded.file.iter().cloned().chain([state.top.clone()]).chain(vault).collect();
     let prepared = prepare_whole(&request, agent, &owner, &advisor, own)?;
     let setting = Setting {
         request: &request,

@@ -18,6 +18,7 @@ pub struct RealHost {
     home: PathBuf,
     state_dirs: Vec<PathBuf>,
     secrets: Vec<PathBuf>,
+    vault: Vec<PathBuf>,
 }
 
 impl RealHost {
@@ -69,7 +70,40 @@ impl RealHost {
                 state_dirs.push(real);
             }
         }
-        Ok(RealHost { home, state_dirs, secrets })
+        let vault = vault(&home, env);
+        Ok(RealHost { home, state_dirs, secrets, vault })
+    }
+}
+
+/// What the vault opened for a service of root's. In a jail this is a directory of the jail's own.
+const UNSEALED: &str = "/run/mantlet";
+
+/// Where the vault's keys are and what it opened, under every name: also where no variable of this caller's leads, since
+/// a service may have been told otherwise.
+fn vault(home: &Path, env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let named = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let uid = rustix::process::getuid().as_raw();
+    let config = [Some(home.join(".config")), named("XDG_CONFIG_HOME")].into_iter().flatten();
+    let runtime = [Some(format!("/run/user/{uid}").into()), named("XDG_RUNTIME_DIR")].into_iter().flatten();
+    let keys = config.flat_map(|dir| ["mantlet/vault", "sops/age"].map(|name| dir.join(name)));
+    let opened = std::iter::once(UNSEALED.into()).chain(runtime.map(|dir: PathBuf| dir.join("mantlet")));
+    let mut out = Vec::new();
+    for place in keys.chain(opened) {
+        let real = existing(&place);
+        if real != place {
+            out.push(place);
+        }
+        out.push(real);
+    }
+    out
+}
+
+/// Resolves as much of a path as exists: the rest may be made while a jail stands.
+fn existing(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|dir| Some((std::fs::canonicalize(dir).ok()?, dir)));
+    match found {
+        Some((real, dir)) => path.strip_prefix(dir).map_or_else(|_| real.clone(), |rest| real.join(rest)),
+        None => path.to_owned(),
     }
 }
 
@@ -106,6 +140,9 @@ impl Host for RealHost {
     }
     fn secrets(&self) -> &[PathBuf] {
         &self.secrets
+    }
+    fn vault(&self) -> &[PathBuf] {
+        &self.vault
     }
 }
 

@@ -86,7 +86,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) ids: Ids,
     /// Whether nothing may be made.
     pub(crate) is_dry: bool,
-    /// What a jail may never write: the policy, and Mantlet's own state.
+    /// What no state of a client may overlap: the policy, Mantlet's own state, and the vault's places.
     pub(crate) own: Vec<PathBuf>,
 }
 

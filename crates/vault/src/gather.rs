@@ -39,6 +39,9 @@ pub enum Source {
     Usual(PathBuf),
 }
 
+/// The name of the credential that systemd decrypts for a unit (`LoadCredentialEncrypted=`).
+pub const CREDENTIAL: &str = "mantlet-vault";
+
 /// Returns where Mantlet's own identity is.
 pub fn own_identity(config_home: &Path) -> PathBuf {
     config_home.join("mantlet/vault/identity")
@@ -55,15 +58,35 @@ pub fn sources(variable: impl Fn(&str) -> Option<OsString>, config_home: &Path) 
     }
     found.push(Source::Usual(config_home.join("sops/age/keys.txt")));
     found.push(Source::Usual(own_identity(config_home)));
+    if let Some(directory) = variable("CREDENTIALS_DIRECTORY") {
+        found.push(Source::Usual(Path::new(&directory).join(CREDENTIAL)));
+    }
     found
+}
+
+/// An identity file that a passphrase protects.
+pub struct Protected {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it.
+    pub sealed: Secret,
+}
+
+/// The identities that are there.
+#[derive(Default)]
+pub struct Gathered {
+    /// Those that can be used.
+    pub identities: Vec<Identity>,
+    /// Those that somebody must be asked about.
+    pub protected: Vec<Protected>,
 }
 
 /// Reads all of them.
 ///
 /// # Errors
 /// One that is there cannot be used: to go on without it would say "no identity" of a file that has one.
-pub fn gather(sources: &[Source]) -> Result<Vec<Identity>, GatherError> {
-    let mut identities = Vec::new();
+pub fn gather(sources: &[Source]) -> Result<Gathered, GatherError> {
+    let mut gathered = Gathered::default();
     for source in sources {
         let (place, text) = match source {
             Source::Variable(name, text) => ((*name).to_owned(), text.duplicate()),
@@ -72,10 +95,15 @@ pub fn gather(sources: &[Source]) -> Result<Vec<Identity>, GatherError> {
                 (mantlet_ledger::escape(path.as_os_str().as_bytes()), read_closed(path)?)
             }
         };
-        let read = parse_identities(text.expose());
-        identities.extend(read.map_err(|source| GatherError::Key { place, source })?);
+        match (parse_identities(text.expose()), source) {
+            (Ok(read), _) => gathered.identities.extend(read),
+            (Err(KeyError::Passphrase), Source::Asked(path) | Source::Usual(path)) => {
+                gathered.protected.push(Protected { path: path.clone(), sealed: text });
+            }
+            (Err(source), _) => return Err(GatherError::Key { place, source }),
+        }
     }
-    Ok(identities)
+    Ok(gathered)
 }
 
 fn read_closed(path: &Path) -> Result<Secret, GatherError> {

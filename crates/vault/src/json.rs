@@ -9,6 +9,9 @@ use crate::secret::{Secret, Sink};
 use crate::tree::{Branch, Element, Item, Value};
 
 mod read;
+mod source;
+
+pub(crate) use source::scalars;
 
 /// Why a JSON file cannot be read or written.
 #[derive(Debug, thiserror::Error)]

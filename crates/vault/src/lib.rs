@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod cipher;
+mod compare;
 mod document;
 mod dotenv;
 mod flat;
@@ -14,6 +15,7 @@ mod json;
 mod keys;
 mod metadata;
 mod number;
+pub mod passphrase;
 mod path;
 pub mod rules;
 mod scope;
@@ -21,10 +23,14 @@ mod secret;
 pub mod store;
 pub mod sys;
 pub mod tree;
+pub mod unseal;
+pub mod variables;
 mod walk;
+mod witness;
 mod yaml;
 
 pub use cipher::CipherError;
+pub use compare::{LostError, compare};
 pub use document::{FormatError, OpenError, Opened, Plan, SealError, Sealed, encrypt_file};
 pub use format::{Format, IniError};
 pub use keys::{Identity, KeyError, Recipient, parse_identities, seal_to};
@@ -33,4 +39,5 @@ pub use path::{PathError, parse_path, write_path};
 pub use scope::{Rule, ScopeError};
 pub use secret::Secret;
 pub use walk::{MacOver, WalkError};
+pub use witness::{Witness, name_hash};
 pub use yaml::YamlError;

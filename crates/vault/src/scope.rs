@@ -30,8 +30,10 @@ impl Default for Rule {
     }
 }
 
+type Make = fn(String) -> Rule;
+
 /// The keys of the six rules in metadata and in `.sops.yaml`.
-pub(crate) const RULES: &[(&str, fn(String) -> Rule)] = &[
+pub(crate) const RULES: &[(&str, Make)] = &[
     ("unencrypted_suffix", Rule::UnencryptedSuffix),
     ("encrypted_suffix", Rule::EncryptedSuffix),
     ("unencrypted_regex", Rule::UnencryptedRegex),

@@ -83,6 +83,17 @@ impl Place {
         Ok(place)
     }
 
+    /// Returns the place of another file in the same directory, under the same lock.
+    ///
+    /// # Errors
+    /// It has no name, or the descriptor cannot be copied.
+    pub fn sibling(&self, path: &Path) -> Result<Place, StoreError> {
+        let name = path.file_name().ok_or_else(|| StoreError::NotAFile(path.into()))?.to_owned();
+        let directory =
+            rustix::io::fcntl_dupfd_cloexec(&self.directory, 3).map_err(|e| self.failed("lock", e.into()))?;
+        Ok(Place { path: path.into(), name, directory })
+    }
+
     /// Reads the file; nothing when there is none.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use mantlet_house::{arrows, metadata, reaches};
 /// Pure: no crate of ours below them.
 const GROUND: &[&str] = &["mantlet-policy", "mantlet-clients", "mantlet-ledger", "mantlet-dlp"];
 /// Each may use the ground floor and no other room.
-const ROOMS: &[&str] = &["mantlet-sandbox", "mantlet-guard", "mantlet-change", "mantlet-egress"];
+const ROOMS: &[&str] = &["mantlet-sandbox", "mantlet-guard", "mantlet-change", "mantlet-egress", "mantlet-vault"];
 /// The only ones that put rooms together.
 const TOP: &[&str] = &["mantlet-cli", "mantlet-daemon"];
 /// Attack or check what the others build; import none of it.
@@ -44,7 +44,8 @@ const BANNED_BELOW_THE_TOP: &[&str] =
     &["tokio", "async-std", "smol", "futures", "hyper", "reqwest", "rustls", "openssl", "native-tls", "cc", "nix"];
 
 /// The way out serves many connections at once, and nothing else there does; it holds no policy file and no secret.
-const EXCEPTIONS: &[(&str, &str)] = &[("mantlet-egress", "tokio")];
+/// age's writer of headers names `futures` for an async twin that is never built into anything that runs.
+const EXCEPTIONS: &[(&str, &str)] = &[("mantlet-egress", "tokio"), ("mantlet-vault", "futures")];
 
 #[test]
 fn no_runtime_and_no_network_below_the_top_floor() {
@@ -67,7 +68,8 @@ fn the_detectors_depend_on_nothing_at_all() {
 /// a word; up, it needs one in the commit.
 #[test]
 fn the_jailer_keeps_its_budget_of_dependencies() {
-    const BUDGET: usize = 47;
+    // The 48th is `const-oid`: constants that age turns on in the hash function both use.
+    const BUDGET: usize = 48;
     let reached = reaches(&metadata(), "mantlet-sandbox");
     assert!(reached.len() <= BUDGET, "{} crates, {BUDGET} allowed: {reached:?}", reached.len());
 }

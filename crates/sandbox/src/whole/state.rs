@@ -155,9 +155,10 @@ fn check(real: &Path, asked: &Asked<'_>) -> Result<(), Refusal> {
     if asked.owner.home.starts_with(real) || real.parent().is_none_or(|above| above == Path::new("/")) {
         return Err(Refusal::new(format!("the client's state {real:?} is a whole home or more")).hint(moved));
     }
-    if let Some(own) = asked.own.iter().find(|own| own.starts_with(real)) {
-        return Err(Refusal::new(format!("the client's state {real:?} holds {own:?}, which decides over the agent"))
-            .hint(moved));
+    if let Some(own) = asked.own.iter().find(|own| own.starts_with(real) || real.starts_with(own)) {
+        return Err(
+            Refusal::new(format!("the client's state {real:?} overlaps {own:?}, which is Mantlet's own")).hint(moved)
+        );
     }
     let meta = fs::metadata(real).map_err(|e| Refusal::new(format!("cannot examine {real:?}: {e}")))?;
     let wanted = match asked.ids.mapping {

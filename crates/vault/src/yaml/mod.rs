@@ -15,3 +15,7 @@ pub(crate) fn parse(_: &[u8]) -> Result<Vec<Branch>, YamlError> {
 pub(crate) fn emit(_: &[Branch]) -> Result<Secret, YamlError> {
     Err(YamlError)
 }
+
+pub(crate) fn scalars(_: &[u8]) -> Result<Vec<crate::compare::Scalar>, YamlError> {
+    Err(YamlError)
+}
