@@ -1,6 +1,6 @@
 //! `mantlet vault init`: the identity that opens this user's files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
