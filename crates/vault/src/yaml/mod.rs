@@ -171,5 +171,5 @@ pub(crate) fn emit(branches: &[Branch]) -> Result<Secret, YamlError> {
 }
 
 pub(crate) fn scalars(_: &[u8]) -> Result<Vec<crate::compare::Scalar>, YamlError> {
-    Err(YamlError)
+    Err(YamlError::Unlike)
 }
