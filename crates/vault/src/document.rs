@@ -134,6 +134,18 @@ impl Sealed {
         names
     }
 
+    pub(crate) fn branches(&self) -> &[Branch] {
+        &self.branches
+    }
+
+    pub(crate) fn rule(&self) -> &Rule {
+        &self.metadata.rule
+    }
+
+    pub(crate) fn over(&self) -> MacOver {
+        self.metadata.over
+    }
+
     /// Returns whom it is encrypted to, as it says.
     pub fn recipients(&self) -> Vec<String> {
         self.metadata.age.iter().map(|wrapped| mantlet_ledger::escape(wrapped.recipient.as_bytes())).collect()
@@ -295,7 +307,9 @@ pub struct Plan {
 /// It is not in this format, is encrypted already, or would be nobody's.
 pub fn encrypt_file(plain: &[u8], format: Format, plan: &Plan) -> Result<Vec<u8>, SealError> {
     let branches = plain_branches(plain, format)?;
-    let mut metadata = Metadata::new(plan.rule.clone(), plan.over);
+    // A binary file is one value: a rule made for names would leave all of it in the clear.
+    let rule = if format == Format::Binary { Rule::default() } else { plan.rule.clone() };
+    let mut metadata = Metadata::new(rule, plan.over);
     let (key, age) = fresh(&plan.recipients)?;
     metadata.age = age;
     seal(format, branches, metadata, &key, &mut Nonces::default())

@@ -26,6 +26,7 @@ pub mod tree;
 pub mod unseal;
 pub mod variables;
 mod walk;
+mod witness;
 mod yaml;
 
 pub use cipher::CipherError;
@@ -38,4 +39,5 @@ pub use path::{PathError, parse_path, write_path};
 pub use scope::{Rule, ScopeError};
 pub use secret::Secret;
 pub use walk::{MacOver, WalkError};
+pub use witness::{Witness, name_hash};
 pub use yaml::YamlError;

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use mantlet_vault::store::{Place, read_file, read_stream};
-use mantlet_vault::{Format, MacOver, Plan, Recipient, Rule, encrypt_file, rules};
+use mantlet_vault::{Format, MacOver, Plan, Recipient, Rule, Sealed, Witness, encrypt_file, rules};
 
-use super::{Kind, identities};
+use super::{Kind, identities, witness};
 use crate::policy_cmd::{print, tell};
 
 /// How a new file is encrypted.
@@ -121,6 +121,7 @@ pub(crate) fn encrypt(args: &EncryptArgs) -> anyhow::Result<ExitCode> {
                 bail!("{} exists\nhint: `mantlet vault edit`, or remove it first", path.display());
             }
             place.replace(None, &sealed)?;
+            witness::remember(path, &Witness::of(&Sealed::parse(&sealed, format)?, &sealed))?;
             Ok(ExitCode::SUCCESS)
         }
     }

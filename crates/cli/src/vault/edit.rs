@@ -10,7 +10,8 @@ use mantlet_vault::store::{Place, read_file};
 use mantlet_vault::{Format, Secret};
 
 use super::terminal::show;
-use super::{FileArgs, open, parse};
+use super::write::put;
+use super::{FileArgs, open, parse, witness};
 use crate::policy_cmd::tell;
 
 /// Open a file's plaintext in $VISUAL or $EDITOR, and encrypt what comes back
@@ -27,7 +28,9 @@ pub(crate) fn run(args: &EditArgs) -> anyhow::Result<ExitCode> {
     let path = &args.file.file;
     let place = Place::lock(path)?;
     let Some(before) = place.read()? else { bail!("{} does not exist", path.display()) };
-    let mut opened = open(path, parse(path, before.expose(), args.file.kind)?)?;
+    let sealed = parse(path, before.expose(), args.file.kind)?;
+    witness::compare(path, &sealed, before.expose())?;
+    let mut opened = open(path, sealed)?;
     let format = opened.format();
     let plain = opened.plain()?;
     let scratch = Scratch::make(path, format, &plain)?;
@@ -50,8 +53,7 @@ pub(crate) fn run(args: &EditArgs) -> anyhow::Result<ExitCode> {
     }
     let plain = opened.plain()?;
     let sealed = opened.seal()?;
-    super::write::verify(&sealed, format, &plain)?;
-    place.replace(Some(&before), &sealed)?;
+    put(&place, path, Some(&before), &sealed, format, &plain)?;
     Ok(ExitCode::SUCCESS)
 }
 

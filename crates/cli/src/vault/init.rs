@@ -1,6 +1,6 @@
 //! `mantlet vault init`: the identity that opens this user's files.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -77,7 +77,7 @@ fn bound_to(key: Key) -> &'static str {
     }
 }
 
-fn told(path: &PathBuf, how: &str) -> anyhow::Result<()> {
+fn told(path: &Path, how: &str) -> anyhow::Result<()> {
     tell(&format!(
         "{} opens what is encrypted for the following recipient: keep a copy of it in a safe place\nit is {how}",
         path.display()

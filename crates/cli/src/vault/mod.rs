@@ -14,6 +14,7 @@ mod seal;
 mod terminal;
 mod unit;
 mod unseal;
+mod witness;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ enum Command {
     Rotate(write::RotateArgs),
     Exec(exec::ExecArgs),
     Unseal(unseal::UnsealArgs),
+    Accept(witness::AcceptArgs),
 }
 
 /// How a file is written, when its name does not say it.
@@ -104,6 +106,7 @@ pub(crate) fn run(args: &VaultArgs) -> anyhow::Result<ExitCode> {
         Command::Rotate(args) => write::rotate(args),
         Command::Exec(args) => exec::run(args),
         Command::Unseal(args) => unseal::run(args),
+        Command::Accept(args) => witness::accept(args),
     }
 }
 
@@ -133,7 +136,9 @@ pub(crate) fn config_home() -> anyhow::Result<PathBuf> {
 /// Reads an encrypted file without opening it.
 pub(crate) fn load(path: &Path, kind: Option<Kind>) -> anyhow::Result<Sealed> {
     let text = read_file(path)?;
-    parse(path, text.expose(), kind)
+    let sealed = parse(path, text.expose(), kind)?;
+    witness::compare(path, &sealed, text.expose())?;
+    Ok(sealed)
 }
 
 pub(crate) fn parse(path: &Path, text: &[u8], kind: Option<Kind>) -> anyhow::Result<Sealed> {

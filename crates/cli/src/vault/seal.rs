@@ -10,7 +10,7 @@ use mantlet_vault::store::{Place, remains};
 use mantlet_vault::{Format, Secret, encrypt_file};
 
 use super::create::PlanArgs;
-use super::write::verify;
+use super::write::{put, verify};
 use crate::policy_cmd::{print, tell};
 
 /// Encrypt a file beside itself, make sure that it decrypts to the same, and remove the plaintext
@@ -79,7 +79,7 @@ fn write(
         }
     };
     match place.read()? {
-        None => place.replace(None, sealed)?,
+        None => put(place, output, None, sealed, format, plain)?,
         Some(before) => {
             if verify(before.expose(), format, plain).is_err() {
                 bail!("{} exists, and holds something else\nhint: --output FILE", output.display());

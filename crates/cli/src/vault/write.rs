@@ -8,9 +8,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use mantlet_vault::store::{Place, read_stream};
 use mantlet_vault::tree::Value;
-use mantlet_vault::{Opened, Recipient, Secret, parse_path, write_path};
+use mantlet_vault::{Opened, Recipient, Secret, Witness, parse_path, write_path};
 
-use super::{FileArgs, Kind, identities, identities_for, open, parse};
+use super::{FileArgs, Kind, identities, identities_for, open, parse, witness};
 use crate::policy_cmd::tell;
 
 /// Put a value into a file; it is read from standard input, without its last line break
@@ -112,14 +112,29 @@ pub(crate) fn change(
     let Some(before) = place.read()? else {
         bail!("{} does not exist\nhint: `mantlet vault encrypt - -o FILE` makes one", path.display())
     };
-    let mut opened = open(path, parse(path, before.expose(), kind)?)?;
+    let sealed = parse(path, before.expose(), kind)?;
+    witness::compare(path, &sealed, before.expose())?;
+    let mut opened = open(path, sealed)?;
     let format = opened.format();
     step(&mut opened)?;
     let plain = opened.plain()?;
     let sealed = opened.seal()?;
-    verify(&sealed, format, &plain)?;
-    place.replace(Some(&before), &sealed)?;
+    put(&place, path, Some(&before), &sealed, format, &plain)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes an encrypted file that decrypts to what it should, and remembers it.
+pub(crate) fn put(
+    place: &Place,
+    path: &Path,
+    before: Option<&Secret>,
+    sealed: &[u8],
+    format: mantlet_vault::Format,
+    plain: &Secret,
+) -> anyhow::Result<()> {
+    verify(sealed, format, plain)?;
+    place.replace(before, sealed)?;
+    witness::remember(path, &Witness::of(&mantlet_vault::Sealed::parse(sealed, format)?, sealed))
 }
 
 /// Decrypts what is about to be written, and compares.
