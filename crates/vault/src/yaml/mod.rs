@@ -191,7 +191,3 @@ fn write(branches: &[Branch]) -> Result<(Secret, Vec<Branch>), YamlError> {
     let is_same = again.len() == branches.len() && again.iter().zip(branches).all(|(a, b)| same::is_same_map(a, b));
     if is_same { Ok((text, again)) } else { Err(YamlError::Unlike) }
 }
-
-pub(crate) fn scalars(_: &[u8]) -> Result<Vec<crate::compare::Scalar>, YamlError> {
-    Err(YamlError::Unlike)
-}
