@@ -58,7 +58,7 @@ pub(crate) fn set(args: &SetArgs) -> anyhow::Result<ExitCode> {
     let value = if std::io::stdin().is_terminal() {
         super::terminal::ask(&format!("value of {}: ", write_path(&steps)))?
     } else {
-        read_stream(std::io::stdin().lock()).context("cannot read the value from standard input")?
+        read_stream(super::terminal::Input).context("cannot read the value from standard input")?
     };
     let value = if args.verbatim { value } else { without_line_break(&value) };
     change(&args.file.file, args.file.kind, |opened| {

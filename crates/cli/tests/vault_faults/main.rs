@@ -4,6 +4,7 @@
 //! Each part says what it did. A part that cannot run here says so, and why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub, reason = "a test")]
 
+mod canary;
 mod cases;
 mod disks;
 mod faults;
@@ -21,6 +22,8 @@ const PARTS: &[Part] = &[
     ("read-only disk", disks::read_only),
     ("writers", disks::writers),
     ("held lock", disks::held),
+    ("disk", canary::disk),
+    ("process", canary::process),
 ];
 
 fn main() -> ExitCode {
@@ -29,7 +32,8 @@ fn main() -> ExitCode {
         println!("vault_faults: test");
         return ExitCode::SUCCESS;
     }
-    let is_wanted = |name: &str| words.iter().all(|word| word.starts_with('-') || name.contains(word.as_str()));
+    let asked: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| asked.is_empty() || asked.iter().any(|word| name.contains(word.as_str()));
     for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
         let start = Instant::now();
         let said = part();

@@ -45,11 +45,14 @@ pub struct Fault {
 
 pub const NONE: Fault = Fault { what: "watch", at: 0, errno: 0 };
 
+/// In memory where there is such a place: what counts here is order, and a disk would only be slow.
+pub fn above() -> PathBuf {
+    [Path::new("/dev/shm").to_owned(), std::env::temp_dir()].into_iter().find(|dir| dir.is_dir()).unwrap()
+}
+
 impl Slot {
     pub fn new(name: &str) -> Slot {
-        // In memory where there is such a place: what counts here is order, and a disk would only be slow.
-        let above = [Path::new("/dev/shm").to_owned(), std::env::temp_dir()].into_iter().find(|dir| dir.is_dir());
-        let top = above.unwrap().join(format!("mantlet-faults-{}-{name}", std::process::id()));
+        let top = above().join(format!("mantlet-faults-{}-{name}", std::process::id()));
         let mut python = Command::new("python3");
         python.args(["-c", include_str!("tracer.py")]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = python.spawn().unwrap();

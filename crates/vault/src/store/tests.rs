@@ -60,3 +60,87 @@ fn a_plaintext_with_other_names_is_not_wiped() {
     assert!(matches!(place.read(), Err(StoreError::NotAFile(_))), "a link is not followed");
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+/// Somebody who takes no lock gives the file new contents while `ours` runs; what is there in the end, for many moments.
+fn race(name: &str, ours: impl Fn(&Place, &Secret) -> Result<(), StoreError>) -> usize {
+    let dir = scratch(name);
+    let path = dir.join("a");
+    let mut meanwhile = 0;
+    for round in 0..400_u64 {
+        std::fs::write(&path, "first").unwrap();
+        std::fs::write(dir.join("theirs"), "second").unwrap();
+        let place = Place::lock(&path).unwrap();
+        let go = std::sync::Barrier::new(2);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                go.wait();
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_micros(round) {}
+                std::fs::rename(dir.join("theirs"), &path).unwrap();
+            });
+            go.wait();
+            ours(&place, &Secret::from("first"))
+        });
+        match ended {
+            Ok(()) => {}
+            Err(StoreError::Meanwhile(_)) => meanwhile += 1,
+            Err(other) => panic!("{other}"),
+        }
+        // Whoever came first: theirs is the newer one.
+        assert_eq!(std::fs::read(&path).ok().as_deref(), Some(&b"second"[..]), "round {round}: {ended:?}");
+        drop(place);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "round {round}: something is left");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+    meanwhile
+}
+
+#[test]
+fn who_takes_no_lock_loses_nothing_to_a_writer() {
+    race("race-replace", |place, before| place.replace(Some(before), b"ours"));
+}
+
+#[test]
+fn who_takes_no_lock_loses_nothing_to_a_wipe() {
+    race("race-destroy", |place, before| place.destroy(before));
+}
+
+#[test]
+fn a_new_file_takes_nobodys_place_and_nobodys_mode() {
+    let dir = scratch("new");
+    let path = dir.join("a");
+    let place = Place::lock(&path).unwrap();
+    // Planted between the look and the writing: whoever has this mode on the new file reads it.
+    std::fs::write(&path, "theirs").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    assert!(matches!(place.replace(None, b"ours"), Err(StoreError::Meanwhile(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_file_in_the_same_directory_is_under_the_same_lock() {
+    let dir = scratch("another");
+    let place = Place::lock(&dir.join("a")).unwrap();
+    // Written in another way; with a lock of its own it would wait for itself.
+    let name = dir.file_name().unwrap();
+    let other = place.another(&dir.join("..").join(name).join("b")).unwrap();
+    other.replace(None, b"x").unwrap();
+    assert_eq!(std::fs::read(dir.join("b")).unwrap(), b"x");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn every_writer_cleans_up_beside_all_files_of_its_directory() {
+    let dir = scratch("sweep");
+    for name in [".x.mantlet-new", ".x.mantlet-wipe", "y.mantlet-new", ".mantlet-new", ".z.mantlet-newer"] {
+        std::fs::write(dir.join(name), "left").unwrap();
+    }
+    std::fs::create_dir(dir.join(".d.mantlet-wipe")).unwrap();
+    Place::lock(&dir.join("a")).unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".d.mantlet-wipe", ".mantlet-new", ".z.mantlet-newer", "y.mantlet-new"], "others are not ours");
+    std::fs::remove_dir_all(dir).unwrap();
+}
