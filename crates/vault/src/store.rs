@@ -224,6 +224,14 @@ pub fn read_file(path: &Path) -> Result<Secret, StoreError> {
     read_at(rustix::fs::CWD, path.as_os_str(), path)?.ok_or_else(missing)
 }
 
+/// Whether there is something of that name. That it cannot be told is no "no": whoever goes on would go on without it.
+///
+/// # Errors
+/// It cannot be told.
+pub fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().map_err(|source| failed("look for", path, source))
+}
+
 fn read_at(at: impl std::os::fd::AsFd, name: &OsStr, path: &Path) -> Result<Option<Secret>, StoreError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(at, name, flags, Mode::empty()) {

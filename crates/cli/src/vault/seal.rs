@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use mantlet_vault::store::{Place, remains};
+use mantlet_vault::store::{Place, is_there, remains};
 use mantlet_vault::{Format, Secret, encrypt_file};
 
 use super::create::PlanArgs;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &SealArgs) -> anyhow::Result<ExitCode> {
     let output = args.output.clone().unwrap_or_else(|| beside(&args.file));
     let Some(plain) = source.read()? else {
         // The lock has finished what a call that was killed had begun.
-        if output.exists() {
+        if is_there(&output)? {
             tell(&format!("{} is sealed already, as {}", args.file.display(), output.display()))?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -65,8 +65,9 @@ fn job(slot: &mut Slot, case: &Case, way: &Way, wrong: &mut Vec<String>) -> usiz
     assert_eq!(whole.code, 0, "{}: {}", case.name, whole.said);
     case.is_finished(slot).unwrap();
     let points: Box<dyn Iterator<Item = u64>> = match way.at {
-        At::Every => Box::new(1..),
-        At::Writes => {
+        // An import makes four times as many calls as any other: it is killed at each, and failed where it writes.
+        At::Every if case.judges.is_none() || way.what == "kill" => Box::new(1..),
+        At::Every | At::Writes => {
             Box::new(whole.writes.iter().filter(|(_, name)| way.what != "short" || name == "write").map(|w| w.0))
         }
     };
@@ -76,7 +77,10 @@ fn job(slot: &mut Slot, case: &Case, way: &Way, wrong: &mut Vec<String>) -> usiz
         let ended = slot.run(case.args, case.stdin, Fault { what: way.what, at, errno: way.errno });
         let Some(hit) = ended.hit.clone() else { break };
         tries += 1;
-        if let Err(error) = try_one(slot, case, way, &start, &ended, &hit) {
+        // A kill leaves what the last write left: the calls after it need no second call each. Memory that is asked for
+        // shifts the numbers a little from run to run.
+        let is_new = way.what != "kill" || whole.writes.iter().any(|(write, _)| (write - 2..write + 4).contains(&at));
+        if let Err(error) = try_one(slot, case, way, &start, &ended, (&hit, is_new)) {
             let how = format!("{}: {} {} at call {at}, {hit}", case.name, way.what, way.errno);
             wrong.push(format!("{how}: {error}; it said {:?} with {}", ended.said, ended.code));
         }
@@ -84,7 +88,14 @@ fn job(slot: &mut Slot, case: &Case, way: &Way, wrong: &mut Vec<String>) -> usiz
     tries
 }
 
-fn try_one(slot: &Slot, case: &Case, way: &Way, start: &Files, ended: &Ended, hit: &str) -> Result<(), String> {
+fn try_one(
+    slot: &Slot,
+    case: &Case,
+    way: &Way,
+    start: &Files,
+    ended: &Ended,
+    (hit, is_new): (&str, bool),
+) -> Result<(), String> {
     if ended.said.contains(CANARY) {
         return Err("it said a secret".into());
     }
@@ -103,6 +114,9 @@ fn try_one(slot: &Slot, case: &Case, way: &Way, start: &Files, ended: &Ended, hi
         return Ok(());
     }
     case.is_kept(slot)?;
+    if !is_new {
+        return Ok(());
+    }
     // What one call could not do, the next ones clean up; plaintext that is left has to be named.
     let is_named = [".mantlet-wipe", "mantlet-edit-"].iter().any(|name| ended.said.contains(name));
     // The standard library's, when it cannot start an editor.

@@ -31,7 +31,7 @@ pub struct Ended {
     pub said: String,
     /// The disturbed call; nothing when the command ended before.
     pub hit: Option<String>,
-    /// The numbers of its calls that write to a file system.
+    /// The numbers of its calls that write to a file system, when nothing was disturbed.
     pub writes: Vec<(u64, String)>,
 }
 
