@@ -54,7 +54,9 @@ pub fn full() -> String {
 }
 
 pub fn read_only() -> String {
-    on("read-only", "mount -o remount,ro /mnt", "mount -o remount,rw /mnt")
+    // The file system itself; in a user namespace, the mount.
+    let remount = |how: &str| format!("mount -o remount,{how} /mnt 2>/dev/null || mount -o remount,bind,{how} /mnt");
+    on("read-only", &remount("ro"), &remount("rw"))
 }
 
 /// Twenty at once, each another name in one file: what is answered as done is there, what is not says why.
