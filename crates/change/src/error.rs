@@ -35,6 +35,17 @@ pub enum ChangeError {
     /// A file that cannot be edited as text.
     #[error("{0:?} is no text file of at most 8 MiB")]
     NotText(PathBuf),
+    /// A directory, a device, or too much to be written down before it changes.
+    #[error("{0:?} is no file of at most 64 MiB")]
+    NotAFile(PathBuf),
+    /// The room's records are sealed, or hold a database, and what opens them failed.
+    #[error("{path:?}: {source}")]
+    Lent {
+        /// The file.
+        path: PathBuf,
+        /// What was lent says why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The file changed between looking and writing.
     #[error("{0:?} has changed meanwhile")]
     Meanwhile(PathBuf),
@@ -80,9 +91,10 @@ impl ChangeError {
             ChangeError::Dangling(_) => "remove the link, or make the file it names".into(),
             ChangeError::Foreign { .. } => "run this as the user whose settings they are".into(),
             ChangeError::Open { at, .. } => format!("chmod go-w {}", quoted(at)),
-            ChangeError::NotText(_) => "look what it is, and move it away".into(),
+            ChangeError::NotText(_) | ChangeError::NotAFile(_) => "look what it is, and move it away".into(),
             ChangeError::Meanwhile(_) | ChangeError::Locked => "call again".into(),
             ChangeError::Edit { .. } => "correct the file by hand and call again; nothing was written".into(),
+            ChangeError::Lent { .. } => "remove the cause and call again; the record holds the way back".into(),
             ChangeError::Exists(_) => "move it away and call again".into(),
             ChangeError::Journal { path, .. } => {
                 format!("it holds the way back; compare it with the files it names, then remove {path:?}")

@@ -5,10 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::journal::{Phase, Record, Step};
-use crate::op;
-use crate::place::{make_dir, read, remove_dir, replace, resolve, sweep};
+use crate::journal::{Phase, Record, Step, says};
+use crate::lent::{Lent, edit_rows, take_rows_back};
+use crate::op::{self, Format};
+use crate::place::{Old, make_dir, mode_of, read, remove_dir, replace, resolve, sweep};
 use crate::plan::{Content, FilePlan, shown};
+use crate::said::Said;
 use crate::{ChangeError, Journal, Level, Plan};
 
 /// A plan against the files as they are.
@@ -47,7 +49,7 @@ impl Prepared {
     /// Returns what a file is going to say.
     pub fn text_of(&self, path: &Path) -> Option<&str> {
         let at = self.listing.iter().position(|listed| listed.path == path)?;
-        self.record.steps.get(at)?.after.as_deref()
+        self.record.steps.get(at)?.after.as_ref()?.text()
     }
 }
 
@@ -55,6 +57,15 @@ impl Prepared {
 pub type Notes = Vec<String>;
 
 impl Journal {
+    fn lent(&self) -> Option<&dyn Lent> {
+        self.lent.as_deref()
+    }
+
+    /// Files whose record is sealed are about secrets.
+    fn old(&self) -> Old {
+        if self.lent.is_some() { Old::Wiped } else { Old::Left }
+    }
+
     /// Compares a plan with the files as they are; writes nothing.
     ///
     /// # Errors
@@ -65,7 +76,7 @@ impl Journal {
         for file in &plan.files {
             let path = resolve(&file.path)?;
             let old = previous.as_ref().and_then(|record| record.steps.iter().find(|step| step.path == path));
-            let step = step(file, path, plan.level, old)?;
+            let step = step(self.lent(), file, path, plan.level, old)?;
             for above in step.path.ancestors().skip(1).take_while(|above| !above.exists()) {
                 if !missing.contains(&above.to_path_buf()) {
                     missing.push(above.to_path_buf());
@@ -80,8 +91,8 @@ impl Journal {
                 steps.push(Step { start: old.after.clone(), ..old.clone() });
             } else if !steps.iter().any(|step| step.path == old.path) {
                 let start = read(&old.path)?;
-                let after = without_us(old, start.as_deref())?;
-                steps.push(Step { start, after, undos: Vec::new(), ..old.clone() });
+                let after = without_us(self.lent(), old, start.as_deref())?.map(Said::of);
+                steps.push(Step { start: start.map(Said::of), after, undos: Vec::new(), ..old.clone() });
             }
         }
         missing.sort();
@@ -103,7 +114,7 @@ impl Journal {
         let Prepared { mut record, previous, missing, .. } = prepared;
         record.previous = previous.map(Box::new);
         self.store(&record)?;
-        match write_all(&record, &missing) {
+        match write_all(&record, &missing, self.old()) {
             Ok(()) => Ok(record),
             Err(error) => {
                 self.roll_back(record)?;
@@ -122,12 +133,13 @@ impl Journal {
         let mut notes = Vec::new();
         for step in record.steps.iter().rev().filter(|step| step.start != step.after) {
             let now = read(&step.path)?;
-            if now == step.after && now != step.start {
-                replace(&step.path, now.as_deref(), step.start.as_deref(), step.mode)?;
-            } else if now != step.start {
+            let is_started = says(now.as_deref(), step.start.as_ref());
+            if says(now.as_deref(), step.after.as_ref()) && !is_started {
+                replace(&step.path, now.as_deref(), step.start(), step.mode, self.old())?;
+            } else if !is_started {
                 notes.push(format!("{} was changed by somebody else meanwhile and stays", name(&step.path)));
             }
-            sweep(&step.path)?;
+            sweep(&step.path, self.old())?;
         }
         for dir in record.dirs.iter().rev().filter(|dir| !previous.dirs.contains(dir)) {
             remove_dir(dir)?;
@@ -180,14 +192,15 @@ impl Journal {
         let mut notes = Vec::new();
         for step in record.steps.iter().rev() {
             let now = read(&step.path)?;
-            let back = without_us(step, now.as_deref())?;
-            if step.format.is_none() && now.is_some() && back == now && now != step.base {
+            let back = without_us(self.lent(), step, now.as_deref())?;
+            let is_ours = step.format.is_none() && step.rows.is_empty();
+            if is_ours && now.is_some() && back == now && !says(now.as_deref(), step.base.as_ref()) {
                 notes.push(format!("{} was changed since and stays", name(&step.path)));
             }
             if back != now {
-                replace(&step.path, now.as_deref(), back.as_deref(), step.mode)?;
+                replace(&step.path, now.as_deref(), back.as_deref(), step.mode, self.old())?;
             }
-            sweep(&step.path)?;
+            sweep(&step.path, self.old())?;
         }
         for dir in record.dirs.iter().rev() {
             remove_dir(dir)?;
@@ -201,26 +214,17 @@ fn name(path: &Path) -> String {
     mantlet_ledger::escape(path.as_os_str().as_encoded_bytes())
 }
 
-fn step(file: &FilePlan, path: PathBuf, level: Level, old: Option<&Step>) -> Result<Step, ChangeError> {
+fn step(
+    lent: Option<&dyn Lent>,
+    file: &FilePlan,
+    path: PathBuf,
+    level: Level,
+    old: Option<&Step>,
+) -> Result<Step, ChangeError> {
     let start = read(&path)?;
     let base = match old {
-        Some(old) => without_us(old, start.as_deref())?,
+        Some(old) => without_us(lent, old, start.as_deref())?,
         None => start.clone(),
-    };
-    let edit = |source| ChangeError::Edit { path: path.clone(), source };
-    let (format, after, undos) = match &file.content {
-        Content::Edited(format) => {
-            let text = base.as_deref().unwrap_or_default();
-            let (after, undos) = op::apply(text, *format, &file.ops()).map_err(edit)?;
-            (Some(*format), after, undos)
-        }
-        Content::Whole { text, .. } => {
-            // A file of that name that we did not write is somebody's.
-            if old.is_none() && start.as_deref().is_some_and(|there| there != text) {
-                return Err(ChangeError::Exists(path));
-            }
-            (None, text.clone(), Vec::new())
-        }
     };
     let is_program = matches!(file.content, Content::Whole { is_program: true, .. });
     let mode = match (level, is_program) {
@@ -229,38 +233,83 @@ fn step(file: &FilePlan, path: PathBuf, level: Level, old: Option<&Step>) -> Res
         (Level::User, true) => 0o700,
         (Level::User, false) => 0o600,
     };
+    let mut step = Step { path, base: None, start: None, after: None, mode, format: None, undos: vec![], rows: vec![] };
+    let edit = |source| ChangeError::Edit { path: step.path.clone(), source };
+    match &file.content {
+        Content::Edited(Format::Plain) => {
+            let (after, undos) = op::replace(base.as_deref().unwrap_or_default(), &file.ops()).map_err(edit)?;
+            (step.format, step.after, step.undos) = (Some(Format::Plain), Some(Said::of(after)), undos);
+        }
+        Content::Edited(format) => {
+            let text = read_as_text(&step.path, base.as_deref())?;
+            let (after, undos) = op::apply(text, *format, &file.ops()).map_err(edit)?;
+            (step.format, step.after, step.undos) = (Some(*format), Some(Said::Text(after)), undos);
+        }
+        Content::Whole { text, .. } => {
+            // A file of that name that we did not write is somebody's.
+            if old.is_none() && start.as_deref().is_some_and(|there| there != text.as_bytes()) {
+                return Err(ChangeError::Exists(step.path));
+            }
+            step.after = Some(Said::Text(text.clone()));
+        }
+        Content::Rows(rows) => {
+            let (after, edits) = edit_rows(lent, &step.path, base.as_deref().unwrap_or_default(), rows)?;
+            (step.after, step.rows) = (Some(Said::of(after)), edits);
+        }
+        // It comes back as it was.
+        Content::Gone => step.mode = mode_of(&step.path)?.unwrap_or(mode),
+    }
     // One edited file must not lose its order for an unchanged meaning.
-    let after = if undos.is_empty() && format.is_some() { base.clone().unwrap_or(after) } else { after };
-    Ok(Step { path, base, start, after: Some(after), mode, format, undos })
+    if step.undos.is_empty() && step.format.is_some() {
+        step.after = base.clone().map(Said::of).or(step.after);
+    }
+    (step.base, step.start) = (base.map(Said::of), start.map(Said::of));
+    if step.start == step.base {
+        // Of a database, once is enough.
+        step.start = step.start.map(|start| start.shortened());
+    }
+    Ok(step)
+}
+
+fn read_as_text<'b>(path: &Path, bytes: Option<&'b [u8]>) -> Result<&'b str, ChangeError> {
+    std::str::from_utf8(bytes.unwrap_or_default()).map_err(|_| ChangeError::NotText(path.into()))
 }
 
 /// What a file says when ours is taken out of what it says now.
-fn without_us(step: &Step, now: Option<&str>) -> Result<Option<String>, ChangeError> {
-    if now == step.after.as_deref() {
-        return Ok(step.base.clone());
-    }
-    if now == step.base.as_deref() {
-        return Ok(step.base.clone());
+fn without_us(lent: Option<&dyn Lent>, step: &Step, now: Option<&[u8]>) -> Result<Option<Vec<u8>>, ChangeError> {
+    let base = || step.base.as_ref().and_then(Said::bytes).map(<[u8]>::to_vec);
+    if says(now, step.after.as_ref()) || says(now, step.base.as_ref()) {
+        return Ok(base());
     }
     let Some(now) = now else { return Ok(None) };
-    let Some(format) = step.format else { return Ok(Some(now.to_owned())) };
+    if !step.rows.is_empty() {
+        return take_rows_back(lent, &step.path, now, &step.rows).map(Some);
+    }
+    let Some(format) = step.format else { return Ok(Some(now.to_vec())) };
+    if format == Format::Plain {
+        return Ok(Some(op::put_back(now, &step.undos)));
+    }
     let edit = |source| ChangeError::Edit { path: step.path.clone(), source };
-    let left = op::take_back(now, format, &step.undos).map_err(edit)?;
+    let left = op::take_back(read_as_text(&step.path, Some(now))?, format, &step.undos).map_err(edit)?;
     // The file was ours, and nobody put anything else into it.
     let is_bare = matches!(left.trim(), "" | "{}");
-    Ok((!(is_bare && step.base.is_none())).then_some(left))
+    Ok((!(is_bare && step.base.is_none())).then(|| left.into_bytes()))
 }
 
 fn listed(file: &FilePlan, step: &Step) -> Listed {
-    let (start, after) = (step.start.as_deref().unwrap_or_default(), step.after.as_deref().unwrap_or_default());
-    let diff = shown(&mantlet_policy::unified(start, after, &file.path));
+    let text = |said: &Option<Said>| said.as_ref().map_or(Some(""), Said::text).map(str::to_owned);
+    // Of what is no text there is nothing to show but that it changes.
+    let diff = match (text(&step.start), text(&step.after)) {
+        (Some(start), Some(after)) => shown(&mantlet_policy::unified(&start, &after, &file.path)),
+        _ => String::new(),
+    };
     let target = (step.path != file.path).then(|| step.path.clone());
     let mut stops: Vec<String> = file.changes.iter().map(|change| change.stops.clone()).collect();
     stops.dedup();
     Listed { path: file.path.clone(), target, stops, diff }
 }
 
-fn write_all(record: &Record, missing: &[PathBuf]) -> Result<(), ChangeError> {
+fn write_all(record: &Record, missing: &[PathBuf], old: Old) -> Result<(), ChangeError> {
     let dir_mode = match record.level {
         Level::Managed => 0o755,
         Level::User => 0o700,
@@ -269,7 +318,8 @@ fn write_all(record: &Record, missing: &[PathBuf]) -> Result<(), ChangeError> {
         make_dir(dir, dir_mode)?;
     }
     for step in record.steps.iter().filter(|step| step.start != step.after) {
-        replace(&step.path, step.start.as_deref(), step.after.as_deref(), step.mode)?;
+        let after = step.after.as_ref().and_then(Said::bytes);
+        replace(&step.path, step.start(), after, step.mode, old)?;
     }
     Ok(())
 }

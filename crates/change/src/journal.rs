@@ -1,6 +1,7 @@
 //! What was changed, written down before it is changed: one file per client and level, under one lock.
 //!
-//! It holds the text of settings as they were, secrets included: mode 0600 in a directory of mode 0700.
+//! It holds the text of settings as they were, secrets included: mode 0600 in a directory of mode 0700, and sealed where
+//! what is changed is exactly that secrets lie about.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,12 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::lent::{Lent, Row};
 use crate::op::{Format, Undo};
-use crate::place::{failed, make_dir, read, remove_dir, replace, resolve, sweep};
+use crate::place::{
+    MAX_RECORD, Old, failed, make_dir, read, read_at_most, read_text, remove_dir, replace, resolve, sweep,
+};
+use crate::said::{Said, short};
 use crate::{ChangeError, Level};
 
 /// How long a journal in use is waited for.
@@ -78,13 +83,46 @@ pub enum Seen {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     pub(crate) path: PathBuf,
-    pub(crate) base: Option<String>,
-    pub(crate) start: Option<String>,
-    pub(crate) after: Option<String>,
+    pub(crate) base: Option<Said>,
+    pub(crate) start: Option<Said>,
+    #[serde(serialize_with = "short")]
+    pub(crate) after: Option<Said>,
     pub(crate) mode: u32,
-    /// None for a file that is wholly ours.
+    /// None for a file that is wholly ours, or gone, or a database.
     pub(crate) format: Option<Format>,
     pub(crate) undos: Vec<Undo>,
+    /// What is edited in a database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rows: Vec<RowEdit>,
+}
+
+/// The edits in one row of a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RowEdit {
+    pub(crate) row: Row,
+    pub(crate) undos: Vec<Undo>,
+}
+
+impl Step {
+    /// What the file said when the install began.
+    pub(crate) fn start(&self) -> Option<&[u8]> {
+        // Where only its hash was kept, it is the text without us.
+        let start = if self.start == self.base { &self.base } else { &self.start };
+        start.as_ref().and_then(Said::bytes)
+    }
+}
+
+/// Whether a file still says this.
+pub(crate) fn says(now: Option<&[u8]>, said: Option<&Said>) -> bool {
+    match (now, said) {
+        (None, None) => true,
+        (Some(now), Some(said)) => match said.bytes() {
+            Some(bytes) => now == bytes,
+            None => Said::Bytes(now.to_vec()) == *said,
+        },
+        _ => false,
+    }
 }
 
 impl Record {
@@ -103,6 +141,7 @@ impl Record {
 #[derive(Debug)]
 pub struct Journal {
     dir: PathBuf,
+    pub(crate) lent: Option<Box<dyn Lent>>,
     _lock: OwnedFd,
 }
 
@@ -143,10 +182,18 @@ fn hex(text: &str) -> String {
 /// It cannot be read or understood.
 pub fn peek(dir: &Path, client: &str, level: Level) -> Result<Option<Record>, ChangeError> {
     let path = dir.join(format!("{client}.{}.journal", level.name()));
-    read(&path)?.map(|text| parse(&path, &text)).transpose()
+    read_text(&path)?.map(|text| parse(&path, &text)).transpose()
 }
 
 impl Journal {
+    /// As [`Journal::open`], for records that are sealed: whoever reads the directory learns nothing of what files said.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_sealed(dir: &Path, lent: Box<dyn Lent>) -> Result<Journal, ChangeError> {
+        Ok(Journal { lent: Some(lent), ..Journal::open(dir)? })
+    }
+
     /// Makes the directory if it is missing, and takes its lock.
     ///
     /// # Errors
@@ -169,7 +216,7 @@ impl Journal {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Journal { dir, _lock: lock }),
+                Ok(()) => return Ok(Journal { dir, lent: None, _lock: lock }),
                 Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -188,7 +235,25 @@ impl Journal {
     /// # Errors
     /// It cannot be read or understood.
     pub fn record(&self, client: &str, level: Level) -> Result<Option<Record>, ChangeError> {
-        peek(&self.dir, client, level)
+        self.read_record(&self.file(client, level))
+    }
+
+    fn read_record(&self, path: &Path) -> Result<Option<Record>, ChangeError> {
+        let Some(lent) = &self.lent else { return read_text(path)?.map(|text| parse(path, &text)).transpose() };
+        let Some(sealed) = read_at_most(path, MAX_RECORD)? else { return Ok(None) };
+        let bytes = lent.open(&sealed).map_err(|source| ChangeError::Lent { path: path.into(), source })?;
+        let text = String::from_utf8(bytes).map_err(|_| ChangeError::NotText(path.into()))?;
+        parse(path, &text).map(Some)
+    }
+
+    /// Names the clients of all records, sorted.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    pub fn clients(&self) -> Result<Vec<String>, ChangeError> {
+        let mut names: Vec<String> = self.records()?.into_iter().map(|record| record.client).collect();
+        names.sort();
+        Ok(names)
     }
 
     pub(crate) fn records(&self) -> Result<Vec<Record>, ChangeError> {
@@ -198,9 +263,9 @@ impl Journal {
             let path = entry.map_err(|source| failed("read", &self.dir, source))?.path();
             if path.extension().is_some_and(|extension| extension == "journal")
                 && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
-                && let Some(text) = read(&path)?
+                && let Some(record) = self.read_record(&path)?
             {
-                records.push(parse(&path, &text)?);
+                records.push(record);
             }
         }
         Ok(records)
@@ -210,14 +275,30 @@ impl Journal {
         let path = self.file(&record.client, record.level);
         let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
         let body = serde_json::to_string(record).map_err(broken)?;
-        let before = read(&path)?;
-        replace(&path, before.as_deref(), Some(&format!("{MARK}{}\n{body}", hex(&body))), 0o600)
+        let text = format!("{MARK}{}\n{body}", hex(&body)).into_bytes();
+        let lent = |source| ChangeError::Lent { path: path.clone(), source };
+        let bytes = match &self.lent {
+            Some(lender) => lender.seal(&text).map_err(lent)?,
+            None => text,
+        };
+        let before = read_at_most(&path, MAX_RECORD)?;
+        replace(&path, before.as_deref(), Some(&bytes), 0o600, Old::Left)
     }
 
     pub(crate) fn forget(&self, record: &Record) -> Result<(), ChangeError> {
         let path = self.file(&record.client, record.level);
-        let before = read(&path)?;
-        replace(&path, before.as_deref(), None, 0o600)
+        let before = read_at_most(&path, MAX_RECORD)?;
+        replace(&path, before.as_deref(), None, 0o600, Old::Left)
+    }
+
+    /// Lets a change stand that needs no trial: nothing about it is told to others.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn keep(&self, mut record: Record) -> Result<(), ChangeError> {
+        record.phase = Phase::Installed;
+        record.previous = None;
+        self.store(&record)
     }
 
     /// Writes down what a live call showed, or that none did. The install stands from here on.
@@ -235,7 +316,7 @@ impl Journal {
         if let Some(above) = path.parent() {
             make_dir(above, 0o755)?;
         }
-        replace(&path, None, Some(&text), 0o644)?;
+        replace(&path, None, Some(text.as_bytes()), 0o644, Old::Left)?;
         // Last: what stands has its seal, and an install that is cut off before is taken back with it.
         self.store(&record)?;
         Ok(record)
@@ -244,8 +325,8 @@ impl Journal {
     pub(crate) fn unseal(&self, client: &str, level: Level) -> Result<(), ChangeError> {
         let path = seal(&self.dir, client, level);
         match read(&path)? {
-            Some(text) => replace(&path, Some(&text), None, 0)?,
-            None if path.parent().is_some_and(Path::is_dir) => sweep(&path)?,
+            Some(text) => replace(&path, Some(&text), None, 0, Old::Left)?,
+            None if path.parent().is_some_and(Path::is_dir) => sweep(&path, Old::Left)?,
             None => return Ok(()),
         }
         path.parent().map_or(Ok(()), remove_dir)
@@ -261,7 +342,7 @@ impl Journal {
 /// The answer cannot be read.
 pub fn standing(dir: &Path, client: &str, level: Level) -> Result<Option<Seen>, ChangeError> {
     let path = seal(dir, client, level);
-    let Some(text) = read(&path)? else { return Ok(None) };
+    let Some(text) = read_text(&path)? else { return Ok(None) };
     let broken = |error: serde_json::Error| ChangeError::Journal { path: path.clone(), why: error.to_string() };
     serde_json::from_str(&text).map(Some).map_err(broken)
 }

@@ -10,9 +10,13 @@ mod install;
 mod journal;
 mod json;
 mod json_edit;
+mod lent;
 mod op;
 mod place;
 mod plan;
+mod said;
+#[cfg(test)]
+mod sealed_tests;
 pub mod seams;
 #[cfg(test)]
 mod tests;
@@ -21,6 +25,7 @@ mod toml_text;
 pub use error::ChangeError;
 pub use install::{Listed, Notes, Prepared};
 pub use journal::{Journal, Record, Seen, Verified, changes_dir, peek, standing};
+pub use lent::{Lent, LentError, Row};
 pub use op::{EditError, Format, Op, Undo, apply, take_back};
 pub use plan::{Change, Content, FilePlan, Level, Plan};
 

@@ -20,6 +20,8 @@ pub enum Format {
     Json5,
     /// TOML.
     Toml,
+    /// Lines without a grammar of ours: an environment file, a unit, a history. Only [`Op::Replace`] edits them.
+    Plain,
 }
 
 /// What is put into a file.
@@ -39,6 +41,20 @@ pub enum Op {
         path: Vec<String>,
         /// The element.
         value: Value,
+    },
+    /// No value at a path, whatever was there.
+    Remove {
+        /// The names that lead to it.
+        path: Vec<String>,
+    },
+    /// One text in the place of another, in a file that is [`Format::Plain`].
+    Replace {
+        /// Where the old text begins, in bytes of the file before any edit.
+        at: usize,
+        /// What stands there.
+        old: String,
+        /// What takes its place; not empty, so that it can be found again.
+        new: String,
     },
 }
 
@@ -76,6 +92,9 @@ pub enum EditError {
     /// The same name twice.
     #[error("`{0}` stands there twice, and clients disagree about which one counts")]
     Twice(String),
+    /// The text that was to be replaced is not there.
+    #[error("the text that was to be replaced is not there any more")]
+    Moved,
     /// The editor cannot promise to keep the rest.
     #[error("this file cannot be edited without changing more than is meant")]
     Unfaithful,
@@ -87,7 +106,7 @@ impl Format {
             Format::Json => Some(Dialect::Json),
             Format::Jsonc => Some(Dialect::Jsonc),
             Format::Json5 => Some(Dialect::Json5),
-            Format::Toml => None,
+            Format::Toml | Format::Plain => None,
         }
     }
 }
@@ -99,6 +118,10 @@ const MARK: char = '\u{feff}';
 /// # Errors
 /// The file is not what its client reads, or holds something else where an edit must go.
 pub fn apply(text: &str, format: Format, ops: &[Op]) -> Result<(String, Vec<Undo>), EditError> {
+    if format == Format::Plain {
+        let (bytes, undos) = replace(text.as_bytes(), ops)?;
+        return String::from_utf8(bytes).map(|text| (text, undos)).map_err(|_| EditError::Moved);
+    }
     let (mark, mut body) = unmarked(text);
     let mut undos = Vec::new();
     for op in ops {
@@ -114,11 +137,50 @@ pub fn apply(text: &str, format: Format, ops: &[Op]) -> Result<(String, Vec<Undo
 /// # Errors
 /// As [`apply`].
 pub fn take_back(text: &str, format: Format, undos: &[Undo]) -> Result<String, EditError> {
+    if format == Format::Plain {
+        return String::from_utf8(put_back(text.as_bytes(), undos)).map_err(|_| EditError::Moved);
+    }
     let (mark, mut body) = unmarked(text);
     for undo in undos.iter().rev() {
         body = undo.take(&body, format).map_err(|trouble| trouble.explain(&body))?;
     }
     Ok(mark.to_owned() + &body)
+}
+
+/// Replaces texts in a file of any encoding; what is not replaced stays, byte for byte.
+pub(crate) fn replace(bytes: &[u8], ops: &[Op]) -> Result<(Vec<u8>, Vec<Undo>), EditError> {
+    let (mut out, mut undos) = (bytes.to_vec(), Vec::new());
+    let mut sorted: Vec<&Op> = ops.iter().collect();
+    // The last one first: the places of the others stay what they are.
+    sorted.sort_by_key(|op| match op {
+        Op::Replace { at, .. } => std::cmp::Reverse(*at),
+        Op::Set { .. } | Op::Append { .. } | Op::Remove { .. } => std::cmp::Reverse(0),
+    });
+    for op in sorted {
+        let Op::Replace { at, old, new } = op else { return Err(EditError::Unfaithful) };
+        let end = at + old.len();
+        if new.is_empty() || out.get(*at..end) != Some(old.as_bytes()) {
+            return Err(EditError::Moved);
+        }
+        out.splice(*at..end, new.bytes());
+        undos.push(Undo { op: op.clone(), previous: None, made: 0 });
+    }
+    Ok((out, undos))
+}
+
+/// Puts the old texts back wherever the new ones stand now, the nearest first.
+pub(crate) fn put_back(bytes: &[u8], undos: &[Undo]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    // In the order of the file: what is put back has moved what follows to where it was.
+    for undo in undos.iter().rev() {
+        let Op::Replace { at, old, new } = &undo.op else { continue };
+        let places = out.windows(new.len().max(1)).enumerate().filter(|(_, there)| *there == new.as_bytes());
+        let nearest = places.map(|(place, _)| place).min_by_key(|place| place.abs_diff(*at));
+        if let Some(place) = nearest {
+            out.splice(place..place + new.len(), old.bytes());
+        }
+    }
+    out
 }
 
 /// Returns the value at a path; nothing when there is none, or the text cannot be read.
@@ -135,9 +197,15 @@ fn unmarked(text: &str) -> (&str, String) {
 }
 
 fn apply_one(body: &str, format: Format, op: &Op) -> Result<(String, Option<Undo>), Trouble> {
-    let (Op::Set { path, value } | Op::Append { path, value }) = op;
+    if let Op::Remove { path } = op {
+        let Some((_, raw)) = get(body, format, path)? else { return Ok((body.to_owned(), None)) };
+        let undo = Undo { op: op.clone(), previous: Some(raw), made: 0 };
+        return Ok((remove(body, format, path)?, Some(undo)));
+    }
+    let (Op::Set { path, value } | Op::Append { path, value }) = op else { return Err(Trouble::Unfit) };
     let now = get(body, format, path)?;
     match op {
+        Op::Remove { .. } | Op::Replace { .. } => Err(Trouble::Unfit),
         Op::Set { .. } => {
             if now.as_ref().is_some_and(|(there, _)| there == value) {
                 return Ok((body.to_owned(), None));
@@ -175,9 +243,13 @@ fn missing(body: &str, format: Format, path: &[String]) -> Result<usize, Trouble
 
 impl Undo {
     fn take(&self, body: &str, format: Format) -> Result<String, Trouble> {
-        let (Op::Set { path, value } | Op::Append { path, value }) = &self.op;
+        if let Op::Remove { path } = &self.op {
+            return self.restore(body, format, path);
+        }
+        let (Op::Set { path, value } | Op::Append { path, value }) = &self.op else { return Err(Trouble::Unfit) };
         let Some((now, _)) = get(body, format, path)? else { return Ok(body.to_owned()) };
         let (mut body, above) = match &self.op {
+            Op::Remove { .. } | Op::Replace { .. } => return Err(Trouble::Unfit),
             // Somebody gave it another value since: it is theirs now.
             Op::Set { .. } if now != *value => return Ok(body.to_owned()),
             Op::Set { .. } => {
@@ -209,6 +281,21 @@ impl Undo {
     }
 }
 
+impl Undo {
+    /// Puts back what was removed, at the end of what it was in; nothing happens where that is gone or has such a value.
+    fn restore(&self, body: &str, format: Format, path: &[String]) -> Result<String, Trouble> {
+        let (Some(raw), Some((_, above))) = (&self.previous, path.split_last()) else { return Ok(body.to_owned()) };
+        if get(body, format, path)?.is_some() || get(body, format, above)?.is_none() {
+            return Ok(body.to_owned());
+        }
+        let body = set(body, format, path, &Value::Null)?;
+        Ok(match format.dialect() {
+            Some(dialect) => json_edit::set_raw(&body, dialect, path, raw)?,
+            None => toml_text::set_raw(&body, path, raw)?,
+        })
+    }
+}
+
 fn get(body: &str, format: Format, path: &[String]) -> Result<Option<(Value, String)>, Trouble> {
     Ok(match format.dialect() {
         Some(dialect) => json_edit::get(body, dialect, path)?,
@@ -233,6 +320,8 @@ fn remove(body: &str, format: Format, path: &[String]) -> Result<String, Trouble
 enum Trouble {
     Json(json_edit::Trouble),
     Toml(toml_text::Trouble),
+    /// An edit of another kind of file.
+    Unfit,
 }
 
 impl From<json_edit::Trouble> for Trouble {
@@ -259,7 +348,9 @@ impl Trouble {
             Trouble::Json(json_edit::Trouble::NotA(what, place))
             | Trouble::Toml(toml_text::Trouble::NotA(what, place)) => EditError::Shape { what, place: escaped(&place) },
             Trouble::Toml(toml_text::Trouble::Mistake(line, why)) => EditError::Syntax { line, why: escaped(&why) },
-            Trouble::Toml(toml_text::Trouble::NoSuchValue | toml_text::Trouble::Unfaithful) => EditError::Unfaithful,
+            Trouble::Toml(toml_text::Trouble::NoSuchValue | toml_text::Trouble::Unfaithful) | Trouble::Unfit => {
+                EditError::Unfaithful
+            }
         }
     }
 }

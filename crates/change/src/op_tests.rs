@@ -154,7 +154,7 @@ fn ops() -> Vec<Op> {
 /// Whether the client would find what was asked for.
 fn holds(text: &str, format: Format) -> bool {
     ops().iter().all(|op| {
-        let (Op::Set { path, value } | Op::Append { path, value }) = op;
+        let (Op::Set { path, value } | Op::Append { path, value }) = op else { return false };
         let Ok(Some((now, _))) = get(text.trim_start_matches(MARK), format, path) else { return false };
         now == *value || now.as_array().is_some_and(|list| list.contains(value))
     })
@@ -220,5 +220,47 @@ fn somebody_elses_edit_in_between_stays() {
             let (theirs, _) = apply(text, format, &foreign).unwrap_or_else(|error| panic!("{error}\n{text}"));
             assert_eq!(meaning(&back, format), meaning(&theirs, format), "{text}\n---\n{both}\n---\n{back}");
         }
+    }
+}
+
+#[test]
+fn texts_that_were_replaced_come_back_also_when_lines_were_added() {
+    let text = "A=1\nB=secret\nC='x\ny'\n\u{e4}\nB=secret\n";
+    let replace = |at: usize, old: &str, new: &str| Op::Replace { at, old: old.into(), new: new.into() };
+    let at = |what: &str| text.find(what).unwrap();
+    let ops = [
+        replace(at("C="), "C='x\ny'", "# C"),
+        replace(at("B="), "B=secret", "# B"),
+        replace(text.rfind("B=").unwrap(), "B=secret", "# B"),
+    ];
+    let (with, undos) = apply(text, Format::Plain, &ops).unwrap();
+    assert_eq!(with, "A=1\n# B\n# C\n\u{e4}\n# B\n");
+    assert_eq!(take_back(&with, Format::Plain, &undos).unwrap(), text);
+    let longer = format!("NEW=1\nMORE=2\n{with}LAST=3\n");
+    assert_eq!(take_back(&longer, Format::Plain, &undos).unwrap(), format!("NEW=1\nMORE=2\n{text}LAST=3\n"));
+    // Somebody took one of them out: the others come back, and nothing else is touched.
+    assert_eq!(take_back("A=1\n# C\n", Format::Plain, &undos[..]).unwrap(), "A=1\nC='x\ny'\n");
+    for wrong in [replace(0, "B", "# B"), replace(0, "A", ""), replace(4000, "B", "# B")] {
+        assert_eq!(apply(text, Format::Plain, &[wrong]), Err(EditError::Moved));
+    }
+    // A history need not be text.
+    let (bytes, undos) = replace_bytes(b"\xff key \xfe", &[replace(2, "key", "[masked]")]);
+    assert_eq!(bytes, b"\xff [masked] \xfe");
+    assert_eq!(put_back(&bytes, &undos), b"\xff key \xfe");
+}
+
+fn replace_bytes(bytes: &[u8], ops: &[Op]) -> (Vec<u8>, Vec<Undo>) {
+    super::replace(bytes, ops).unwrap()
+}
+
+#[test]
+fn what_was_removed_comes_back_unless_somebody_put_something_there() {
+    let text = "{\n  \"a\": {\"k\": 'x', \"z\": 1},\n}";
+    let ops = [Op::Remove { path: vec!["a".into(), "k".into()] }, Op::Remove { path: vec!["absent".into()] }];
+    let (with, undos) = apply(text, Format::Json5, &ops).unwrap();
+    assert_eq!((with.as_str(), undos.len()), ("{\n  \"a\": {\"z\": 1},\n}", 1));
+    assert_eq!(take_back(&with, Format::Json5, &undos).unwrap(), "{\n  \"a\": {\"z\": 1, \"k\": 'x'},\n}");
+    for theirs in ["{\"a\": {\"k\": 2}}", "{\"b\": 1}"] {
+        assert_eq!(take_back(theirs, Format::Json5, &undos).unwrap(), theirs);
     }
 }

@@ -10,14 +10,20 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::ChangeError;
 
 /// Settings are pages of text; a larger file is a mistake.
-const MAX_BYTES: u64 = 8 << 20;
+const MAX_TEXT: usize = 8 << 20;
+
+/// What is changed and is no text: a client's database.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A sealed record of such a change, which holds it in base64.
+pub(crate) const MAX_RECORD: u64 = 256 << 20;
 
 const STICKY: u32 = 0o1000;
 
@@ -78,8 +84,20 @@ fn is_open_to_others(meta: &Metadata) -> bool {
     meta.mode() & others != 0
 }
 
+/// Reads a text, or nothing when there is none.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, ChangeError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    let text = (bytes.len() <= MAX_TEXT).then_some(bytes).and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(Some).ok_or_else(|| ChangeError::NotText(path.into()))
+}
+
 /// Reads a file, or nothing when there is none.
-pub(crate) fn read(path: &Path) -> Result<Option<String>, ChangeError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, ChangeError> {
+    read_at_most(path, MAX_BYTES)
+}
+
+/// As [`read`], for what may be larger.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ChangeError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
         Ok(fd) => fd,
@@ -88,16 +106,40 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, ChangeError> {
     };
     let file = File::from(fd);
     let meta = file.metadata().map_err(|source| failed("examine", path, source))?;
-    if !meta.is_file() || meta.len() > MAX_BYTES {
-        return Err(ChangeError::NotText(path.into()));
+    if !meta.is_file() || meta.len() > limit {
+        return Err(ChangeError::NotAFile(path.into()));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|source| failed("read", path, source))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| ChangeError::NotText(path.into()))
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| failed("read", path, source))?;
+    Ok(Some(bytes))
 }
 
-/// Makes `path` say `text`, or go away, if it still says `before`; a new file gets `mode`.
-pub(crate) fn replace(path: &Path, before: Option<&str>, text: Option<&str>, mode: u32) -> Result<(), ChangeError> {
+/// Returns the mode of a file, if it is there.
+pub(crate) fn mode_of(path: &Path) -> Result<Option<u32>, ChangeError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(meta.mode() & 0o7777)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("examine", path, source)),
+    }
+}
+
+/// What becomes of the blocks of a file that is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Old {
+    /// The file system's to reuse; who has the file open reads on.
+    Left,
+    /// They are overwritten: a secret was in them, and nobody is reading.
+    Wiped,
+}
+
+/// Makes `path` say `bytes`, or go away, if it still says `before`; a new file gets `mode`.
+pub(crate) fn replace(
+    path: &Path,
+    before: Option<&[u8]>,
+    bytes: Option<&[u8]>,
+    mode: u32,
+    old: Old,
+) -> Result<(), ChangeError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(ChangeError::Relative(path.into()));
     };
@@ -106,12 +148,19 @@ pub(crate) fn replace(path: &Path, before: Option<&str>, text: Option<&str>, mod
     let temporary = temporary(name);
     let in_it = directory.as_fd();
     crate::point();
-    remove(in_it, path, &temporary)?;
-    let Some(text) = text else {
-        if read(path)?.as_deref() != before {
+    discard(in_it, path, &temporary, old)?;
+    let Some(bytes) = bytes else {
+        if read_at_most(path, MAX_RECORD)?.as_deref() != before {
             return Err(ChangeError::Meanwhile(path.into()));
         }
-        remove(in_it, path, name)?;
+        if old == Old::Wiped {
+            // Under the other name first: a kill from here on leaves nothing half overwritten under its own.
+            rustix::fs::renameat(in_it, name, in_it, &temporary).map_err(|e| failed("move", path, e.into()))?;
+            crate::point();
+            discard(in_it, path, &temporary, old)?;
+        } else {
+            remove(in_it, path, name)?;
+        }
         crate::point();
         return rustix::fs::fsync(&directory).map_err(|e| failed("sync", parent, e.into()));
     };
@@ -120,11 +169,11 @@ pub(crate) fn replace(path: &Path, before: Option<&str>, text: Option<&str>, mod
     let mut file = File::from(fd.map_err(|e| failed("write beside", path, e.into()))?);
     crate::point();
     let written = like_the_old(&file, path, mode).and_then(|()| {
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
         written.map_err(|source| failed("write beside", path, source))
     });
     crate::point();
-    let checked = written.and_then(|()| match read(path)?.as_deref() == before {
+    let checked = written.and_then(|()| match read_at_most(path, MAX_RECORD)?.as_deref() == before {
         true => Ok(()),
         false => Err(ChangeError::Meanwhile(path.into())),
     });
@@ -133,7 +182,7 @@ pub(crate) fn replace(path: &Path, before: Option<&str>, text: Option<&str>, mod
         rustix::fs::unlinkat(in_it, &temporary, AtFlags::empty()).ok();
         return Err(error);
     }
-    rustix::fs::renameat(in_it, &temporary, in_it, name).map_err(|e| failed("replace", path, e.into()))?;
+    put_in_place(in_it, path, &temporary, name, old)?;
     crate::point();
     rustix::fs::fsync(&directory).map_err(|e| failed("sync", parent, e.into()))
 }
@@ -146,13 +195,63 @@ fn temporary(name: &OsStr) -> OsString {
     temporary
 }
 
-/// Removes what a run that was killed while it wrote has left beside a file.
-pub(crate) fn sweep(path: &Path) -> Result<(), ChangeError> {
-    let Some(name) = path.file_name() else { return Ok(()) };
-    match rustix::fs::unlinkat(CWD, path.with_file_name(temporary(name)), AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
-        Err(errno) => Err(failed("clean up beside", path, errno.into())),
+/// The new file takes the name at once; the old one then has the temporary name, where a killed run's successor finds it.
+fn put_in_place(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    temporary: &OsStr,
+    name: &OsStr,
+    old: Old,
+) -> Result<(), ChangeError> {
+    let exchanged = match old {
+        Old::Wiped => rustix::fs::renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE),
+        Old::Left => Err(Errno::NOENT),
+    };
+    match exchanged {
+        Ok(()) => {
+            crate::point();
+            discard(directory, path, temporary, old)
+        }
+        // There is no old file, or the file system cannot exchange names: then its old blocks stay.
+        Err(Errno::NOENT | Errno::INVAL | Errno::NOSYS) => {
+            let renamed = rustix::fs::renameat(directory, temporary, directory, name);
+            renamed.map_err(|e| failed("replace", path, e.into()))
+        }
+        Err(errno) => Err(failed("replace", path, errno.into())),
     }
+}
+
+/// Removes what a run that was killed while it wrote has left beside a file.
+pub(crate) fn sweep(path: &Path, old: Old) -> Result<(), ChangeError> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let temporary = path.with_file_name(temporary(name));
+    match discard(CWD, path, temporary.as_os_str(), old) {
+        Err(ChangeError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => Ok(()),
+        swept => swept,
+    }
+}
+
+fn discard(directory: BorrowedFd<'_>, path: &Path, name: &OsStr, old: Old) -> Result<(), ChangeError> {
+    if old == Old::Wiped {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let wiped = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            Ok(fd) => overwrite(File::from(fd)),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        };
+        wiped.map_err(|source| failed("overwrite what was", path, source))?;
+    }
+    remove(directory, path, name)
+}
+
+/// Another name of the file may be somebody's: then nothing is overwritten.
+fn overwrite(mut file: File) -> std::io::Result<()> {
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.nlink() > 1 {
+        return Ok(());
+    }
+    std::io::copy(&mut std::io::repeat(0).take(meta.len()), &mut file)?;
+    file.sync_all()
 }
 
 fn remove(directory: BorrowedFd<'_>, path: &Path, name: &OsStr) -> Result<(), ChangeError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lent::Row;
 use crate::op::{Format, Op};
 
 /// Whose settings are changed.
@@ -59,6 +60,10 @@ pub enum Content {
         /// Whether it is a program.
         is_program: bool,
     },
+    /// A database, with edits in the JSON texts of these rows.
+    Rows(Vec<(Row, Vec<Op>)>),
+    /// Nothing: the file is removed.
+    Gone,
 }
 
 /// Everything that one install changes.
@@ -90,6 +95,23 @@ impl FilePlan {
     /// A file that is edited.
     pub fn edited(path: PathBuf, format: Format) -> FilePlan {
         FilePlan { path, content: Content::Edited(format), changes: Vec::new() }
+    }
+
+    /// A database whose rows are edited.
+    pub fn rows(path: PathBuf, rows: Vec<(Row, Vec<Op>)>, stops: impl Into<String>) -> FilePlan {
+        FilePlan { path, content: Content::Rows(rows), changes: vec![Change { stops: stops.into(), op: None }] }
+    }
+
+    /// A file that is removed.
+    pub fn gone(path: PathBuf, stops: impl Into<String>) -> FilePlan {
+        FilePlan { path, content: Content::Gone, changes: vec![Change { stops: stops.into(), op: None }] }
+    }
+
+    /// Adds an edit.
+    #[must_use]
+    pub fn with(mut self, op: Op, stops: impl Into<String>) -> FilePlan {
+        self.changes.push(Change { stops: stops.into(), op: Some(op) });
+        self
     }
 
     /// Adds: the value at this path.

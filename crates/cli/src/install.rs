@@ -253,7 +253,7 @@ fn show(call: &Call, prepared: &Prepared) -> anyhow::Result<()> {
 }
 
 /// Asks on a terminal. Without one nobody has seen the changes, so that only `--yes` is a yes.
-fn is_confirmed() -> anyhow::Result<bool> {
+pub(crate) fn is_confirmed() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("nobody was asked\nhint: look with --dry-run, then call again with --yes");
     }

@@ -3,11 +3,13 @@
 //! Pure: tables and lookups. It opens nothing; the rooms above decide with it.
 #![forbid(unsafe_code)]
 
+pub mod dotenv;
 mod gateway;
 mod gitconfig;
 mod gitnamed;
 pub mod json;
 mod lookup;
+pub mod openclaw;
 mod protected;
 mod secrets;
 mod state;

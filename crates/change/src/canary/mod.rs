@@ -196,19 +196,21 @@ pub fn dress(
     policy: &str,
 ) -> Result<(), CanaryError> {
     for (from, to) in real.iter().zip(staged).filter(|(_, to)| to.path.starts_with(stage.home())) {
-        if let Some(text) = crate::place::read(&from.path)? {
+        if let Some(text) = crate::place::read_text(&from.path)? {
             let is_program = matches!(to.content, Content::Whole { is_program: true, .. });
             put(&to.path, &text, if is_program { 0o700 } else { 0o600 })?;
         }
     }
     for file in props {
-        let text = crate::place::read(&file.path)?.unwrap_or_default();
+        let text = crate::place::read_text(&file.path)?.unwrap_or_default();
         let text = match &file.content {
             Content::Whole { text, .. } => text.clone(),
             Content::Edited(format) => {
                 let edit = |source| ChangeError::Edit { path: file.path.clone(), source };
                 crate::apply(&text, *format, &file.ops()).map_err(edit)?.0
             }
+            // A trial wants settings; nothing of these is one.
+            Content::Rows(_) | Content::Gone => continue,
         };
         put(&file.path, &text, 0o600)?;
     }

@@ -59,7 +59,7 @@ fn next(site: &Site) -> Vec<String> {
 fn props(site: &Site, stage: &Stage, _: &str) -> Vec<FilePlan> {
     let real = site.dir("CODEX_HOME", ".codex");
     let (real, staged) = (std::fs::canonicalize(&real).unwrap_or(real), stage.home().join(".codex"));
-    let config = crate::place::read(&real.join("config.toml")).ok().flatten().unwrap_or_default();
+    let config = crate::place::read_text(&real.join("config.toml")).ok().flatten().unwrap_or_default();
     let states = crate::op::value_at(&config, Format::Toml, &["hooks", "state"]);
     let mut file = FilePlan::edited(staged.join("config.toml"), Format::Toml);
     for (place, state) in states.as_ref().and_then(Value::as_object).into_iter().flatten() {

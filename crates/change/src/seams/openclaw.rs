@@ -41,7 +41,7 @@ fn config(site: &Site) -> PathBuf {
 
 /// What the settings say at a path; nothing when they cannot be read, which the edit then reports.
 fn said(site: &Site, path: &[&str]) -> Option<Value> {
-    let text = crate::place::read(&config(site)).ok()??;
+    let text = crate::place::read_text(&config(site)).ok()??;
     crate::op::value_at(&text, Format::Json5, path)
 }
 

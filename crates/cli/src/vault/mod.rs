@@ -6,9 +6,11 @@ mod create;
 mod credential;
 mod edit;
 mod exec;
+mod import;
 mod init;
 mod known;
 mod output;
+mod provide;
 mod read;
 mod seal;
 mod terminal;
@@ -52,9 +54,11 @@ enum Command {
     Unset(write::UnsetArgs),
     Edit(edit::EditArgs),
     Rotate(write::RotateArgs),
+    Accept(witness::AcceptArgs),
     Exec(exec::ExecArgs),
     Unseal(unseal::UnsealArgs),
-    Accept(witness::AcceptArgs),
+    Provide(provide::ProvideArgs),
+    Import(import::ImportArgs),
 }
 
 /// How a file is written, when its name does not say it.
@@ -104,9 +108,11 @@ pub(crate) fn run(args: &VaultArgs) -> anyhow::Result<ExitCode> {
         Command::Unset(args) => write::unset(args),
         Command::Edit(args) => edit::run(args),
         Command::Rotate(args) => write::rotate(args),
+        Command::Accept(args) => witness::accept(args),
         Command::Exec(args) => exec::run(args),
         Command::Unseal(args) => unseal::run(args),
-        Command::Accept(args) => witness::accept(args),
+        Command::Provide(args) => provide::run(args),
+        Command::Import(args) => import::run(args),
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) struct Random(u64);
 
 impl Random {
     pub(crate) fn new(seed: usize) -> Random {
-        Random(seed as u64 ^ 0x6d61_6e74_6c65_74)
+        Random(seed as u64 ^ 0x6d_616e_746c_6574)
     }
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
@@ -161,8 +161,11 @@ pub(crate) fn yaml(random: &mut Random, indent: usize, depth: usize) -> String {
         let name = format!("{}{index}", random.of(&["k", "b", "x_s", "key_open", "A"]));
         match random.below(if depth == 0 { 4 } else { 7 }) {
             0..=3 => {
-                let tail = if random.below(5) == 0 { " # inline" } else { "" };
-                writeln!(text, "{pad}{name}: {}{tail}", yaml_scalar(random)).unwrap();
+                let value = yaml_scalar(random);
+                // At an empty list or mapping sops loses a comment, and we do not.
+                let is_empty = ["[]", "{}"].contains(&value.as_str());
+                let tail = if !is_empty && random.below(5) == 0 { " # inline" } else { "" };
+                writeln!(text, "{pad}{name}: {value}{tail}").unwrap();
             }
             4 => {
                 writeln!(text, "{pad}{name}: {}", random.of(&["|\n", "|-\n", ">\n", "|+\n"]).trim_end()).unwrap();
@@ -219,100 +222,96 @@ fn yaml_scalar(random: &mut Random) -> String {
     }
 }
 
+const UGLY_DOTENV: &[&str] = &[
+    "",
+    "\n\n",
+    "#",
+    "# only\n",
+    "A",
+    "A=",
+    "=x",
+    "A=1\nA=2\n",
+    "\u{feff}A=1\n",
+    "A=1\r\nB=2\r\n",
+    "A='multi\nline'\n",
+    " A=1",
+    "A =1",
+    "#A=1\n=\n",
+    "A=\\n\\n",
+    "A=\u{0}x\n",
+    "export A=1\n",
+    "A=1 # c\n",
+];
+const UGLY_JSON: &[&str] = &[
+    "{}",
+    "[]",
+    "1",
+    "",
+    "{\"a\":{}}",
+    "{\"a\":[]}",
+    "{\"\":\"x\"}",
+    "{\"a\":1,\"a\":2}",
+    "{\"a\":[[[[1]]]]}",
+    "{\"a\":\"\\u0000\"}",
+    "{\"a\": 1e400}",
+    "{\"sops\": {}}",
+    "{\"a\":1}\n\n",
+    "\u{feff}{}",
+    "{\"a\":[null,\"\"]}",
+];
+const UGLY_YAML: &[&str] = &[
+    "a: 1\n",
+    "",
+    "# only\n",
+    "- a\n",
+    "a\n",
+    "1: x\n",
+    "a: &x 1\nb: *x\n",
+    "a: 1\na: 2\n",
+    "a: |\n  x\n  y\n\nb: >-\n  x\n  y\n",
+    "a: 1\n---\nb: 2\n",
+    "---\na: 1\n...\n",
+    "a: !!str 1\n",
+    "a: 'x''y'\n",
+    "a: \"\\u00e9\\n\"\n",
+    "\"a b\": x\n",
+    "? a\n: b\n",
+    "a:\n- 1\n# c\n- 2\n",
+    "a: 1 # c\nb: 2\n# foot\n",
+    "# head\n\n# second\na: 1\n",
+    "a:\n  # in\n  b: 1\n# out\nc: 2\n",
+    "a: 18446744073709551615\n",
+    "a: 9223372036854775807\n",
+    "a: .inf\nb: -.INF\nc: .nan\n",
+    "a: 0777\nb: 0o777\nc: 0b11\n",
+    "a: y\nb: Yes\nc: on\nd: True\n",
+    "a: 2001-12-14 21:59:43.10 -5\n",
+    "a: \u{feff}x\n",
+    "a: \"\"\nb: ''\nc:\n",
+    "a: [1,\n # c\n 2]\n",
+    "a: {b: 1, c: [2, {d: 3}]}\n",
+    "a: 1\r\nb: 2\r\n",
+    "a: \"x\\\n  y\"\n",
+    "a: ~\n",
+    "a: !!binary aGk=\n",
+    "<<: {a: 1}\nb: 2\n",
+    "a: - b\n",
+    "a: x: y\n",
+    "\ta: 1\n",
+    "a: 'unfinished\n",
+    "{a: 1}\n",
+    "a: @x\n",
+    "a: %x\n",
+    "%YAML 1.1\n---\na: 1\n",
+];
+
 /// What broke somebody's tool once.
 pub(crate) fn ugly() -> Vec<(Format, Vec<u8>)> {
-    let mut all = Vec::new();
-    for text in [
-        "",
-        "\n\n",
-        "#",
-        "# only\n",
-        "A",
-        "A=",
-        "=x",
-        "A=1\nA=2\n",
-        "\u{feff}A=1\n",
-        "A=1\r\nB=2\r\n",
-        "A='multi\nline'\n",
-        " A=1",
-        "A =1",
-        "#A=1\n=\n",
-        "A=\\n\\n",
-        "A=\u{0}x\n",
-        "export A=1\n",
-        "A=1 # c\n",
-    ] {
-        all.push((Format::Dotenv, text.as_bytes().to_vec()));
-    }
-    all.push((Format::Dotenv, b"A=\xff\xfe\n".to_vec()));
-    for text in [
-        "{}",
-        "[]",
-        "1",
-        "",
-        "{\"a\":{}}",
-        "{\"a\":[]}",
-        "{\"\":\"x\"}",
-        "{\"a\":1,\"a\":2}",
-        "{\"a\":[[[[1]]]]}",
-        "{\"a\":\"\\u0000\"}",
-        "{\"a\": 1e400}",
-        "{\"sops\": {}}",
-        "{\"a\":1}\n\n",
-        "\u{feff}{}",
-        "{\"a\":[null,\"\"]}",
-    ] {
-        all.push((Format::Json, text.as_bytes().to_vec()));
-    }
-    for text in [
-        "a: 1\n",
-        "",
-        "# only\n",
-        "- a\n",
-        "a\n",
-        "1: x\n",
-        "a: &x 1\nb: *x\n",
-        "a: 1\na: 2\n",
-        "a: |\n  x\n  y\n\nb: >-\n  x\n  y\n",
-        "a: 1\n---\nb: 2\n",
-        "---\na: 1\n...\n",
-        "a: !!str 1\n",
-        "a: 'x''y'\n",
-        "a: \"\\u00e9\\n\"\n",
-        "\"a b\": x\n",
-        "? a\n: b\n",
-        "a:\n- 1\n# c\n- 2\n",
-        "a: 1 # c\nb: 2\n# foot\n",
-        "# head\n\n# second\na: 1\n",
-        "a:\n  # in\n  b: 1\n# out\nc: 2\n",
-        "a: 18446744073709551615\n",
-        "a: 9223372036854775807\n",
-        "a: .inf\nb: -.INF\nc: .nan\n",
-        "a: 0777\nb: 0o777\nc: 0b11\n",
-        "a: y\nb: Yes\nc: on\nd: True\n",
-        "a: 2001-12-14 21:59:43.10 -5\n",
-        "a: \u{feff}x\n",
-        "a: \"\"\nb: ''\nc:\n",
-        "a: [1,\n # c\n 2]\n",
-        "a: {b: 1, c: [2, {d: 3}]}\n",
-        "a: 1\r\nb: 2\r\n",
-        "a: \"x\\\n  y\"\n",
-        "a: ~\n",
-        "a: !!binary aGk=\n",
-        "<<: {a: 1}\nb: 2\n",
-        "a: - b\n",
-        "a: x: y\n",
-        "\ta: 1\n",
-        "a: 'unfinished\n",
-        "{a: 1}\n",
-        "a: @x\n",
-        "a: %x\n",
-        "%YAML 1.1\n---\na: 1\n",
-    ] {
-        all.push((Format::Yaml, text.as_bytes().to_vec()));
-    }
-    all.push((Format::Yaml, b"a: \xff\n".to_vec()));
-    all
+    let texts = [(Format::Dotenv, UGLY_DOTENV), (Format::Json, UGLY_JSON), (Format::Yaml, UGLY_YAML)];
+    let all =
+        texts.into_iter().flat_map(|(format, texts)| texts.iter().map(move |text| (format, text.as_bytes().to_vec())));
+    let not_utf8 = [(Format::Dotenv, b"A=\xff\xfe\n".to_vec()), (Format::Yaml, b"a: \xff\n".to_vec())];
+    all.chain(not_utf8).collect()
 }
 
 /// A file with lines swapped, dropped, doubled, renamed, moved, or a byte changed.
