@@ -34,6 +34,22 @@ fn the_command_alone_has_the_values() {
     }
 }
 
+/// A user may lock some megabytes; a file that needs more was the end of the process.
+#[test]
+fn a_file_that_is_larger_than_what_may_be_locked_is_worked_on() {
+    for who in everybody() {
+        let world = world("vault-exec-limit", who);
+        for limit in [512, 64] {
+            let line = format!(
+                "ulimit -l {limit}; head -c 500000 /dev/zero | mantlet vault encrypt - --type binary -o s.{limit} &&
+                 mantlet vault decrypt s.{limit} --type binary | wc -c"
+            );
+            let output = world.sh(&line);
+            assert_eq!((code(&output), out(&output).trim()), (0, "500000"), "{who:?}: {}", err(&output));
+        }
+    }
+}
+
 #[test]
 fn exit_codes_say_who_failed() {
     let world = world("vault-exec-codes", Who::Me);
