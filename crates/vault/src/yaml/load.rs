@@ -46,6 +46,16 @@ fn unresolved(line: usize, why: Unresolved) -> YamlError {
     }
 }
 
+/// Whether a key is `<<` and means to merge.
+pub(super) fn is_merge(key: &Node) -> bool {
+    match &key.shape {
+        Shape::Scalar(text, style) if text.expose() == b"<<" => {
+            key.tag == Some(Tag::Unspecific) || (key.tag.is_none() && *style == Style::Plain)
+        }
+        _ => false,
+    }
+}
+
 impl<'n> Loader<'n> {
     pub(super) fn new(nodes: &'n Nodes) -> Loader<'n> {
         Loader { nodes, made: 0 }
