@@ -26,7 +26,7 @@ while select.select([fd], [], [], 30)[0]:
     if not got:
         break
     shown += got
-    if answers and (shown.endswith(b": ")):
+    if answers and shown.endswith((b"passphrase: ", b"again: ", b"identity: ", b"one): ", b'": ')):
         os.write(fd, answers.pop(0).encode() + b"\n")
 print(shown.decode().replace("\r\n", "\n"), end="")
 os.close(fd)

@@ -43,8 +43,8 @@ fn run(world: &World, mounts: Mounts, script: &str) -> Output {
         Mounts::Mapped => drop(command.args(["--user", "--map-root-user"])),
         Mounts::User if is_root() => drop(command.args(["setpriv", "--inh-caps=+all"])),
         Mounts::User => {
-            let uid = rustix::process::getuid().as_raw().to_string();
-            command.args(["--user", &format!("--map-user={uid}"), "--keep-caps"]);
+            let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+            command.args(["--user", &format!("--map-user={uid}"), &format!("--map-group={gid}"), "--keep-caps"]);
         }
     }
     let path = format!("{}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", programs().display());
