@@ -60,7 +60,7 @@ fn succeeds(output: &Output) -> String {
 #[test]
 fn the_file_is_its_users_alone_and_wiped_at_the_stop() {
     if !is_root() {
-        // What a user can try of it is in the next test.
+        eprintln!("not root: a file for another user is NOT tried");
         return;
     }
     let world = World::new("unseal", Who::Me);
