@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::journal::{Phase, Record, Step, says};
 use crate::lent::{Lent, edit_rows, take_rows_back};
 use crate::op::{self, Format};
-use crate::place::{make_dir, read, remove_dir, replace, resolve, sweep};
+use crate::place::{Old, make_dir, mode_of, read, remove_dir, replace, resolve, sweep};
 use crate::plan::{Content, FilePlan, shown};
 use crate::said::Said;
 use crate::{ChangeError, Journal, Level, Plan};
@@ -61,6 +61,11 @@ impl Journal {
         self.lent.as_deref()
     }
 
+    /// Files whose record is sealed are about secrets.
+    fn old(&self) -> Old {
+        if self.lent.is_some() { Old::Wiped } else { Old::Left }
+    }
+
     /// Compares a plan with the files as they are; writes nothing.
     ///
     /// # Errors
@@ -109,7 +114,7 @@ impl Journal {
         let Prepared { mut record, previous, missing, .. } = prepared;
         record.previous = previous.map(Box::new);
         self.store(&record)?;
-        match write_all(&record, &missing) {
+        match write_all(&record, &missing, self.old()) {
             Ok(()) => Ok(record),
             Err(error) => {
                 self.roll_back(record)?;
@@ -130,11 +135,11 @@ impl Journal {
             let now = read(&step.path)?;
             let is_started = says(now.as_deref(), step.start.as_ref());
             if says(now.as_deref(), step.after.as_ref()) && !is_started {
-                replace(&step.path, now.as_deref(), step.start(), step.mode)?;
+                replace(&step.path, now.as_deref(), step.start(), step.mode, self.old())?;
             } else if !is_started {
                 notes.push(format!("{} was changed by somebody else meanwhile and stays", name(&step.path)));
             }
-            sweep(&step.path)?;
+            sweep(&step.path, self.old())?;
         }
         for dir in record.dirs.iter().rev().filter(|dir| !previous.dirs.contains(dir)) {
             remove_dir(dir)?;
@@ -193,9 +198,9 @@ impl Journal {
                 notes.push(format!("{} was changed since and stays", name(&step.path)));
             }
             if back != now {
-                replace(&step.path, now.as_deref(), back.as_deref(), step.mode)?;
+                replace(&step.path, now.as_deref(), back.as_deref(), step.mode, self.old())?;
             }
-            sweep(&step.path)?;
+            sweep(&step.path, self.old())?;
         }
         for dir in record.dirs.iter().rev() {
             remove_dir(dir)?;
@@ -251,7 +256,8 @@ fn step(
             let (after, edits) = edit_rows(lent, &step.path, base.as_deref().unwrap_or_default(), rows)?;
             (step.after, step.rows) = (Some(Said::of(after)), edits);
         }
-        Content::Gone => {}
+        // It comes back as it was.
+        Content::Gone => step.mode = mode_of(&step.path)?.unwrap_or(mode),
     }
     // One edited file must not lose its order for an unchanged meaning.
     if step.undos.is_empty() && step.format.is_some() {
@@ -303,7 +309,7 @@ fn listed(file: &FilePlan, step: &Step) -> Listed {
     Listed { path: file.path.clone(), target, stops, diff }
 }
 
-fn write_all(record: &Record, missing: &[PathBuf]) -> Result<(), ChangeError> {
+fn write_all(record: &Record, missing: &[PathBuf], old: Old) -> Result<(), ChangeError> {
     let dir_mode = match record.level {
         Level::Managed => 0o755,
         Level::User => 0o700,
@@ -313,7 +319,7 @@ fn write_all(record: &Record, missing: &[PathBuf]) -> Result<(), ChangeError> {
     }
     for step in record.steps.iter().filter(|step| step.start != step.after) {
         let after = step.after.as_ref().and_then(Said::bytes);
-        replace(&step.path, step.start(), after, step.mode)?;
+        replace(&step.path, step.start(), after, step.mode, old)?;
     }
     Ok(())
 }

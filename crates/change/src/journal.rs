@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::lent::{Lent, Row};
 use crate::op::{Format, Undo};
-use crate::place::{MAX_RECORD, failed, make_dir, read, read_at_most, read_text, remove_dir, replace, resolve, sweep};
+use crate::place::{
+    MAX_RECORD, Old, failed, make_dir, read, read_at_most, read_text, remove_dir, replace, resolve, sweep,
+};
 use crate::said::{Said, short};
 use crate::{ChangeError, Level};
 
@@ -280,13 +282,13 @@ impl Journal {
             None => text,
         };
         let before = read_at_most(&path, MAX_RECORD)?;
-        replace(&path, before.as_deref(), Some(&bytes), 0o600)
+        replace(&path, before.as_deref(), Some(&bytes), 0o600, Old::Left)
     }
 
     pub(crate) fn forget(&self, record: &Record) -> Result<(), ChangeError> {
         let path = self.file(&record.client, record.level);
         let before = read_at_most(&path, MAX_RECORD)?;
-        replace(&path, before.as_deref(), None, 0o600)
+        replace(&path, before.as_deref(), None, 0o600, Old::Left)
     }
 
     /// Lets a change stand that needs no trial: nothing about it is told to others.
@@ -314,7 +316,7 @@ impl Journal {
         if let Some(above) = path.parent() {
             make_dir(above, 0o755)?;
         }
-        replace(&path, None, Some(text.as_bytes()), 0o644)?;
+        replace(&path, None, Some(text.as_bytes()), 0o644, Old::Left)?;
         // Last: what stands has its seal, and an install that is cut off before is taken back with it.
         self.store(&record)?;
         Ok(record)
@@ -323,8 +325,8 @@ impl Journal {
     pub(crate) fn unseal(&self, client: &str, level: Level) -> Result<(), ChangeError> {
         let path = seal(&self.dir, client, level);
         match read(&path)? {
-            Some(text) => replace(&path, Some(&text), None, 0)?,
-            None if path.parent().is_some_and(Path::is_dir) => sweep(&path)?,
+            Some(text) => replace(&path, Some(&text), None, 0, Old::Left)?,
+            None if path.parent().is_some_and(Path::is_dir) => sweep(&path, Old::Left)?,
             None => return Ok(()),
         }
         path.parent().map_or(Ok(()), remove_dir)

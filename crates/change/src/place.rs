@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
@@ -114,8 +114,32 @@ pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, C
     Ok(Some(bytes))
 }
 
+/// Returns the mode of a file, if it is there.
+pub(crate) fn mode_of(path: &Path) -> Result<Option<u32>, ChangeError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(meta.mode() & 0o7777)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("examine", path, source)),
+    }
+}
+
+/// What becomes of the blocks of a file that is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Old {
+    /// The file system's to reuse; who has the file open reads on.
+    Left,
+    /// They are overwritten: a secret was in them, and nobody is reading.
+    Wiped,
+}
+
 /// Makes `path` say `bytes`, or go away, if it still says `before`; a new file gets `mode`.
-pub(crate) fn replace(path: &Path, before: Option<&[u8]>, bytes: Option<&[u8]>, mode: u32) -> Result<(), ChangeError> {
+pub(crate) fn replace(
+    path: &Path,
+    before: Option<&[u8]>,
+    bytes: Option<&[u8]>,
+    mode: u32,
+    old: Old,
+) -> Result<(), ChangeError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(ChangeError::Relative(path.into()));
     };
@@ -124,12 +148,19 @@ pub(crate) fn replace(path: &Path, before: Option<&[u8]>, bytes: Option<&[u8]>, 
     let temporary = temporary(name);
     let in_it = directory.as_fd();
     crate::point();
-    remove(in_it, path, &temporary)?;
+    discard(in_it, path, &temporary, old)?;
     let Some(bytes) = bytes else {
         if read_at_most(path, MAX_RECORD)?.as_deref() != before {
             return Err(ChangeError::Meanwhile(path.into()));
         }
-        remove(in_it, path, name)?;
+        if old == Old::Wiped {
+            // Under the other name first: a kill from here on leaves nothing half overwritten under its own.
+            rustix::fs::renameat(in_it, name, in_it, &temporary).map_err(|e| failed("move", path, e.into()))?;
+            crate::point();
+            discard(in_it, path, &temporary, old)?;
+        } else {
+            remove(in_it, path, name)?;
+        }
         crate::point();
         return rustix::fs::fsync(&directory).map_err(|e| failed("sync", parent, e.into()));
     };
@@ -151,7 +182,7 @@ pub(crate) fn replace(path: &Path, before: Option<&[u8]>, bytes: Option<&[u8]>, 
         rustix::fs::unlinkat(in_it, &temporary, AtFlags::empty()).ok();
         return Err(error);
     }
-    rustix::fs::renameat(in_it, &temporary, in_it, name).map_err(|e| failed("replace", path, e.into()))?;
+    put_in_place(in_it, path, &temporary, name, old)?;
     crate::point();
     rustix::fs::fsync(&directory).map_err(|e| failed("sync", parent, e.into()))
 }
@@ -164,13 +195,65 @@ fn temporary(name: &OsStr) -> OsString {
     temporary
 }
 
+/// The new file takes the name at once; the old one then has the temporary name, where a killed run's successor finds it.
+fn put_in_place(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    temporary: &OsStr,
+    name: &OsStr,
+    old: Old,
+) -> Result<(), ChangeError> {
+    let exchanged = match old {
+        Old::Wiped => rustix::fs::renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE),
+        Old::Left => Err(Errno::NOENT),
+    };
+    let renamed = match exchanged {
+        Ok(()) => {
+            crate::point();
+            return discard(directory, path, temporary, old);
+        }
+        // There is no old file, or the file system cannot exchange names: then its old blocks stay.
+        Err(Errno::NOENT | Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(directory, temporary, directory, name),
+        Err(errno) => Err(errno),
+    };
+    renamed.map_err(|errno| {
+        // As above: the failure is being reported.
+        rustix::fs::unlinkat(directory, temporary, AtFlags::empty()).ok();
+        failed("replace", path, errno.into())
+    })
+}
+
 /// Removes what a run that was killed while it wrote has left beside a file.
-pub(crate) fn sweep(path: &Path) -> Result<(), ChangeError> {
+pub(crate) fn sweep(path: &Path, old: Old) -> Result<(), ChangeError> {
     let Some(name) = path.file_name() else { return Ok(()) };
-    match rustix::fs::unlinkat(CWD, path.with_file_name(temporary(name)), AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
-        Err(errno) => Err(failed("clean up beside", path, errno.into())),
+    let temporary = path.with_file_name(temporary(name));
+    match discard(CWD, path, temporary.as_os_str(), old) {
+        Err(ChangeError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => Ok(()),
+        swept => swept,
     }
+}
+
+fn discard(directory: BorrowedFd<'_>, path: &Path, name: &OsStr, old: Old) -> Result<(), ChangeError> {
+    if old == Old::Wiped {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let wiped = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            Ok(fd) => overwrite(File::from(fd)),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        };
+        wiped.map_err(|source| failed("overwrite what was", path, source))?;
+    }
+    remove(directory, path, name)
+}
+
+/// Another name of the file may be somebody's: then nothing is overwritten.
+fn overwrite(mut file: File) -> std::io::Result<()> {
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.nlink() > 1 {
+        return Ok(());
+    }
+    std::io::copy(&mut std::io::repeat(0).take(meta.len()), &mut file)?;
+    file.sync_all()
 }
 
 fn remove(directory: BorrowedFd<'_>, path: &Path, name: &OsStr) -> Result<(), ChangeError> {

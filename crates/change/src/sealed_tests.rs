@@ -56,6 +56,11 @@ fn world(name: &str) -> (Place, Plan, Vec<u8>) {
     place.write("home/.env", &format!("A=1\nKEY={CANARY}\n"));
     place.write("home/old.bak", CANARY);
     fs::write(place.at("home/db"), &before).unwrap();
+    let plan = planned(&place);
+    (place, plan, before)
+}
+
+fn planned(place: &Place) -> Plan {
     let set = |name: &str, value| Op::Set { path: vec![name.into()], value };
     let replace = Op::Replace { at: 4, old: format!("KEY={CANARY}"), new: "# KEY is elsewhere".into() };
     let ops = vec![set("keyRef", json!({"id": "x"})), set("key", json!("gone"))];
@@ -64,7 +69,7 @@ fn world(name: &str) -> (Place, Plan, Vec<u8>) {
         FilePlan::rows(place.at("home/db"), vec![(row("one"), ops)], "why"),
         FilePlan::gone(place.at("home/old.bak"), "why"),
     ];
-    (place, Plan { client: "openclaw.1".into(), level: Level::User, files, keep: Vec::new() }, before)
+    Plan { client: "openclaw.1".into(), level: Level::User, files, keep: Vec::new() }
 }
 
 fn journal(place: &Place) -> Journal {
@@ -106,6 +111,57 @@ fn nothing_readable_is_left_and_everything_comes_back() {
     assert_eq!(fs::read_to_string(place.at("home/.env")).unwrap(), format!("A=1\nKEY={CANARY}\n"));
     assert_eq!(fs::read_to_string(place.at("home/old.bak")).unwrap(), CANARY);
     assert!(journal.clients().unwrap().is_empty());
+}
+
+#[test]
+fn the_blocks_of_what_is_replaced_are_overwritten() {
+    let (place, plan, _) = world("wiped");
+    let old = |name: &str| fs::File::open(place.at(name)).unwrap();
+    let watched = [old("home/.env"), old("home/db"), old("home/old.bak")];
+    let journal = journal(&place);
+    let record = journal.apply(journal.prepare(&plan).unwrap()).unwrap();
+    journal.keep(record).unwrap();
+    for mut file in watched {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        assert!(!bytes.is_empty() && bytes.iter().all(|byte| *byte == 0));
+    }
+    assert!(fs::read_dir(place.at("home")).unwrap().count() == 2);
+}
+
+#[test]
+#[ignore = "a part of `an_import_that_is_killed_is_repaired`, which runs it in a process that dies"]
+fn child_imports() {
+    let place = std::mem::ManuallyDrop::new(crate::tests::given_place().unwrap());
+    let plan = planned(&place);
+    let journal = journal(&place);
+    let record = journal.apply(journal.prepare(&plan).unwrap()).unwrap();
+    journal.keep(record).unwrap();
+}
+
+#[test]
+fn an_import_that_is_killed_is_repaired() {
+    let mut kills = 0;
+    loop {
+        let (place, _, _) = world(&format!("kill-{kills}"));
+        let before = place.picture();
+        let died = crate::tests::killed("sealed_tests::child_imports", &place, kills);
+        if !died {
+            break;
+        }
+        let journal = journal(&place);
+        journal.recover().unwrap();
+        if journal.clients().unwrap().is_empty() {
+            assert_eq!(place.picture(), before, "killed at {kills}");
+        } else {
+            // The last step wrote that it stands.
+            assert_eq!(found(&place), 0, "killed at {kills}");
+            journal.uninstall("openclaw.1", Level::User).unwrap();
+            assert_eq!(place.picture(), before, "killed at {kills}");
+        }
+        kills += 1;
+    }
+    assert!(kills > 15, "{kills}");
 }
 
 #[test]

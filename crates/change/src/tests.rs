@@ -46,14 +46,18 @@ impl Place {
     }
 
     /// Every file and directory but the records, with content and mode.
-    fn picture(&self) -> Vec<(PathBuf, u32, Option<String>)> {
+    pub(crate) fn picture(&self) -> Vec<(PathBuf, u32, Option<String>)> {
         let mut found = Vec::new();
         let mut open = vec![self.at("home")];
         while let Some(dir) = open.pop() {
             for entry in fs::read_dir(dir).into_iter().flatten() {
                 let path = entry.unwrap().path();
                 let meta = path.symlink_metadata().unwrap();
-                found.push((path.clone(), meta.mode(), (!meta.is_dir()).then(|| fs::read_to_string(&path).unwrap())));
+                found.push((
+                    path.clone(),
+                    meta.mode(),
+                    (!meta.is_dir()).then(|| String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()),
+                ));
                 if meta.is_dir() {
                     open.push(path);
                 }
@@ -236,9 +240,9 @@ fn owner_and_attributes_are_kept() {
 }
 
 /// Runs one of the tests below in a process of its own that dies at step `at`; says whether it died.
-fn killed(test: &str, place: &Place, at: usize) -> bool {
+pub(crate) fn killed(test: &str, place: &Place, at: usize) -> bool {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args([&format!("tests::{test}"), "--exact", "--ignored", "--test-threads=1"])
+        .args([test, "--exact", "--ignored", "--test-threads=1"])
         .env("MANTLET_TEST_KILL_AT", at.to_string())
         .env("MANTLET_TEST_PLACE", &place.0)
         .output()
@@ -248,7 +252,7 @@ fn killed(test: &str, place: &Place, at: usize) -> bool {
     output.status.signal() == Some(9)
 }
 
-fn given_place() -> Option<Place> {
+pub(crate) fn given_place() -> Option<Place> {
     std::env::var_os("MANTLET_TEST_PLACE").map(|place| Place(place.into()))
 }
 
@@ -315,7 +319,7 @@ fn kills_at_every_step_are_repaired() {
     };
     loop {
         let place = prepared_world(&format!("kill-{at}"));
-        let died = killed("child_installs", &place, at);
+        let died = killed("tests::child_installs", &place, at);
         if died {
             place.journal().recover().unwrap();
             no_leftovers(&place);
@@ -327,7 +331,7 @@ fn kills_at_every_step_are_repaired() {
         }
         install(&place);
         same(&place, &with, at);
-        if !killed("child_uninstalls", &place, at) && !died {
+        if !killed("tests::child_uninstalls", &place, at) && !died {
             break;
         }
         place.journal().recover().unwrap();

@@ -88,13 +88,14 @@ impl Metadata {
     pub(crate) fn read(part: Branch) -> Result<Metadata, MetadataError> {
         let mut metadata = Metadata::new(Rule::default(), MacOver::Everything);
         let mut rules = Vec::new();
-        let mut groups = 0;
+        let (mut groups, mut is_versioned) = (0, false);
         for item in part {
             let Item::Entry(name, value) = item else { continue };
             match name.as_str() {
                 "age" => metadata.age.extend(wrapped_keys(value)?),
                 "lastmodified" => metadata.modified = text(value).ok_or(MetadataError::Field("lastmodified"))?,
                 "mac" => metadata.mac = text(value).ok_or(MetadataError::Field("mac"))?,
+                "version" => is_versioned = text(value).is_some_and(|text| is_version(&text)),
                 "mac_only_encrypted" => {
                     let is_only = matches!(&value, Value::Bool(true))
                         || matches!(&value, Value::Text(word) if word.expose() == b"true");
@@ -127,6 +128,9 @@ impl Metadata {
             let kinds = metadata.foreign_kinds().join(", ");
             let named = if kinds.is_empty() { MetadataError::Field("age") } else { MetadataError::Foreign(kinds) };
             return Err(named);
+        }
+        if !is_versioned {
+            return Err(MetadataError::Field("version"));
         }
         if !is_moment(&metadata.modified) {
             return Err(MetadataError::Field("lastmodified"));
@@ -223,6 +227,12 @@ fn text(value: Value) -> Option<String> {
         Value::Time(text) => Some(text),
         _ => None,
     }
+}
+
+/// `3.11.0`, perhaps with a suffix.
+fn is_version(text: &str) -> bool {
+    let numbers = text.split_once(['-', '+']).map_or(text, |(numbers, _)| numbers);
+    numbers.split('.').count() == 3 && numbers.split('.').all(|part| part.parse::<u32>().is_ok())
 }
 
 /// RFC 3339 in whole seconds: what Go writes again just as it read it.

@@ -46,7 +46,6 @@ pub struct WalkError {
     /// The names that lead to it, escaped.
     name: String,
     /// What is wrong with it.
-    #[source]
     why: CipherError,
 }
 
@@ -130,13 +129,29 @@ impl<'k> Walk<'k> {
                 Element::Comment(text) => self.comment(text)?,
                 // Elements share the path of their list.
                 Element::Value(value) => {
-                    self.value(value)?;
+                    match self.comment_in_list(value)? {
+                        Some(text) => *element = Element::Comment(text),
+                        None => self.value(value)?,
+                    }
                     self.forget_comments();
                 }
             }
         }
         self.comments.pop();
         Ok(())
+    }
+
+    /// SOPS writes an encrypted comment in a list as an element, and takes it for a comment again by its type.
+    fn comment_in_list(&mut self, value: &Value) -> Result<Option<Secret>, WalkError> {
+        match (value, &self.direction) {
+            (Value::Text(text), Direction::Decrypt(_)) if text.expose().ends_with(b",type:comment]") => {
+                if !self.scope.is_encrypted(&self.path, &self.comments, Leaf::Value) {
+                    return Ok(None);
+                }
+                self.opened_text(text).map(|(_, text)| Some(text)).map_err(|why| self.error(why))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// A comment counts for what follows it, up to the next value.

@@ -40,6 +40,8 @@ export const FINISHED = "the script is finished";
 
 export class ScriptedModel {
   readonly #scripts = new Map<string, Script>();
+  /** What every request said who it is, in the order of the first time. */
+  readonly keys = new Set<string>();
   readonly #server: Server;
 
   private constructor() {
@@ -78,6 +80,7 @@ export class ScriptedModel {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    for (const key of [request.headers.authorization, request.headers["x-api-key"]]) if (typeof key === "string") this.keys.add(key);
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const [path] = (request.url ?? "").split("?", 1) as [string];

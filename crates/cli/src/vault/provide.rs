@@ -2,19 +2,19 @@
 //!
 //! The exec provider of OpenClaw 2026.9.x, protocol version 1. Nothing else is ever written to standard output.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use mantlet_vault::store::read_file;
+use mantlet_vault::Opened;
 use mantlet_vault::tree::{Step, Value, find};
-use mantlet_vault::{Format, Opened, Sealed};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
-use super::{config_home, identities_for};
+use super::output::write;
+use super::{Kind, config_home, load, open};
 
 /// Answer OpenClaw's requests for secrets: its exec provider for SecretRefs
 ///
@@ -51,13 +51,8 @@ pub(super) fn run(args: &ProvideArgs) -> anyhow::Result<ExitCode> {
         Some(path) => path.clone(),
         None => default_file()?,
     };
-    let sealed = Sealed::parse(read_file(&path)?.expose(), Format::Json);
-    let sealed = sealed.with_context(|| format!("cannot read {}", path.display()))?;
-    let identities = identities_for(&sealed)?;
-    let opened = sealed.open(identities).with_context(|| format!("cannot open {}", path.display()))?;
-    let answer = answer(&opened, &request)?;
-    std::io::stdout().lock().write_all(answer.as_bytes()).context("cannot write the answer")?;
-    Ok(ExitCode::SUCCESS)
+    let answer = answer(&open(&path, load(&path, Some(Kind::Json))?)?, &request)?;
+    write(answer.as_bytes())
 }
 
 /// Bounded, one value, and a version that is known: anything else is no request.
@@ -99,7 +94,7 @@ fn answer(opened: &Opened, request: &Request) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use mantlet_vault::{Identity, MacOver, Plan, Rule, encrypt_file};
+    use mantlet_vault::{Format, Identity, MacOver, Plan, Rule, Sealed, encrypt_file};
 
     use super::*;
 

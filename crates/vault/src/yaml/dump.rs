@@ -1,55 +1,47 @@
-//! Trees as lines of text, for tests to compare.
+//! Trees as a line of text, for tests: comments as they are with their `#`, names and texts in quotes.
 
+use crate::secret::Secret;
 use crate::tree::{Branch, Element, Item, Value};
-use std::fmt::Write as _;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn shown(text: &Secret) -> String {
+    match text.expose_text() {
+        Some(text) => format!("{text:?}"),
+        None => format!("{:02x?}", text.expose()),
+    }
 }
 
-fn dump_value(value: &Value, out: &mut String) {
-    match value {
-        Value::Null => out.push('n'),
-        Value::Text(text) => write!(out, "s{}", hex(text.expose())).unwrap(),
-        Value::Int(number) => write!(out, "i{number}").unwrap(),
-        Value::Float(number) => write!(out, "f{number:?}").unwrap(),
-        Value::Bool(truth) => write!(out, "b{truth}").unwrap(),
-        Value::Time(time) => write!(out, "t{time}").unwrap(),
+fn comment(text: &Secret) -> String {
+    format!("#{}", String::from_utf8_lossy(text.expose()).escape_debug())
+}
+
+fn value(of: &Value) -> String {
+    match of {
+        Value::Null => "null".into(),
+        Value::Text(text) => shown(text),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => format!("float {number}"),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Time(time) => format!("time {time}"),
         Value::List(list) => {
-            out.push('[');
-            for element in list {
-                match element {
-                    Element::Comment(text) => write!(out, "#{}", hex(text.expose())).unwrap(),
-                    Element::Value(inner) => dump_value(inner, out),
-                }
-                out.push(',');
-            }
-            out.push(']');
+            let parts: Vec<String> = list.iter().map(element).collect();
+            format!("[{}]", parts.join(", "))
         }
-        Value::Map(items) => branch(items, out),
+        Value::Map(branch) => dump(branch),
     }
 }
 
-fn branch(items: &Branch, out: &mut String) {
-    out.push('{');
-    for item in items {
-        match item {
-            Item::Comment(text) => write!(out, "#{}", hex(text.expose())).unwrap(),
-            Item::Entry(name, inner) => {
-                write!(out, "k{}=", hex(name.as_bytes())).unwrap();
-                dump_value(inner, out);
-            }
-        }
-        out.push(',');
+fn element(of: &Element) -> String {
+    match of {
+        Element::Comment(text) => comment(text),
+        Element::Value(inner) => value(inner),
     }
-    out.push('}');
 }
 
-pub(super) fn dump(branches: &[Branch]) -> String {
-    let mut out = String::new();
-    for items in branches {
-        branch(items, &mut out);
-        out.push(';');
-    }
-    out
+pub(super) fn dump(branch: &Branch) -> String {
+    let part = |item: &Item| match item {
+        Item::Comment(text) => comment(text),
+        Item::Entry(name, inner) => format!("{name:?}: {}", value(inner)),
+    };
+    let parts: Vec<String> = branch.iter().map(part).collect();
+    format!("{{{}}}", parts.join(", "))
 }

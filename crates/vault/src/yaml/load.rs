@@ -170,8 +170,8 @@ impl<'n> Loader<'n> {
     /// A name; what `<<` merges must be mappings, though SOPS then only keeps the name.
     fn name(&self, key: &Node, value: &Node) -> Result<String, YamlError> {
         let Shape::Scalar(text, style) = &key.shape else { return Err(YamlError::Key { line: key.line }) };
-        let is_merge =
-            text.expose() == b"<<" && matches!((key.tag, style), (Some(Tag::Unspecific), _) | (None, Style::Plain));
+        let is_merge = text.expose() == b"<<"
+            && matches!((key.tag, style), (Some(Tag::Unspecific | Tag::Merge), _) | (None, Style::Plain));
         if is_merge && !self.is_merged(value) {
             return Err(YamlError::Merge { line: value.line });
         }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::dump::dump;
 use super::generate::{Generator, Random};
 use super::same::is_same_map;
 use super::{emit, order, parse};
@@ -78,10 +79,6 @@ fn remove_part(branch: &mut Branch) {
 fn texts(branch: &Branch) -> Vec<String> {
     let found = order::comments(std::slice::from_ref(branch));
     found.iter().map(|(_, text)| String::from_utf8(text.expose().to_vec()).unwrap()).collect()
-}
-
-fn dump(branch: &Branch) -> String {
-    super::dump::dump(std::slice::from_ref(branch))
 }
 
 /// How many documents were compared, and how many of them had every comment at the same place: written by sops, last

@@ -14,7 +14,7 @@ pub(super) enum Tag {
     Binary,
     Seq,
     Map,
-    /// SOPS writes it at every `<<`.
+    /// Of `<<` alone, which go-yaml writes so.
     Merge,
 }
 

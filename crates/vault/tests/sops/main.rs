@@ -57,14 +57,17 @@ fn same(ours: &[u8], theirs: &[u8], format: Format, plain: &[u8]) {
     if ours == theirs {
         return;
     }
-    let is_same = format == Format::Yaml && normal(ours) == normal(theirs);
-    assert!(is_same, "of\n{}\nwe make\n{}\nand sops\n{}", show(plain), show(ours), show(theirs));
+    let (ours, theirs) = match format {
+        Format::Yaml => (normal(ours), normal(theirs)),
+        Format::Dotenv | Format::Json | Format::Binary => (ours.to_vec(), theirs.to_vec()),
+    };
+    assert!(ours == theirs, "of\n{}\nwe (-) and sops (+) make\n{}", show(plain), difference(&ours, &theirs));
 }
 
 /// A YAML text written by one writer: values, types, order and comments are what is left of it.
 fn normal(text: &[u8]) -> Vec<u8> {
     let identity = Identity::generate();
-    let rule = Rule::UnencryptedRegex(String::new());
+    let rule = Rule::UnencryptedRegex(".*".into());
     let plan = Plan { rule, over: MacOver::Everything, recipients: vec![identity.recipient()] };
     let sealed = encrypt_file(text, Format::Yaml, &plan).unwrap_or_else(|error| panic!("{error}\n{}", show(text)));
     open(&sealed, Format::Yaml, &identity).unwrap().plain().unwrap().expose().to_vec()
@@ -166,12 +169,20 @@ fn tampering_that_sops_refuses_is_refused() {
         let theirs = sops.decrypt(&changed, format);
         let ours = open(&changed, format, &sops.identity);
         match (theirs, ours) {
-            (None, Ok(_)) => panic!("sops refuses this and we do not:\n{}\nof\n{}", show(&changed), show(&sealed)),
+            (None, Ok(_)) => panic!("sops refuses this and we do not:\n{}", difference(&sealed, &changed)),
             (Some(theirs), Ok(ours)) => same(ours.plain().unwrap().expose(), &theirs, format, &changed),
             (_, Err(_)) => drop(refused.fetch_add(1, Ordering::Relaxed)),
         }
     });
     assert!(refused.load(Ordering::Relaxed) > 100, "the changes are of the kind that is noticed");
+}
+
+/// The lines of one text that the other does not have.
+fn difference(one: &[u8], other: &[u8]) -> String {
+    let (one, other) = (show(one), show(other));
+    let lost = one.lines().filter(|line| !other.lines().any(|kept| kept == *line)).map(|line| format!("-{line}\n"));
+    let new = other.lines().filter(|line| !one.lines().any(|kept| kept == *line)).map(|line| format!("+{line}\n"));
+    lost.chain(new).collect()
 }
 
 /// A key that is not a recipient's opens nothing, here as there.

@@ -43,6 +43,8 @@ struct Work<'s> {
     lines: Vec<Line>,
     provider: String,
     config: Vec<Op>,
+    /// Keys of the configuration that held a value in the clear, and its name in the vault.
+    sealed: Vec<(String, String)>,
     later: Vec<FilePlan>,
     survey: Survey,
 }
@@ -60,8 +62,8 @@ impl<'s> Work<'s> {
         let reading = root.as_ref().map(config::read).unwrap_or_default();
         let provider = free_alias(root.as_ref(), site);
         let lines = variables::lines(site);
-        let (config, later, survey) = (Vec::new(), Vec::new(), Survey::default());
-        Ok(Work { site, root, reading, lines, provider, config, later, survey })
+        let (config, sealed, later, survey) = (Vec::new(), Vec::new(), Vec::new(), Survey::default());
+        Ok(Work { site, root, reading, lines, provider, config, sealed, later, survey })
     }
 
     fn found(&mut self, file: PathBuf, key: String, opens: impl Into<String>, used: Option<Use>, fate: Fate) {
@@ -73,6 +75,7 @@ impl<'s> Work<'s> {
         for (path, value, row) in std::mem::take(&mut self.reading.plain) {
             let name = self.survey.values.add(&format!("config/{}", path.join("/")), value);
             self.config.push(set(&path, reference(&self.provider, &name)));
+            self.sealed.push((path.join("."), name));
             self.found(file.clone(), path.join("."), row.opens, Some(row.used), Fate::Replaced);
         }
         for key in std::mem::take(&mut self.reading.unfit) {
@@ -92,7 +95,7 @@ impl<'s> Work<'s> {
     }
 
     /// What a variable is for: the keys of the configuration that get a SecretRef in its place, or why it has to stay.
-    fn purpose(&self, name: &str) -> Result<Vec<Vec<String>>, String> {
+    fn purpose(&self, name: &str, value: &mantlet_vault::Secret) -> Result<Vec<Vec<String>>, String> {
         if let Some(key) = self.reading.elsewhere.get(name) {
             return Err(format!("openclaw.json also uses it at {key}, where no SecretRef can stand"));
         }
@@ -106,6 +109,9 @@ impl<'s> Work<'s> {
         };
         if !row.within.is_empty() && !self.has(row.within) {
             return Err(format!("openclaw.json has no {}, where its SecretRef would be", row.within));
+        }
+        if self.sealed.iter().any(|(key, sealed)| key == row.path && self.survey.values.is(sealed, value)) {
+            return Ok(Vec::new());
         }
         if self.has(row.path) {
             return Err(format!("openclaw.json says {} already; other programs may still read this", row.path));
@@ -164,11 +170,19 @@ impl<'s> Work<'s> {
             self.survey.values.add(&format!("env/{name}"), value.into());
             return Some((Fate::Moved("the same key".into()), "see there", None));
         }
-        let keys = match self.purpose(name) {
+        let keys = match self.purpose(name, &value) {
             Ok(keys) => keys,
             Err(why) => return Some((Fate::Held(why), "unknown", None)),
         };
         done.push(name.to_owned());
+        if keys.is_empty() {
+            // The configuration says the same, and comes first.
+            let row = ENV_SECRETS.iter().find(|row| row.name == name)?;
+            let path: Vec<&str> = row.path.split('.').collect();
+            let opens = config_secret(&path);
+            let fate = Fate::Moved(row.path.to_owned());
+            return Some((fate, opens.map_or("unknown", |row| row.opens), opens.map(|row| row.used)));
+        }
         let sealed = self.survey.values.add(&format!("env/{name}"), value.into());
         for key in &keys {
             self.config.push(set(key, reference(&self.provider, &sealed)));

@@ -13,6 +13,7 @@ mod sqlite;
 mod survey;
 mod variables;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -114,6 +115,13 @@ fn import(args: &ImportArgs, site: &Site, journal: &Journal, histories: Historie
         bail!("OpenClaw's files have changed meanwhile, and nothing was changed\nhint: call again");
     }
     settle(site)?;
+    for plan in &again.files {
+        // The other name would keep what is taken out under this one.
+        if plan.path.metadata().is_ok_and(|meta| meta.nlink() > 1) {
+            let name = show::name(&plan.path, site);
+            bail!("{name} has other names (hard links), which would keep its credentials\nhint: remove them first");
+        }
+    }
     seal::ensure_identity()?;
     if !survey.values.is_empty() {
         seal::store(&site.vault, &survey.values)?;

@@ -10,14 +10,18 @@ use mantlet_vault::tree::Step;
 use mantlet_vault::{Format, Identity, MacOver, Plan, Recipient, Rule, Sealed, Secret, encrypt_file, gather, seal_to};
 use serde_json::{Map, Value};
 
-use super::super::config_home;
+use super::super::{Kind, config_home, credential, open, parse, witness, write};
 use super::sqlite::Database;
 use super::survey::Values;
 use crate::policy_cmd::tell;
 
 /// Makes the identity if there is none: what it seals has to be opened again at every start of the gateway.
 pub(super) fn ensure_identity() -> anyhow::Result<()> {
-    let path = gather::own_identity(&config_home()?);
+    let config = config_home()?;
+    let path = gather::own_identity(&config);
+    if credential::place(&config).symlink_metadata().is_ok() {
+        bail!("{}\nhint: {ALONE}", credential::place(&config).display());
+    }
     make_parent(&path)?;
     let place = Place::lock(&path)?;
     if place.read()?.is_none() {
@@ -25,12 +29,27 @@ pub(super) fn ensure_identity() -> anyhow::Result<()> {
         place.replace(None, identity.file(&mantlet_ledger::rfc3339(SystemTime::now())).expose())?;
         tell(&format!("made the identity {}: keep a copy of it in a safe place", path.display()))?;
     }
+    if own()?.is_empty() {
+        bail!("{} is protected with a passphrase\nhint: {ALONE}", path.display());
+    }
     Ok(())
 }
 
+const ALONE: &str = "a gateway starts with nobody to ask: it needs an identity that lies open (0600)";
+
 /// The identities that the gateway's calls will find: they have no environment to name others in.
-fn identities() -> anyhow::Result<Vec<Identity>> {
+fn at_start() -> anyhow::Result<Vec<Identity>> {
     Ok(gather::gather(&gather::sources(|_| None, &config_home()?))?.identities)
+}
+
+fn own() -> anyhow::Result<Vec<Identity>> {
+    let own = gather::own_identity(&config_home()?);
+    Ok(gather::gather(&[gather::Source::Usual(own)])?.identities)
+}
+
+/// The recipients of this user's own files.
+fn recipients() -> anyhow::Result<Vec<Recipient>> {
+    Ok(own()?.iter().map(Identity::recipient).collect())
 }
 
 fn make_parent(path: &Path) -> anyhow::Result<()> {
@@ -41,46 +60,39 @@ fn make_parent(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", parent.display()))
 }
 
-/// The recipients of this user's own files.
-fn recipients() -> anyhow::Result<Vec<Recipient>> {
-    let own = gather::own_identity(&config_home()?);
-    let own = gather::gather(&[gather::Source::Usual(own)])?;
-    Ok(own.identities.iter().map(Identity::recipient).collect())
-}
-
 /// Puts the values into the encrypted file, beside what is in it, and makes sure that each can be read again.
 pub(super) fn store(path: &Path, values: &Values) -> anyhow::Result<()> {
     make_parent(path)?;
-    let identities = identities()?;
     let place = Place::lock(path)?;
     let before = place.read()?;
-    let sealed = match &before {
+    let (sealed, plain) = match &before {
         Some(text) => {
-            let mut opened = open(path, text, &identities)?;
+            let sealed = parse(path, text.expose(), Some(Kind::Json))?;
+            witness::compare(path, &sealed, text.expose())?;
+            let mut opened = open(path, sealed)?;
             let mut members = members(&opened.plain()?)?;
             members.extend(entries(values));
             opened.replace(&plain(&members)?)?;
-            opened.seal()?
+            let plain = opened.plain()?;
+            (opened.seal()?, plain)
         }
         None => {
             let plan = Plan { rule: Rule::default(), over: MacOver::Everything, recipients: recipients()? };
-            encrypt_file(plain(&entries(values).collect())?.expose(), Format::Json, &plan)?
+            let plain = plain(&entries(values).collect())?;
+            let sealed = encrypt_file(plain.expose(), Format::Json, &plan)?;
+            let plain = Sealed::parse(&sealed, Format::Json)?.open(&own()?)?.plain()?;
+            (sealed, plain)
         }
     };
     // Before it takes the old one's place: what cannot be opened must not be all there is.
-    check(path, &Secret::new(sealed.clone()), values, &identities)?;
-    place.replace(before.as_ref(), &sealed)?;
-    let written = place.read()?.context("the encrypted file is gone")?;
-    check(path, &written, values, &identities)
+    check(path, &sealed, values)?;
+    write::put(&place, path, before.as_ref(), &sealed, Format::Json, &plain)?;
+    check(path, place.read()?.context("the encrypted file is gone")?.expose(), values)
 }
 
-fn open(path: &Path, text: &Secret, identities: &[Identity]) -> anyhow::Result<mantlet_vault::Opened> {
-    let opened = Sealed::parse(text.expose(), Format::Json).and_then(|sealed| sealed.open(identities));
-    opened.with_context(|| format!("cannot open {}", path.display()))
-}
-
-fn check(path: &Path, text: &Secret, values: &Values, identities: &[Identity]) -> anyhow::Result<()> {
-    let opened = open(path, text, identities)?;
+fn check(path: &Path, text: &[u8], values: &Values) -> anyhow::Result<()> {
+    let opened = Sealed::parse(text, Format::Json)?.open(&at_start()?);
+    let opened = opened.with_context(|| format!("cannot open {} as the gateway will", path.display()))?;
     let members = members(&opened.plain()?)?;
     for (name, value) in entries(values) {
         let step = [Step::Name(name.clone())];
@@ -123,7 +135,7 @@ impl Lent for Lender {
     }
 
     fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, LentError> {
-        let opened = identities()?.iter().find_map(|identity| identity.open(sealed));
+        let opened = at_start()?.iter().find_map(|identity| identity.open(sealed));
         let opened = opened.ok_or("no identity opens it; hint: put back the one that was there when it was written")?;
         Ok(opened.expose().to_vec())
     }

@@ -97,6 +97,10 @@ pub(super) fn settle(path: &Path) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| failed(path)),
     }
     connection.close().map_err(|(_, error)| error).with_context(|| failed(path))?;
+    // Alone with it, nothing was kept in the index of the log: one that a killed program left goes with this.
+    let connection = Connection::open_with_flags(path, flags).with_context(|| failed(path))?;
+    connection.execute_batch("SELECT count(*) FROM sqlite_schema").with_context(|| failed(path))?;
+    connection.close().map_err(|(_, error)| error).with_context(|| failed(path))?;
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     if Path::new(&log).metadata().is_ok_and(|log| log.len() > 0) {

@@ -75,6 +75,11 @@ impl Values {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Whether this is the value of that name.
+    pub(super) fn is(&self, name: &str, value: &Secret) -> bool {
+        self.0.get(name).is_some_and(|there| there.text == *value)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
