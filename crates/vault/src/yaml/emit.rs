@@ -57,6 +57,11 @@ fn is_merged(value: &Value) -> bool {
     }
 }
 
+/// The next column that is further in: SOPS's are multiples, but for what stands behind a `-`.
+fn deeper(column: usize) -> usize {
+    (column + 1).next_multiple_of(INDENT)
+}
+
 /// Where the parts of a value are written.
 #[derive(Clone, Copy)]
 struct At {
@@ -195,7 +200,7 @@ impl Writer {
             self.start_line(at.column);
         }
         self.out.push(b":");
-        self.value(value, Place::Entry, At { column: at.column + INDENT, depth: at.depth + 1 }, &[])
+        self.value(value, Place::Entry, At { column: deeper(at.column), depth: at.depth + 1 }, &[])
     }
 
     /// Writes a value behind `:` or `-`.
@@ -218,7 +223,7 @@ impl Writer {
         match value {
             Value::Map(branch) => self.map(branch, at, first, feet)?,
             Value::List(list) => self.list(list, at, first, feet)?,
-            Value::Text(text) => self.text(text, at.column),
+            Value::Text(text) => self.text(text, at.column.next_multiple_of(INDENT)),
             Value::Time(time) if moment::read(time) == Some(Some(time.clone())) => self.line(time),
             Value::Time(_) => return Err(YamlError::NoMoment),
             Value::Null => self.line("null"),

@@ -25,6 +25,8 @@ mod sops_tests;
 mod source;
 mod style;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use source::scalars;
 

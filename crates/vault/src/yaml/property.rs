@@ -4,7 +4,7 @@ use super::same::is_same_map;
 use super::{YamlError, emit, order, parse, scalars};
 
 /// What is read can be written, and then says the same; every comment keeps its path.
-pub fn yaml(bytes: &[u8]) {
+pub(crate) fn yaml(bytes: &[u8]) {
     let Ok(branches) = parse(bytes) else {
         assert!(scalars(bytes).is_err());
         return;

@@ -85,15 +85,25 @@ fn untimed_value(text: &str) -> Result<Value, Unresolved> {
         return Ok(value);
     }
     let number = match text.as_bytes().first() {
-        Some(b'.') => float(text.as_bytes()),
-        Some(b'0'..=b'9' | b'+' | b'-') => {
-            let mut digits = Sink::default();
-            text.as_bytes().split(|byte| *byte == b'_').for_each(|part| digits.push(part));
-            number(digits.into_secret().expose_text().unwrap_or_default())?
-        }
+        // Go takes underscores between the digits of such a float.
+        Some(b'.') if is_separated(text.as_bytes()) => float(joined(text).expose()),
+        Some(b'0'..=b'9' | b'+' | b'-') => number(joined(text).expose_text().unwrap_or_default())?,
         _ => None,
     };
     Ok(number.unwrap_or_else(|| Value::Text(Secret::from(text))))
+}
+
+fn joined(text: &str) -> Secret {
+    let mut digits = Sink::default();
+    text.as_bytes().split(|byte| *byte == b'_').for_each(|part| digits.push(part));
+    digits.into_secret()
+}
+
+/// Whether every underscore is between two digits.
+fn is_separated(text: &[u8]) -> bool {
+    let is_digit = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_digit);
+    let mut places = text.iter().enumerate().filter(|(_, byte)| **byte == b'_');
+    places.all(|(at, _)| is_digit(at.checked_sub(1)) && is_digit(at.checked_add(1)))
 }
 
 /// A number whose underscores are gone.
