@@ -72,9 +72,11 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         return say(args, &discover::survey(&site, histories)?, &site, "dry-run");
     }
     let journal = explained(Journal::open_sealed(&site.records, Box::new(seal::Lender)))?;
-    settle(&site)?;
-    for note in explained(journal.recover())? {
-        tell(&note)?;
+    if explained(journal.is_cut_off())? {
+        settle(&site)?;
+        for note in explained(journal.recover())? {
+            tell(&note)?;
+        }
     }
     if args.undo { undo(&site, &journal) } else { import(args, &site, &journal, histories) }
 }
@@ -161,6 +163,7 @@ fn undo(site: &Site, journal: &Journal) -> anyhow::Result<ExitCode> {
         tell("nothing was imported")?;
         return Ok(ExitCode::SUCCESS);
     }
+    settle(site)?;
     records.sort();
     for (_, name) in records.iter().rev() {
         for note in explained(journal.uninstall(name, Level::User))?.unwrap_or_default() {
