@@ -17,7 +17,7 @@ pub enum GatherError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It is no identity that can be used here.
-    #[error("{place}: {source}")]
+    #[error("{place}")]
     Key {
         /// The variable or file, escaped.
         place: String,

@@ -26,7 +26,7 @@ pub const MAX_SIZE: u64 = 16 << 20;
 #[non_exhaustive]
 pub enum StoreError {
     /// The kernel refused.
-    #[error("cannot {step} {}: {source}", mantlet_ledger::escape(.path.as_os_str().as_encoded_bytes()))]
+    #[error("cannot {step} {}", mantlet_ledger::escape(.path.as_os_str().as_encoded_bytes()))]
     Io {
         /// What was tried.
         step: &'static str,

@@ -26,7 +26,7 @@ use crate::secret::Secret;
 #[non_exhaustive]
 pub enum UnsealError {
     /// A step failed.
-    #[error("cannot {step} {}: {source}", shown(path))]
+    #[error("cannot {step} {}", shown(path))]
     Step {
         /// What was done.
         step: &'static str,

@@ -48,6 +48,16 @@ struct Run {
     token: Mark,
     start: Mark,
     text: Option<Sink>,
+    /// Where a foot comment of the token before starts.
+    foot_line: Option<usize>,
+    /// It follows a `:`, which has no foot.
+    is_after_value: bool,
+    /// No empty line was seen yet.
+    is_first_empty: bool,
+    /// An empty line was just seen.
+    is_recent_empty: bool,
+    /// The column of the innermost block.
+    indent: isize,
 }
 
 impl Run {
@@ -60,8 +70,37 @@ impl Run {
         Some(comment)
     }
 
-    fn is_left_of(&self, indent: isize) -> bool {
-        isize::try_from(self.start.column).unwrap_or(isize::MAX) - 1 < indent
+    fn is_further_out(&self, column: usize) -> bool {
+        isize::try_from(column).unwrap_or(isize::MAX) - 1 < self.indent
+    }
+
+    /// At the end of an empty line, or of a flow collection.
+    fn line_end(&mut self, here: Mark, byte: u8, ends_flow: bool) -> Option<Comment> {
+        let is_below = Some(self.start.line) == self.foot_line && !self.is_after_value;
+        let is_foot = self.is_first_empty && (is_below || self.is_further_out(self.start.column));
+        // The first empty line divides a foot comment from a head comment.
+        if ends_flow || (!self.is_recent_empty && is_foot) {
+            if self.text.is_some() && self.is_further_out(self.start.column) {
+                // It has nothing to do with the token before.
+                self.token = self.start;
+            }
+            return self.foot(here);
+        }
+        if let (false, true, Some(text)) = (self.is_recent_empty, byte != 0, &mut self.text) {
+            text.push(b"\n");
+        }
+        None
+    }
+
+    /// At a `#`: the text so far, to which the line is added.
+    fn add_line(&mut self, here: Mark) -> Sink {
+        self.is_recent_empty = false;
+        let Some(mut text) = self.text.take() else {
+            self.start = here;
+            return Sink::default();
+        };
+        text.push(b"\n");
+        text
     }
 }
 
@@ -111,9 +150,13 @@ impl Scanner<'_> {
         loop {
             match (self.cursor.is_break_or_end(0), self.cursor.mark.index >= start) {
                 (true, true) => return,
-                (true, false) => drop(self.cursor.skip_line()),
                 (false, true) => self.cursor.read(text),
-                (false, false) => drop(self.cursor.skip()),
+                (true, false) => {
+                    self.cursor.skip_line();
+                }
+                (false, false) => {
+                    self.cursor.skip();
+                }
             }
         }
     }
@@ -142,18 +185,28 @@ impl Scanner<'_> {
         (scan_mark.line > 0).then(|| mark.line + 1 + usize::from(behind_content) - self.cursor.newlines.min(mark.line))
     }
 
-    /// Takes the comments from here to the next token.
-    fn scan_comments(&mut self, scan: Mark) {
+    fn run(&self, scan: Mark) -> Option<Run> {
         let before = match self.tokens.as_slice() {
             [.., before, last] if last.kind == Kind::FlowEntry => before,
             [.., last] => last,
-            [] => return,
+            [] => return None,
         };
-        let is_value = before.kind == Kind::Value;
-        let mut run = Run { scan, token: before.start, start: Mark::default(), text: None };
-        let mut next_indent = self.indent.max(0);
-        let (mut recent_empty, mut first_empty) = (false, self.cursor.newlines <= 1);
-        let foot_line = self.foot_line(scan);
+        Some(Run {
+            scan,
+            token: before.start,
+            start: Mark::default(),
+            text: None,
+            foot_line: self.foot_line(scan),
+            is_after_value: before.kind == Kind::Value,
+            is_first_empty: self.cursor.newlines <= 1,
+            is_recent_empty: false,
+            indent: self.indent.max(0),
+        })
+    }
+
+    /// Takes the comments from here to the next token.
+    fn scan_comments(&mut self, scan: Mark) {
+        let Some(mut run) = self.run(scan) else { return };
         let Mark { mut line, mut column, .. } = self.cursor.mark;
         let mut ahead = 0;
         while ahead < FARTHEST {
@@ -161,52 +214,28 @@ impl Scanner<'_> {
             let here = Mark { index: self.cursor.mark.index + ahead, line, column };
             let byte = self.cursor.at(ahead);
             let ends_flow = self.flow > 0 && matches!(byte, b']' | b'}');
-            if self.cursor.is_blank(ahead) {
-            } else if ends_flow || self.cursor.is_break_or_end(ahead) {
-                // The first empty line, or the end of a flow collection, divides a foot comment from a head comment.
-                let is_foot =
-                    first_empty && (Some(run.start.line) == foot_line && !is_value || run.is_left_of(next_indent));
-                if ends_flow || !recent_empty && is_foot {
-                    if run.text.is_some() && run.is_left_of(next_indent) {
-                        // It has nothing to do with the token before.
-                        run.token = run.start;
-                    }
-                    self.comments.extend(run.foot(here));
-                } else if let (false, true, Some(text)) = (recent_empty, byte != 0, &mut run.text) {
-                    text.push(b"\n");
-                }
+            if ends_flow || self.cursor.is_break_or_end(ahead) {
+                self.comments.extend(run.line_end(here, byte, ends_flow));
                 if !self.cursor.is_break(ahead) {
                     break;
                 }
-                (first_empty, recent_empty) = (false, true);
+                (run.is_first_empty, run.is_recent_empty) = (false, true);
                 column = 0;
                 line += 1;
-            } else {
-                let is_further_out = isize::try_from(column).unwrap_or(isize::MAX) - 1 < next_indent;
-                if is_further_out && column != run.start.column {
+            } else if !self.cursor.is_blank(ahead) {
+                if run.is_further_out(column) && column != run.start.column {
                     self.comments.extend(run.foot(here));
                 }
                 if byte != b'#' {
                     break;
                 }
-                let mut text = match run.text.take() {
-                    Some(mut text) => {
-                        text.push(b"\n");
-                        text
-                    }
-                    None => {
-                        run.start = here;
-                        Sink::default()
-                    }
-                };
-                recent_empty = false;
+                let mut text = run.add_line(here);
                 self.read_comment(ahead, &mut text);
                 run.text = Some(text);
                 // The line break itself is not looked at.
                 ahead = 0;
                 column = 0;
                 line = self.cursor.mark.line;
-                next_indent = self.indent.max(0);
             }
             ahead += 1;
         }

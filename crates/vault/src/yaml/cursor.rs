@@ -89,6 +89,12 @@ impl<'t> Cursor<'t> {
         character
     }
 
+    pub(super) fn skip_many(&mut self, count: usize) {
+        for _ in 0..count {
+            self.skip();
+        }
+    }
+
     /// Steps over one character, and takes it along.
     pub(super) fn read(&mut self, into: &mut Sink) {
         let character = self.skip();

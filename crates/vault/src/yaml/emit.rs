@@ -30,12 +30,27 @@ enum Place {
     Item,
 }
 
-fn holds_entries(branch: &Branch) -> bool {
-    branch.iter().any(|item| matches!(item, Item::Entry(..)))
+fn comment_of(element: &Element) -> Option<&Secret> {
+    match element {
+        Element::Comment(text) => Some(text),
+        Element::Value(_) => None,
+    }
 }
 
-fn holds_values(list: &[Element]) -> bool {
-    list.iter().any(|element| matches!(element, Element::Value(_)))
+/// Whether a value has parts that are no comments.
+fn holds_values(value: &Value) -> bool {
+    match value {
+        Value::Map(branch) => branch.iter().any(|item| matches!(item, Item::Entry(..))),
+        Value::List(list) => list.iter().any(|element| matches!(element, Element::Value(_))),
+        _ => false,
+    }
+}
+
+/// Where the parts of a value are written.
+#[derive(Clone, Copy)]
+struct At {
+    column: usize,
+    depth: usize,
 }
 
 /// What is written.
@@ -43,7 +58,9 @@ fn holds_values(list: &[Element]) -> bool {
 pub(super) struct Writer {
     out: Sink,
     /// Comments were the last of a mapping or list.
-    after_foot: bool,
+    after_feet: bool,
+    /// The column of the part that was written last, until comments follow there.
+    innermost: Option<usize>,
 }
 
 impl Writer {
@@ -57,11 +74,11 @@ impl Writer {
             self.start_line(0);
             self.out.push(b"---\n");
         }
-        self.map(branch, 0, 0, First::NewLine)
+        self.map(branch, At { column: 0, depth: 0 }, First::NewLine, &[])
     }
 
     fn start_line(&mut self, column: usize) {
-        if std::mem::take(&mut self.after_foot) {
+        if std::mem::take(&mut self.after_feet) {
             self.out.push(b"\n");
         }
         (0..column).for_each(|_| self.out.push(b" "));
@@ -76,52 +93,81 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the parts of a mapping.
-    fn map(&mut self, branch: &Branch, column: usize, depth: usize, mut first: First) -> Result<(), YamlError> {
-        for item in branch {
+    /// Writes the last comments of a mapping or list.
+    ///
+    /// An empty line in front of them would make them a head of what follows, if those of the innermost block are above.
+    fn feet(&mut self, feet: &[&Secret], column: usize) -> Result<(), YamlError> {
+        if feet.is_empty() {
+            return Ok(());
+        }
+        self.after_feet &= self.innermost.is_some();
+        feet.iter().try_for_each(|text| self.comment(text, column))?;
+        self.after_feet = true;
+        self.innermost = self.innermost.filter(|innermost| *innermost != column);
+        Ok(())
+    }
+
+    /// Starts a part of a collection: the first one may stand behind a `-`.
+    fn start_part(&mut self, column: usize, first: &mut First) {
+        match std::mem::replace(first, First::NewLine) {
+            First::NewLine => self.start_line(column),
+            First::SameLine => {}
+        }
+        self.innermost = Some(column);
+    }
+
+    /// Writes the parts of a mapping, and then comments of the lists that it is the last item of.
+    fn map(&mut self, branch: &Branch, at: At, mut first: First, feet: &[&Secret]) -> Result<(), YamlError> {
+        let last = branch.iter().rposition(|item| matches!(item, Item::Entry(..)));
+        let mut own_feet = Vec::new();
+        for (index, item) in branch.iter().enumerate() {
             match item {
-                Item::Comment(text) => self.comment(text, column)?,
+                Item::Comment(text) if last.is_some_and(|last| index > last) => own_feet.push(text),
+                Item::Comment(text) => self.comment(text, at.column)?,
                 Item::Entry(name, value) => {
-                    match std::mem::replace(&mut first, First::NewLine) {
-                        First::NewLine => self.start_line(column),
-                        First::SameLine => {}
-                    }
-                    self.entry(name, value, column, depth)?;
+                    self.start_part(at.column, &mut first);
+                    self.entry(name, value, at)?;
                 }
             }
         }
-        if !holds_entries(branch) {
-            self.start_line(column);
+        if last.is_none() {
+            self.start_part(at.column, &mut first);
             self.out.push(b"{}\n");
         }
-        self.after_foot |= holds_entries(branch) && matches!(branch.last(), Some(Item::Comment(_)));
-        Ok(())
+        own_feet.extend(feet);
+        self.feet(&own_feet, at.column)
     }
 
-    /// Writes the parts of a list.
-    fn list(&mut self, list: &[Element], column: usize, depth: usize, mut first: First) -> Result<(), YamlError> {
-        for element in list {
+    /// Writes the parts of a list, and then comments of the lists that it is the last item of.
+    ///
+    /// go-yaml has no last comments of a list whose last item is a collection: it would put them outside of the list,
+    /// where their path is another, and with it their encryption. Within that item their path is the same.
+    fn list(&mut self, list: &[Element], at: At, mut first: First, feet: &[&Secret]) -> Result<(), YamlError> {
+        let last = list.iter().rposition(|element| matches!(element, Element::Value(_)));
+        let feet_of_list = list.iter().skip(last.map_or(list.len(), |last| last + 1));
+        let mut own_feet: Vec<&Secret> = feet_of_list.filter_map(comment_of).collect();
+        own_feet.extend(feet);
+        for (index, element) in list.iter().enumerate() {
             match element {
-                Element::Comment(text) => self.comment(text, column)?,
+                Element::Comment(_) if last.is_some_and(|last| index > last) => {}
+                Element::Comment(text) => self.comment(text, at.column)?,
                 Element::Value(value) => {
-                    match std::mem::replace(&mut first, First::NewLine) {
-                        First::NewLine => self.start_line(column),
-                        First::SameLine => {}
-                    }
+                    self.start_part(at.column, &mut first);
                     self.out.push(b"-");
-                    self.value(value, Place::Item, column + 2, depth + 1)?;
+                    let is_last = last == Some(index) && holds_values(value);
+                    let feet = if is_last { std::mem::take(&mut own_feet) } else { Vec::new() };
+                    self.value(value, Place::Item, At { column: at.column + 2, depth: at.depth + 1 }, &feet)?;
                 }
             }
         }
-        if !holds_values(list) {
-            self.start_line(column);
+        if last.is_none() {
+            self.start_part(at.column, &mut first);
             self.out.push(b"[]\n");
         }
-        self.after_foot |= holds_values(list) && matches!(list.last(), Some(Element::Comment(_)));
-        Ok(())
+        self.feet(&own_feet, at.column)
     }
 
-    fn entry(&mut self, name: &str, value: &Value, column: usize, depth: usize) -> Result<(), YamlError> {
+    fn entry(&mut self, name: &str, value: &Value, at: At) -> Result<(), YamlError> {
         let is_long = name.len() > LONGEST_KEY;
         if is_long {
             self.out.push(b"? ");
@@ -133,26 +179,21 @@ impl Writer {
         }
         if is_long {
             self.out.push(b"\n");
-            self.start_line(column);
+            self.start_line(at.column);
         }
         self.out.push(b":");
-        self.value(value, Place::Entry, column + INDENT, depth + 1)
+        self.value(value, Place::Entry, At { column: at.column + INDENT, depth: at.depth + 1 }, &[])
     }
 
-    /// Writes a value behind `:` or `-`; the lines of it start at the column.
-    fn value(&mut self, value: &Value, place: Place, column: usize, depth: usize) -> Result<(), YamlError> {
-        if depth > DEEPEST {
-            return Err(YamlError::Deep { line: 0 });
+    /// Writes a value behind `:` or `-`.
+    fn value(&mut self, value: &Value, place: Place, at: At, feet: &[&Secret]) -> Result<(), YamlError> {
+        if at.depth > DEEPEST {
+            return Err(YamlError::TooDeep);
         }
-        let starts_with_comment = match value {
-            Value::Map(branch) => matches!(branch.first(), Some(Item::Comment(_))),
-            Value::List(list) => matches!(list.first(), Some(Element::Comment(_))),
-            _ => false,
-        };
-        let is_empty = match value {
-            Value::Map(branch) => branch.is_empty(),
-            Value::List(list) => list.is_empty(),
-            _ => true,
+        let (is_empty, starts_with_comment) = match value {
+            Value::Map(branch) => (branch.is_empty(), matches!(branch.first(), Some(Item::Comment(_)))),
+            Value::List(list) => (list.is_empty(), matches!(list.first(), Some(Element::Comment(_)))),
+            _ => (true, false),
         };
         let first = if is_empty || (place == Place::Item && !starts_with_comment) {
             self.out.push(b" ");
@@ -162,11 +203,9 @@ impl Writer {
             First::NewLine
         };
         match value {
-            Value::Map(branch) if branch.is_empty() => self.out.push(b"{}\n"),
-            Value::List(list) if list.is_empty() => self.out.push(b"[]\n"),
-            Value::Map(branch) => self.map(branch, column, depth, first)?,
-            Value::List(list) => self.list(list, column, depth, first)?,
-            Value::Text(text) => self.text(text, column),
+            Value::Map(branch) => self.map(branch, at, first, feet)?,
+            Value::List(list) => self.list(list, at, first, feet)?,
+            Value::Text(text) => self.text(text, at.column),
             Value::Time(time) if moment::read(time) == Some(Some(time.clone())) => self.line(time),
             Value::Time(_) => return Err(YamlError::NoMoment),
             Value::Null => self.line("null"),

@@ -261,7 +261,7 @@ impl Scanner<'_> {
             b'x' | b'u' | b'U' => self.escaped_number(digits)?,
             _ => return Err(self.wrong("there is no such escape; hint: write `\\\\` for a backslash in double quotes")),
         };
-        (0..2 + digits).for_each(|_| drop(self.cursor.skip()));
+        self.cursor.skip_many(2 + digits);
         text.push(character.encode_utf8(&mut [0; 4]).as_bytes());
         Ok(())
     }

@@ -46,6 +46,16 @@ fn unresolved(line: usize, why: Unresolved) -> YamlError {
     }
 }
 
+/// Whether a key is `<<` and means to merge.
+pub(super) fn is_merge(key: &Node) -> bool {
+    match &key.shape {
+        Shape::Scalar(text, style) if text.expose() == b"<<" => {
+            key.tag == Some(Tag::Unspecific) || (key.tag.is_none() && *style == Style::Plain)
+        }
+        _ => false,
+    }
+}
+
 impl<'n> Loader<'n> {
     pub(super) fn new(nodes: &'n Nodes) -> Loader<'n> {
         Loader { nodes, made: 0 }
@@ -160,8 +170,8 @@ impl<'n> Loader<'n> {
     /// A name; what `<<` merges must be mappings, though SOPS then only keeps the name.
     fn name(&self, key: &Node, value: &Node) -> Result<String, YamlError> {
         let Shape::Scalar(text, style) = &key.shape else { return Err(YamlError::Key { line: key.line }) };
-        let is_merge =
-            text.expose() == b"<<" && matches!((key.tag, style), (Some(Tag::Unspecific), _) | (None, Style::Plain));
+        let is_merge = text.expose() == b"<<"
+            && matches!((key.tag, style), (Some(Tag::Unspecific | Tag::Merge), _) | (None, Style::Plain));
         if is_merge && !self.is_merged(value) {
             return Err(YamlError::Merge { line: value.line });
         }

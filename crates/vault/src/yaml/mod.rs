@@ -2,6 +2,7 @@
 //!
 //! Pure: bytes in, trees out. Names and comments are no secrets to SOPS, but are wiped here all the same.
 
+mod collections;
 mod comments;
 mod cursor;
 #[cfg(test)]
@@ -11,11 +12,15 @@ mod lexis;
 mod load;
 mod moment;
 mod nodes;
+mod order;
 mod resolve;
 mod same;
 mod scan;
+mod source;
 mod style;
 mod tag;
+
+pub(crate) use source::scalars;
 
 use crate::secret::Secret;
 use crate::tree::Branch;
@@ -59,6 +64,9 @@ pub enum YamlError {
         /// Where, from 1.
         line: usize,
     },
+    /// Nested too deep to be written.
+    #[error("values are nested more than 100 deep")]
+    TooDeep,
     /// Too many values.
     #[error("it comes to more than 100000 values when its aliases are put in")]
     Large,
@@ -147,18 +155,32 @@ fn readable(bytes: &[u8]) -> Result<&str, YamlError> {
     }
 }
 
+fn read(text: &[u8]) -> Result<nodes::Nodes, YamlError> {
+    let nodes = nodes::parse(readable(text)?)?;
+    if nodes.documents.is_empty() { Err(YamlError::Empty) } else { Ok(nodes) }
+}
+
 /// Reads every document of a text as SOPS does.
 pub(crate) fn parse(text: &[u8]) -> Result<Vec<Branch>, YamlError> {
-    let nodes = nodes::parse(readable(text)?)?;
-    if nodes.documents.is_empty() {
-        return Err(YamlError::Empty);
-    }
+    let nodes = read(text)?;
     let mut loader = load::Loader::new(&nodes);
     nodes.documents.iter().map(|document| loader.document(document)).collect()
 }
 
 /// Writes documents, so that they read back as they are.
+///
+/// Comments keep their order and the mapping they are in, or come to stand in front of the last part of it.
 pub(crate) fn emit(branches: &[Branch]) -> Result<Secret, YamlError> {
+    let (text, again) = write(branches)?;
+    if order::comments(&again) == order::comments(branches) {
+        return Ok(text);
+    }
+    let reordered: Vec<Branch> = branches.iter().map(order::without_last_comments).collect();
+    Ok(write(&reordered)?.0)
+}
+
+/// Writes documents, and reads them again.
+fn write(branches: &[Branch]) -> Result<(Secret, Vec<Branch>), YamlError> {
     let mut writer = emit::Writer::default();
     for (at, branch) in branches.iter().enumerate() {
         writer.document(branch, at == 0)?;
@@ -167,9 +189,5 @@ pub(crate) fn emit(branches: &[Branch]) -> Result<Secret, YamlError> {
     // A reader that takes it for something else would encrypt or use another value: that must not leave this place.
     let again = parse(text.expose())?;
     let is_same = again.len() == branches.len() && again.iter().zip(branches).all(|(a, b)| same::is_same_map(a, b));
-    if is_same { Ok(text) } else { Err(YamlError::Unlike) }
-}
-
-pub(crate) fn scalars(_: &[u8]) -> Result<Vec<crate::compare::Scalar>, YamlError> {
-    Err(YamlError::Unlike)
+    if is_same { Ok((text, again)) } else { Err(YamlError::Unlike) }
 }

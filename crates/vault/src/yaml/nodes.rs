@@ -55,14 +55,14 @@ impl Nodes {
 
 /// What may stand at a place.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Context {
+pub(super) enum Context {
     Block,
     /// A value of a key: a list may be no further in than the key.
     BlockOrFlush,
     Flow,
 }
 
-fn nothing() -> Secret {
+pub(super) fn nothing() -> Secret {
     Secret::new(Vec::new())
 }
 
@@ -77,15 +77,15 @@ fn join(above: &mut Secret, below: &Secret) {
     *above = joined.into_secret();
 }
 
-struct Parser<'t> {
+pub(super) struct Parser<'t> {
     scanner: Scanner<'t>,
     next_comment: usize,
-    head: Secret,
+    pub(super) head: Secret,
     beside: Secret,
     foot: Secret,
     /// A head comment of a list item that is a collection.
-    stem: Option<Secret>,
-    all: Vec<Node>,
+    pub(super) stem: Option<Secret>,
+    pub(super) all: Vec<Node>,
     /// What has an anchor: nothing while it is not read to its end.
     anchors: HashMap<Secret, Option<Id>>,
     depth: usize,
@@ -115,7 +115,7 @@ pub(super) fn parse(text: &str) -> Result<Nodes, YamlError> {
 
 impl Parser<'_> {
     /// The next token's kind. Comments up to it are with it from here on.
-    fn peek(&mut self) -> Result<Kind, YamlError> {
+    pub(super) fn peek(&mut self) -> Result<Kind, YamlError> {
         self.scanner.fetch()?;
         let Some(token) = self.scanner.tokens.get(self.scanner.head) else { return Ok(Kind::StreamEnd) };
         let (kind, index) = (token.kind, token.start.index);
@@ -139,34 +139,34 @@ impl Parser<'_> {
         self.scanner.tokens.get(self.scanner.head).map_or(0, |token| token.start.line + 1)
     }
 
-    fn skip(&mut self) -> Option<&mut Token> {
+    pub(super) fn skip(&mut self) -> Option<&mut Token> {
         self.scanner.head += 1;
         self.scanner.tokens.get_mut(self.scanner.head - 1)
     }
 
-    fn wrong(&self, problem: &'static str) -> YamlError {
+    pub(super) fn wrong(&self, problem: &'static str) -> YamlError {
         YamlError::Syntax { line: self.line(), problem }
     }
 
-    fn blank(&self) -> Node {
+    pub(super) fn blank(&self) -> Node {
         let shape = Shape::Scalar(nothing(), Style::Plain);
         let (head, beside, foot) = (nothing(), nothing(), nothing());
         Node { line: self.line(), shape, tag: None, is_anchored: false, head, beside, foot }
     }
 
-    fn take_comments(&mut self, node: &mut Node) {
+    pub(super) fn take_comments(&mut self, node: &mut Node) {
         node.head = std::mem::replace(&mut self.head, nothing());
         node.beside = std::mem::replace(&mut self.beside, nothing());
         node.foot = std::mem::replace(&mut self.foot, nothing());
         self.stem = None;
     }
 
-    fn add(&mut self, node: Node) -> Id {
+    pub(super) fn add(&mut self, node: Node) -> Id {
         self.all.push(node);
         self.all.len() - 1
     }
 
-    fn add_empty(&mut self) -> Id {
+    pub(super) fn add_empty(&mut self) -> Id {
         let node = self.blank();
         self.add(node)
     }
@@ -221,7 +221,7 @@ impl Parser<'_> {
         above
     }
 
-    fn parse_node(&mut self, context: Context) -> Result<Id, YamlError> {
+    pub(super) fn parse_node(&mut self, context: Context) -> Result<Id, YamlError> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(YamlError::Deep { line: self.line() });
@@ -319,7 +319,7 @@ impl Parser<'_> {
         node.shape = shape;
     }
 
-    fn check_keys(&self, pairs: &[(Id, Id)]) -> Result<(), YamlError> {
+    pub(super) fn check_keys(&self, pairs: &[(Id, Id)]) -> Result<(), YamlError> {
         let mut names = HashSet::new();
         for key in pairs.iter().filter_map(|(key, _)| self.all.get(*key)) {
             match &key.shape {
@@ -329,183 +329,5 @@ impl Parser<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Takes a `-`; comments in front of it are the head of the whole item when that is a collection.
-    fn entry(&mut self) -> Result<Kind, YamlError> {
-        let above = self.head.expose().len();
-        self.skip();
-        let kind = self.peek()?;
-        if above > 0 && matches!(kind, Kind::BlockSequenceStart | Kind::BlockMappingStart) {
-            let lines = self.head.expose();
-            self.stem = Some(Secret::new(lines.get(..above).unwrap_or_default().to_vec()));
-            self.head = Secret::new(lines.get(above + 1..).unwrap_or_default().to_vec());
-        }
-        Ok(kind)
-    }
-
-    fn block_sequence(&mut self) -> Result<Vec<Id>, YamlError> {
-        let mut items = Vec::new();
-        self.skip();
-        loop {
-            match self.peek()? {
-                Kind::BlockEntry => items.push(match self.entry()? {
-                    Kind::BlockEntry | Kind::BlockEnd => self.add_empty(),
-                    _ => self.parse_node(Context::Block)?,
-                }),
-                Kind::BlockEnd => {
-                    self.skip();
-                    return Ok(items);
-                }
-                _ => return Err(self.wrong("the next item of a list starts with `-`, in the same column")),
-            }
-        }
-    }
-
-    /// A list no further in than its key: nothing marks its end.
-    fn flush_sequence(&mut self) -> Result<Vec<Id>, YamlError> {
-        let mut items = Vec::new();
-        while self.peek()? == Kind::BlockEntry {
-            items.push(match self.entry()? {
-                Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd => self.add_empty(),
-                _ => self.parse_node(Context::Block)?,
-            });
-        }
-        Ok(items)
-    }
-
-    /// Returns the pairs, and comments that were left over at the end.
-    fn block_mapping(&mut self) -> Result<(Vec<(Id, Id)>, Secret), YamlError> {
-        let mut pairs: Vec<(Id, Id)> = Vec::new();
-        self.skip();
-        loop {
-            match self.peek()? {
-                Kind::Key => {
-                    self.skip();
-                    let key = self.block_part()?;
-                    if let Some((before, _)) = pairs.last().copied() {
-                        // Further out than what is before it, and so none of this key's.
-                        self.move_foot(key, before);
-                    }
-                    let value = if self.peek()? == Kind::Value {
-                        self.skip();
-                        self.block_part()?
-                    } else {
-                        self.add_empty()
-                    };
-                    self.take_foot_of_value(key, value);
-                    pairs.push((key, value));
-                }
-                Kind::BlockEnd => {
-                    let mut end = self.blank();
-                    self.take_comments(&mut end);
-                    self.skip();
-                    let last = pairs.last().and_then(|(key, _)| self.all.get_mut(*key));
-                    if let (Some(last), false) = (last, end.foot.expose().is_empty()) {
-                        last.foot = end.foot;
-                    }
-                    return Ok((pairs, end.beside));
-                }
-                _ => return Err(self.wrong("a key is expected here, in the column of the others")),
-            }
-        }
-    }
-
-    fn block_part(&mut self) -> Result<Id, YamlError> {
-        match self.peek()? {
-            Kind::Key | Kind::Value | Kind::BlockEnd => Ok(self.add_empty()),
-            _ => self.parse_node(Context::BlockOrFlush),
-        }
-    }
-
-    fn move_foot(&mut self, from: Id, to: Id) {
-        let foot = match self.all.get_mut(from) {
-            Some(from) if !from.foot.expose().is_empty() => std::mem::replace(&mut from.foot, nothing()),
-            _ => return,
-        };
-        if let Some(to) = self.all.get_mut(to) {
-            to.foot = foot;
-        }
-    }
-
-    /// The foot of a value is its key's, when that has none.
-    fn take_foot_of_value(&mut self, key: Id, value: Id) {
-        if self.all.get(key).is_some_and(|key| key.foot.expose().is_empty()) {
-            self.move_foot(value, key);
-        }
-    }
-
-    fn flow_sequence(&mut self) -> Result<Vec<Id>, YamlError> {
-        let mut items = Vec::new();
-        self.skip();
-        while self.next_of_flow(items.is_empty(), Kind::FlowSequenceEnd)? {
-            items.push(if self.peek()? == Kind::Key {
-                self.pair_in_sequence()?
-            } else {
-                self.parse_node(Context::Flow)?
-            });
-        }
-        Ok(items)
-    }
-
-    /// Whether one more part of a flow collection follows; takes the comma in front of it.
-    fn next_of_flow(&mut self, is_first: bool, end: Kind) -> Result<bool, YamlError> {
-        if self.peek()? == end {
-            return Ok(false);
-        }
-        if !is_first {
-            if self.peek()? != Kind::FlowEntry {
-                return Err(self.wrong("a `,` or the closing bracket is missing"));
-            }
-            self.skip();
-        }
-        Ok(self.peek()? != end)
-    }
-
-    /// `[key: value]` is a list of one mapping.
-    fn pair_in_sequence(&mut self) -> Result<Id, YamlError> {
-        let mut node = self.blank();
-        self.skip();
-        let key = match self.peek()? {
-            Kind::Value | Kind::FlowEntry | Kind::FlowSequenceEnd => return Err(self.wrong("a key is missing here")),
-            _ => self.parse_node(Context::Flow)?,
-        };
-        let value = self.flow_value(Kind::FlowSequenceEnd)?;
-        self.take_foot_of_value(key, value);
-        self.peek()?;
-        node.shape = Shape::Mapping(vec![(key, value)]);
-        self.check_keys(&[(key, value)])?;
-        Ok(self.add(node))
-    }
-
-    fn flow_value(&mut self, end: Kind) -> Result<Id, YamlError> {
-        if self.peek()? != Kind::Value {
-            return Ok(self.add_empty());
-        }
-        self.skip();
-        let kind = self.peek()?;
-        if kind == Kind::FlowEntry || kind == end { Ok(self.add_empty()) } else { self.parse_node(Context::Flow) }
-    }
-
-    fn flow_mapping(&mut self) -> Result<Vec<(Id, Id)>, YamlError> {
-        let mut pairs = Vec::new();
-        self.skip();
-        while self.next_of_flow(pairs.is_empty(), Kind::FlowMappingEnd)? {
-            let (key, value) = if self.peek()? == Kind::Key {
-                self.skip();
-                let key = match self.peek()? {
-                    Kind::Value | Kind::FlowEntry | Kind::FlowMappingEnd => self.add_empty(),
-                    _ => self.parse_node(Context::Flow)?,
-                };
-                (key, self.flow_value(Kind::FlowMappingEnd)?)
-            } else {
-                let key = self.parse_node(Context::Flow)?;
-                self.peek()?;
-                (key, self.add_empty())
-            };
-            self.take_foot_of_value(key, value);
-            pairs.push((key, value));
-        }
-        Ok(pairs)
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn value_of(text: &Secret, style: Style, tag: Option<Tag>) -> Result<
             if fits { Ok(value) } else { Err(Unresolved::Tag) }
         }
         Some(Tag::Timestamp) => time(plain()?).unwrap_or(Err(Unresolved::Tag)),
-        Some(Tag::Seq | Tag::Map) => Err(Unresolved::Tag),
+        Some(Tag::Merge) if text.expose() == b"<<" => Ok(Value::Text(text.duplicate())),
+        Some(Tag::Seq | Tag::Map | Tag::Merge) => Err(Unresolved::Tag),
     }
 }
 

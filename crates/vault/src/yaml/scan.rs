@@ -267,7 +267,7 @@ impl<'t> Scanner<'t> {
             return Err(YamlError::Directive { line: start.line + 1 });
         }
         let mut version = [0; 3];
-        (0..5).for_each(|_| drop(self.cursor.skip()));
+        self.cursor.skip_many(5);
         while self.cursor.is_blank(0) {
             self.cursor.skip();
         }
@@ -294,7 +294,7 @@ impl<'t> Scanner<'t> {
     fn fetch_document_mark(&mut self, kind: Kind) -> Result<(), YamlError> {
         self.end_blocks()?;
         let start = self.cursor.mark;
-        (0..3).for_each(|_| drop(self.cursor.skip()));
+        self.cursor.skip_many(3);
         self.push(kind, start);
         Ok(())
     }

@@ -14,6 +14,8 @@ pub(super) enum Tag {
     Binary,
     Seq,
     Map,
+    /// Of `<<` alone, which go-yaml writes so.
+    Merge,
 }
 
 const KNOWN: &[(&[u8], Tag)] = &[
@@ -26,6 +28,7 @@ const KNOWN: &[(&[u8], Tag)] = &[
     (b"binary", Tag::Binary),
     (b"seq", Tag::Seq),
     (b"map", Tag::Map),
+    (b"merge", Tag::Merge),
 ];
 
 /// The tag that is written so; nothing for tags that are not of YAML itself.

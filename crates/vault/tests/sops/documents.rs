@@ -161,8 +161,11 @@ pub(crate) fn yaml(random: &mut Random, indent: usize, depth: usize) -> String {
         let name = format!("{}{index}", random.of(&["k", "b", "x_s", "key_open", "A"]));
         match random.below(if depth == 0 { 4 } else { 7 }) {
             0..=3 => {
-                let tail = if random.below(5) == 0 { " # inline" } else { "" };
-                writeln!(text, "{pad}{name}: {}{tail}", yaml_scalar(random)).unwrap();
+                let value = yaml_scalar(random);
+                // At an empty list or mapping sops loses a comment, and we do not.
+                let is_empty = ["[]", "{}"].contains(&value.as_str());
+                let tail = if !is_empty && random.below(5) == 0 { " # inline" } else { "" };
+                writeln!(text, "{pad}{name}: {value}{tail}").unwrap();
             }
             4 => {
                 writeln!(text, "{pad}{name}: {}", random.of(&["|\n", "|-\n", ">\n", "|+\n"]).trim_end()).unwrap();

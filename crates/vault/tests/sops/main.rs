@@ -57,8 +57,11 @@ fn same(ours: &[u8], theirs: &[u8], format: Format, plain: &[u8]) {
     if ours == theirs {
         return;
     }
-    let is_same = format == Format::Yaml && normal(ours) == normal(theirs);
-    assert!(is_same, "of\n{}\nwe make\n{}\nand sops\n{}", show(plain), show(ours), show(theirs));
+    let (ours, theirs) = match format {
+        Format::Yaml => (normal(ours), normal(theirs)),
+        Format::Dotenv | Format::Json | Format::Binary => (ours.to_vec(), theirs.to_vec()),
+    };
+    assert!(ours == theirs, "of\n{}\nwe (-) and sops (+) make\n{}", show(plain), difference(&ours, &theirs));
 }
 
 /// A YAML text written by one writer: values, types, order and comments are what is left of it.
