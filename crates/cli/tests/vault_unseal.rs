@@ -1,7 +1,11 @@
 //! `mantlet vault unseal` without systemd: who can read what it puts there, and that a kill at any moment leaves nothing.
 //!
 //! Each script runs in a mount namespace of its own with an empty /run; from an ordinary user's tests in a user namespace.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test; the lint's own exception does not reach its helpers here")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test; the lint's own exception does not reach its helpers here"
+)]
 
 mod common;
 
@@ -100,7 +104,8 @@ fn where_noswap_is_refused_a_ramfs_is_taken_and_nobody_can_fill_it() {
         unseal 2>/dev/null
         stop
         find /run/mantlet";
-    let expected = "ramfs, which is never swapped out\n - ramfs mantlet ro\n600\nread-only\n/run/mantlet\n/run/mantlet/vault\n";
+    let expected =
+        "ramfs, which is never swapped out\n - ramfs mantlet ro\n600\nread-only\n/run/mantlet\n/run/mantlet/vault\n";
     assert_eq!(succeeds(&run(&world, Mounts::Mapped, script)), expected);
 }
 

@@ -11,6 +11,7 @@ use rustix::mm::MlockAllFlags;
 use rustix::process::DumpableBehavior;
 
 static IS_WIPING: AtomicBool = AtomicBool::new(false);
+static IS_LOCKING: AtomicBool = AtomicBool::new(false);
 
 /// The system's allocator, which wipes what is freed from [`protect`] on.
 pub struct Wiping;
@@ -20,12 +21,12 @@ pub struct Wiping;
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
+        within_limit(|| unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        within_limit(|| unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -46,7 +47,7 @@ unsafe impl GlobalAlloc for Wiping {
         // SAFETY: `size` is not zero and fits the alignment, which the caller promised; both blocks hold what is copied,
         // and do not overlap.
         unsafe {
-            let new = System.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !new.is_null() {
                 std::ptr::copy_nonoverlapping(memory, new, layout.size().min(size));
                 self.dealloc(memory, layout);
@@ -54,6 +55,17 @@ unsafe impl GlobalAlloc for Wiping {
             new
         }
     }
+}
+
+/// An ordinary user may lock 8 MiB: where a large file does not fit, memory that could be swapped is better than an end.
+fn within_limit(allocate: impl Fn() -> *mut u8) -> *mut u8 {
+    let memory = allocate();
+    if memory.is_null() && unlock() { allocate() } else { memory }
+}
+
+/// Lets memory be swapped again, for what needs more of it than the limit allows; says whether it was locked.
+pub fn unlock() -> bool {
+    IS_LOCKING.swap(false, Ordering::Relaxed) && rustix::mm::munlockall().is_ok()
 }
 
 /// How far the process' memory is kept out of swap.
@@ -78,6 +90,11 @@ pub fn protect() -> std::io::Result<Locked> {
     let locked = rustix::process::setrlimit(rustix::process::Resource::Memlock, raised)
         .and_then(|()| rustix::mm::mlockall(MlockAllFlags::FUTURE))
         .and_then(|()| lock_writable());
+    IS_LOCKING.store(true, Ordering::Relaxed);
+    if locked.is_err() {
+        // Half of it locked would make the next allocation fail.
+        unlock();
+    }
     // After the maps were read, which then belong to root.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(match locked {

@@ -68,7 +68,9 @@ fn job(slot: &mut Slot, case: &Case, way: &Way, wrong: &mut Vec<String>) -> usiz
     case.is_finished(slot).unwrap();
     let points: Box<dyn Iterator<Item = u64>> = match way.at {
         At::Every => Box::new(1..),
-        At::Writes => Box::new(whole.writes.iter().filter(|(_, name)| way.what != "short" || name == "write").map(|w| w.0)),
+        At::Writes => {
+            Box::new(whole.writes.iter().filter(|(_, name)| way.what != "short" || name == "write").map(|w| w.0))
+        }
     };
     let mut tries = 0;
     for at in points {
@@ -84,14 +86,7 @@ fn job(slot: &mut Slot, case: &Case, way: &Way, wrong: &mut Vec<String>) -> usiz
     tries
 }
 
-fn try_one(
-    slot: &mut Slot,
-    case: &Case,
-    way: &Way,
-    start: &Files,
-    ended: &Ended,
-    hit: &str,
-) -> Result<(), String> {
+fn try_one(slot: &mut Slot, case: &Case, way: &Way, start: &Files, ended: &Ended, hit: &str) -> Result<(), String> {
     if ended.said.contains(CANARY) {
         return Err("it said a secret".into());
     }

@@ -66,6 +66,8 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     if is_in_jail() {
         bail!("a jailed command cannot change its client's settings\nhint: ask the owner to run this call outside");
     }
+    // A database in memory is more than an ordinary user may lock, and SQLite asks the system for its own.
+    mantlet_vault::sys::unlock();
     let site = Site::find()?;
     let histories = if args.history { Histories::Masked } else { Histories::Reported };
     if args.dry_run {
