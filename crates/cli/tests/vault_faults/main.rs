@@ -6,6 +6,7 @@
 
 mod cases;
 mod faults;
+mod import;
 mod slot;
 
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use std::time::Instant;
 /// A part's name, and what answers what it did.
 type Part = (&'static str, fn() -> String);
 
-const PARTS: &[Part] = &[("faults", faults::run)];
+const PARTS: &[Part] = &[("faults", faults::run), ("import", import::run)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

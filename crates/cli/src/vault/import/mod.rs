@@ -138,8 +138,8 @@ fn import(args: &ImportArgs, site: &Site, journal: &Journal, histories: Historie
         say(args, &survey, site, "done")?;
     }
     tell(&format!("done; the values are in {}, encrypted", site.vault.display()))?;
-    for path in residue::leftovers(site, &survey.values) {
-        tell(&format!("note: {} still holds one of these values; nothing of it was changed", show::name(&path, site)))?;
+    for (path, what) in residue::leftovers(site, &survey.values) {
+        tell(&format!("note: {} {what}; nothing of it was changed", show::name(&path, site)))?;
     }
     tell("the way back: mantlet vault import openclaw --undo")?;
     tell("next: start the gateway, and ask it: openclaw secrets audit --allow-exec")?;
