@@ -207,18 +207,20 @@ fn put_in_place(
         Old::Wiped => rustix::fs::renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE),
         Old::Left => Err(Errno::NOENT),
     };
-    match exchanged {
+    let renamed = match exchanged {
         Ok(()) => {
             crate::point();
-            discard(directory, path, temporary, old)
+            return discard(directory, path, temporary, old);
         }
         // There is no old file, or the file system cannot exchange names: then its old blocks stay.
-        Err(Errno::NOENT | Errno::INVAL | Errno::NOSYS) => {
-            let renamed = rustix::fs::renameat(directory, temporary, directory, name);
-            renamed.map_err(|e| failed("replace", path, e.into()))
-        }
-        Err(errno) => Err(failed("replace", path, errno.into())),
-    }
+        Err(Errno::NOENT | Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(directory, temporary, directory, name),
+        Err(errno) => Err(errno),
+    };
+    renamed.map_err(|errno| {
+        // As above: the failure is being reported.
+        rustix::fs::unlinkat(directory, temporary, AtFlags::empty()).ok();
+        failed("replace", path, errno.into())
+    })
 }
 
 /// Removes what a run that was killed while it wrote has left beside a file.

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use common::{Who, World, code, err, everybody, files, out};
 
@@ -196,4 +196,58 @@ fn what_the_mac_does_not_cover_is_said_until_it_is_accepted() {
     assert!(!err(&get()).contains("since Mantlet last wrote it"));
     fs::write(&path, text.replace("A=ENC", "B=ENC")).unwrap();
     refused(&get(), "was changed, moved from another name");
+}
+
+/// A key that even its owner may only read, and a place beside it that is written in another way.
+#[test]
+fn a_read_only_key_is_sealed_and_gone() {
+    for who in everybody() {
+        let (world, _) = world("vault-read-only", who);
+        let key = world.file("home/work/key", CANARY);
+        fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+        succeeds(&world.mantlet(&["vault", "seal", "--binary", "key", "-o", "./key.sops"]));
+        assert_eq!(succeeds(&world.mantlet(&["vault", "decrypt", "key.sops"])), CANARY);
+        assert!(holds_canary(&world).is_empty());
+    }
+}
+
+/// An interrupt at the terminal reaches both, and is the editor's; who is killed leaves plaintext in memory, which the
+/// next call removes, but not under an editor that still runs.
+#[test]
+fn an_interrupted_edit_leaves_no_plaintext() {
+    let (mut world, _) = world("vault-interrupt", Who::Me);
+    let memory = std::path::Path::new("/dev/shm").join(world.top.file_name().unwrap());
+    fs::create_dir(&memory).unwrap();
+    world.env("XDG_RUNTIME_DIR", &memory);
+    let scratches = || fs::read_dir(&memory).unwrap().count();
+    world.file("home/work/a.env", format!("A={CANARY}\n"));
+    succeeds(&world.mantlet(&["vault", "seal", "a.env"]));
+    let editor = "#!/bin/sh\nfor s in INT QUIT HUP TERM; do kill -$s $PPID; done; sleep 0.1; echo B=2 >> \"$1\"\n\
+                  grep -q 'SigBlk:.*0000000000000000' /proc/self/status || echo C=3 >> \"$1\"\n";
+    let editor = world.program("home/editor", editor);
+    world.env("EDITOR", editor);
+    succeeds(&world.mantlet(&["vault", "edit", "a.sops.env"]));
+    assert_eq!(succeeds(&world.mantlet(&["vault", "decrypt", "a.sops.env"])), format!("A={CANARY}\nB=2\n"));
+    assert_eq!(scratches(), 0);
+
+    // Killed under its editor, which goes on until it is told to end.
+    let stays = "#!/bin/sh\n[ -e $HOME/first ] && exit 0\ntouch $HOME/first; kill -9 $PPID\n\
+                 while ! [ -e $HOME/end ]; do sleep 0.01; done; touch $HOME/ended\n";
+    let stays = world.program("home/stays", stays);
+    world.env("EDITOR", stays);
+    let mut edit = world.command("mantlet");
+    edit.args(["vault", "edit", "a.sops.env"]).stdout(Stdio::null()).stderr(Stdio::null());
+    assert_eq!(edit.status().unwrap().code(), None);
+    assert_eq!(scratches(), 1, "control: the plaintext is there");
+    succeeds(&world.mantlet(&["vault", "edit", "a.sops.env"]));
+    assert_eq!(scratches(), 1, "its editor has it open");
+    world.file("home/end", "");
+    while !world.home().join("ended").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // The shell is about to end when it has said so.
+    while scratches() > 0 {
+        succeeds(&world.mantlet(&["vault", "edit", "a.sops.env"]));
+    }
+    fs::remove_dir(memory).unwrap();
 }

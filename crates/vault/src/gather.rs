@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::keys::{Identity, KeyError, parse_identities};
 use crate::secret::Secret;
-use crate::store::{StoreError, read_file};
+use crate::store::{StoreError, is_there, read_file};
 
 /// Why an identity that is there cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +90,7 @@ pub fn gather(sources: &[Source]) -> Result<Gathered, GatherError> {
     for source in sources {
         let (place, text) = match source {
             Source::Variable(name, text) => ((*name).to_owned(), text.duplicate()),
-            Source::Usual(path) if !path.exists() => continue,
+            Source::Usual(path) if !is_there(path)? => continue,
             Source::Asked(path) | Source::Usual(path) => {
                 (mantlet_ledger::escape(path.as_os_str().as_bytes()), read_closed(path)?)
             }

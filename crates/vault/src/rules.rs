@@ -9,7 +9,7 @@ use regex::Regex;
 
 use crate::keys::{KeyError, Recipient};
 use crate::scope::{RULES, Rule};
-use crate::store::{StoreError, read_file};
+use crate::store::{StoreError, is_there, read_file};
 use crate::tree::{Branch, Element, Item, Step, Value, find};
 use crate::walk::MacOver;
 use crate::yaml::{self, YamlError};
@@ -29,7 +29,7 @@ pub enum RulesError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It is not YAML.
-    #[error("{FILE_NAME}: {0}")]
+    #[error("{FILE_NAME}")]
     Yaml(#[from] YamlError),
     /// Others can write it, and with it who reads what is encrypted.
     #[error("{} can be written by other users; hint: chmod 644 it", mantlet_ledger::escape(.0.as_os_str().as_encoded_bytes()))]
@@ -54,7 +54,7 @@ pub enum RulesError {
     #[error("{FILE_NAME}: no creation rule matches this file; hint: --age RECIPIENT")]
     NoMatch,
     /// A recipient that is none.
-    #[error("{FILE_NAME}: {0}")]
+    #[error("{FILE_NAME}")]
     Key(#[from] KeyError),
 }
 
@@ -77,9 +77,15 @@ pub struct Created {
 pub fn created(file: &Path) -> Result<Option<Created>, RulesError> {
     let io = |source| StoreError::Io { step: "resolve", path: file.into(), source };
     let file = std::path::absolute(file).map_err(io)?;
-    let Some(from) = file.ancestors().skip(1).map(|above| above.join(FILE_NAME)).find(|path| path.exists()) else {
-        return Ok(None);
-    };
+    let mut found = None;
+    for above in file.ancestors().skip(1) {
+        let path = above.join(FILE_NAME);
+        if is_there(&path)? {
+            found = Some(path);
+            break;
+        }
+    }
+    let Some(from) = found else { return Ok(None) };
     let text = read_file(&from)?;
     let meta =
         from.symlink_metadata().map_err(|source| StoreError::Io { step: "examine", path: from.clone(), source })?;

@@ -46,7 +46,6 @@ pub struct WalkError {
     /// The names that lead to it, escaped.
     name: String,
     /// What is wrong with it.
-    #[source]
     why: CipherError,
 }
 

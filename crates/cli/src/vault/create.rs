@@ -102,7 +102,7 @@ pub(crate) struct EncryptArgs {
 pub(crate) fn encrypt(args: &EncryptArgs) -> anyhow::Result<ExitCode> {
     let is_stream = args.file.as_os_str() == "-";
     let plain = if is_stream {
-        read_stream(std::io::stdin().lock()).context("cannot read standard input")?
+        read_stream(super::terminal::Input).context("cannot read standard input")?
     } else {
         read_file(&args.file)?
     };

@@ -27,9 +27,13 @@ pub(crate) fn give(secret: &Secret, force: &Force) -> anyhow::Result<ExitCode> {
             "standard output is {what}, where the plaintext would stay\nhint: pipe it to the program that needs it, `mantlet vault exec`, or --force"
         );
     }
-    let mut rest = secret.expose();
+    write(secret.expose())
+}
+
+/// Writes to standard output, past the buffer of the standard library, which keeps a copy to the end.
+pub(crate) fn write(mut rest: &[u8]) -> anyhow::Result<ExitCode> {
     while !rest.is_empty() {
-        match rustix::io::write(stdout.as_fd(), rest) {
+        match rustix::io::write(rustix::stdio::stdout(), rest) {
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::PIPE) => return Ok(ExitCode::SUCCESS),

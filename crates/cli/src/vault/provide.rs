@@ -2,7 +2,7 @@
 //!
 //! The exec provider of OpenClaw 2026.9.x, protocol version 1. Nothing else is ever written to standard output.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use mantlet_vault::tree::{Step, Value, find};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
+use super::output::write;
 use super::{Kind, config_home, load, open};
 
 /// Answer OpenClaw's requests for secrets: its exec provider for SecretRefs
@@ -51,8 +52,7 @@ pub(super) fn run(args: &ProvideArgs) -> anyhow::Result<ExitCode> {
         None => default_file()?,
     };
     let answer = answer(&open(&path, load(&path, Some(Kind::Json))?)?, &request)?;
-    std::io::stdout().lock().write_all(answer.as_bytes()).context("cannot write the answer")?;
-    Ok(ExitCode::SUCCESS)
+    write(answer.as_bytes())
 }
 
 /// Bounded, one value, and a version that is known: anything else is no request.

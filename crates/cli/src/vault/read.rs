@@ -42,15 +42,16 @@ pub(crate) struct ListArgs {
 
 pub(crate) fn decrypt(args: &DecryptArgs) -> anyhow::Result<ExitCode> {
     let path = &args.file.file;
-    let opened = open(path, load(path, args.file.kind)?)?;
-    give(&opened.plain().with_context(|| format!("cannot write the plaintext of {}", path.display()))?, &args.force)
+    // What is opened is dropped, and wiped, before somebody else decides how long the writing takes.
+    let plain = open(path, load(path, args.file.kind)?)?.plain();
+    give(&plain.with_context(|| format!("cannot write the plaintext of {}", path.display()))?, &args.force)
 }
 
 pub(crate) fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {
     let path = &args.file.file;
     let steps = parse_path(&args.name)?;
-    let opened = open(path, load(path, args.file.kind)?)?;
-    match opened.get(&steps)? {
+    let value = open(path, load(path, args.file.kind)?)?.get(&steps)?;
+    match value {
         Some(value) => give(&value, &args.force),
         None => bail!("{} has no `{}`\nhint: mantlet vault list", path.display(), write_path(&steps)),
     }

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use mantlet_vault::store::{Place, remains};
+use mantlet_vault::store::{Place, is_there, remains};
 use mantlet_vault::{Format, Secret, encrypt_file};
 
 use super::create::PlanArgs;
-use super::write::{put, verify};
+use super::write::{put, remember, verify};
 use crate::policy_cmd::{print, tell};
 
 /// Encrypt a file beside itself, make sure that it decrypts to the same, and remove the plaintext
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &SealArgs) -> anyhow::Result<ExitCode> {
     let output = args.output.clone().unwrap_or_else(|| beside(&args.file));
     let Some(plain) = source.read()? else {
         // The lock has finished what a call that was killed had begun.
-        if output.exists() {
+        if is_there(&output)? {
             tell(&format!("{} is sealed already, as {}", args.file.display(), output.display()))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -53,8 +53,7 @@ pub(crate) fn run(args: &SealArgs) -> anyhow::Result<ExitCode> {
     if let Err(lost) = mantlet_vault::compare(&plain, &again, format) {
         bail!("{}: {lost}; nothing was changed\nhint: mantlet vault seal --binary {0}", args.file.display());
     }
-    let there = if beside_each_other(&args.file, &output) { None } else { Some(Place::lock(&output)?) };
-    write(&source, there.as_ref(), &output, &sealed, format, &again)?;
+    write(&source.another(&output)?, &output, &sealed, format, &again)?;
     source.destroy(&plain)?;
     let left = remains(args.file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")));
     tell(&format!("{} was overwritten and removed; {left}", args.file.display()))?;
@@ -62,36 +61,20 @@ pub(crate) fn run(args: &SealArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes the encrypted file, unless it is there from a call that was killed, and reads it again from the disk.
-fn write(
-    source: &Place,
-    there: Option<&Place>,
-    output: &Path,
-    sealed: &[u8],
-    format: Format,
-    plain: &Secret,
-) -> anyhow::Result<()> {
-    let own;
-    let place = match there {
-        Some(place) => place,
-        None => {
-            own = source.sibling(output)?;
-            &own
-        }
-    };
+fn write(place: &Place, output: &Path, sealed: &[u8], format: Format, plain: &Secret) -> anyhow::Result<()> {
     match place.read()? {
         None => put(place, output, None, sealed, format, plain)?,
         Some(before) => {
             if verify(before.expose(), format, plain).is_err() {
                 bail!("{} exists, and holds something else\nhint: --output FILE", output.display());
             }
+            // The call that wrote it may have been killed before it was on the disk, or remembered.
+            place.settle()?;
+            remember(output, before.expose(), format)?;
         }
     }
     let written = place.read()?.context("what was written is gone")?;
     verify(written.expose(), format, plain)
-}
-
-fn beside_each_other(one: &Path, other: &Path) -> bool {
-    one.parent() == other.parent()
 }
 
 /// SOPS tells a format by the end of a name.

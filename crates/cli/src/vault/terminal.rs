@@ -1,7 +1,7 @@
 //! Questions to a person: what is typed is not shown, and comes by no argument and no environment.
 
 use std::fs::File;
-use std::io::{BufRead as _, IsTerminal as _, Read, Write as _};
+use std::io::{IsTerminal as _, Read, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -12,6 +12,17 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 /// Longer than any passphrase that is typed.
 const LONGEST: usize = 1024;
+/// As long as a line of a terminal can be.
+const LINE: usize = 4096;
+
+/// Standard input, without the buffer of the standard library: that keeps a copy to the end.
+pub(crate) struct Input;
+
+impl Read for Input {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        Ok(rustix::io::read(rustix::stdio::stdin(), into)?)
+    }
+}
 
 /// Writes a question to standard error, without a line break.
 pub(crate) fn show(question: &str) -> anyhow::Result<()> {
@@ -26,8 +37,10 @@ pub(crate) fn ask(prompt: &str) -> anyhow::Result<Secret> {
         bail!("standard input is no terminal");
     }
     show(prompt)?;
-    let mut line = Vec::new();
-    silently(&stdin, || stdin.lock().read_until(b'\n', &mut line))?;
+    let mut line = vec![0; LINE];
+    // In canonical mode one read is at most one line.
+    let count = silently(&stdin, || Input.read(&mut line))?;
+    line.truncate(count);
     if line.is_empty() {
         bail!("nothing was entered");
     }

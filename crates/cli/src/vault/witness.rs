@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use mantlet_vault::store::{Place, read_file};
+use mantlet_vault::store::{Place, is_there, read_file};
 use mantlet_vault::{Sealed, Witness};
 
 use super::{FileArgs, parse};
@@ -31,7 +31,7 @@ pub(crate) fn accept(args: &AcceptArgs) -> anyhow::Result<ExitCode> {
 /// Says what has changed of a file, beyond what its MAC covers, since it was last remembered.
 pub(crate) fn compare(path: &Path, sealed: &Sealed, text: &[u8]) -> anyhow::Result<()> {
     let file = file_for(path)?;
-    if !file.exists() {
+    if !is_there(&file)? {
         return Ok(());
     }
     let kept = read_file(&file)?;

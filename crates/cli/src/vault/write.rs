@@ -58,7 +58,7 @@ pub(crate) fn set(args: &SetArgs) -> anyhow::Result<ExitCode> {
     let value = if std::io::stdin().is_terminal() {
         super::terminal::ask(&format!("value of {}: ", write_path(&steps)))?
     } else {
-        read_stream(std::io::stdin().lock()).context("cannot read the value from standard input")?
+        read_stream(super::terminal::Input).context("cannot read the value from standard input")?
     };
     let value = if args.verbatim { value } else { without_line_break(&value) };
     change(&args.file.file, args.file.kind, |opened| {
@@ -134,7 +134,13 @@ pub(crate) fn put(
 ) -> anyhow::Result<()> {
     verify(sealed, format, plain)?;
     place.replace(before, sealed)?;
+    remember(path, sealed, format)
+}
+
+/// Remembers what was written.
+pub(crate) fn remember(path: &Path, sealed: &[u8], format: mantlet_vault::Format) -> anyhow::Result<()> {
     witness::remember(path, &Witness::of(&mantlet_vault::Sealed::parse(sealed, format)?, sealed))
+        .with_context(|| format!("{} was written; what its MAC does not cover was not remembered", path.display()))
 }
 
 /// Decrypts what is about to be written, and compares.

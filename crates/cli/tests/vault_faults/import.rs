@@ -67,7 +67,7 @@ fn work(ways: &[(&'static str, i32)]) -> Part {
     let (start, before) = (slot.files(), theirs(&slot));
     let whole = slot.run(IMPORT, "", NONE);
     assert_eq!(whole.code, 0, "{}", whole.said);
-    leftovers(&slot, None).unwrap();
+    leftovers(&slot, "nothing", "nothing").unwrap();
     slot.must(UNDO, "");
     assert!(theirs(&slot) == before, "the undo is not exact");
     let mut part = Part { tries: 0, wrong: Vec::new() };
@@ -96,14 +96,14 @@ fn try_one(slot: &Slot, ended: &Ended, before: &Files, at: u64) -> Result<(), St
         return Err("it hangs".into());
     }
     if ended.code == 0 {
-        leftovers(slot, None)?;
+        leftovers(slot, "nothing", "nothing")?;
     }
-    if at % 2 == 0 {
+    if at.is_multiple_of(2) {
         let again = slot.alone(IMPORT, "");
         if again.code != 0 {
             return Err(format!("a second call failed: {}", again.said));
         }
-        leftovers(slot, None).map_err(|error| format!("after a second call: {error}"))?;
+        leftovers(slot, "nothing", "nothing").map_err(|error| format!("after a second call: {error}"))?;
     }
     let undone = slot.alone(UNDO, "");
     if undone.code != 0 {

@@ -4,7 +4,9 @@
 //! Each part says what it did. A part that cannot run here says so, and why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub, reason = "a test")]
 
+mod canary;
 mod cases;
+mod disks;
 mod faults;
 mod import;
 mod slot;
@@ -15,7 +17,16 @@ use std::time::Instant;
 /// A part's name, and what answers what it did.
 type Part = (&'static str, fn() -> String);
 
-const PARTS: &[Part] = &[("faults", faults::run), ("import", import::run)];
+const PARTS: &[Part] = &[
+    ("faults", faults::run),
+    ("import", import::run),
+    ("full disk", disks::full),
+    ("read-only disk", disks::read_only),
+    ("writers", disks::writers),
+    ("held lock", disks::held),
+    ("disk", canary::disk),
+    ("process", canary::process),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +34,8 @@ fn main() -> ExitCode {
         println!("vault_faults: test");
         return ExitCode::SUCCESS;
     }
-    let is_wanted = |name: &str| words.iter().all(|word| word.starts_with('-') || name.contains(word.as_str()));
+    let asked: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| asked.is_empty() || asked.iter().any(|word| name.contains(word.as_str()));
     for (name, part) in PARTS.iter().filter(|(name, _)| is_wanted(name)) {
         let start = Instant::now();
         let said = part();

@@ -31,7 +31,7 @@ pub struct Ended {
     pub said: String,
     /// The disturbed call; nothing when the command ended before.
     pub hit: Option<String>,
-    /// The numbers of its calls that write to a file system.
+    /// The numbers of its calls that write to a file system, when nothing was disturbed.
     pub writes: Vec<(u64, String)>,
 }
 
@@ -45,11 +45,14 @@ pub struct Fault {
 
 pub const NONE: Fault = Fault { what: "watch", at: 0, errno: 0 };
 
+/// In memory where there is such a place: what counts here is order, and a disk would only be slow.
+pub fn above() -> PathBuf {
+    [Path::new("/dev/shm").to_owned(), std::env::temp_dir()].into_iter().find(|dir| dir.is_dir()).unwrap()
+}
+
 impl Slot {
     pub fn new(name: &str) -> Slot {
-        // In memory where there is such a place: what counts here is order, and a disk would only be slow.
-        let above = [Path::new("/dev/shm").to_owned(), std::env::temp_dir()].into_iter().find(|dir| dir.is_dir());
-        let top = above.unwrap().join(format!("mantlet-faults-{}-{name}", std::process::id()));
+        let top = above().join(format!("mantlet-faults-{}-{name}", std::process::id()));
         let mut python = Command::new("python3");
         python.args(["-c", include_str!("tracer.py")]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = python.spawn().unwrap();
@@ -79,7 +82,7 @@ impl Slot {
         fs::write(self.work().join(path), text).unwrap();
     }
 
-    fn env(&self) -> BTreeMap<String, String> {
+    pub fn env(&self) -> BTreeMap<String, String> {
         let at = |name: &str| self.top.join(name).to_str().unwrap().to_owned();
         [
             ("HOME", at("home")),

@@ -10,8 +10,8 @@ system calls over all kinds: strace counts each kind by itself. A request says:
            "short": call number `at`, a write, gets half of its bytes
            "watch": nothing
 The answer: code (negative: the signal), stdout, stderr (a character for each byte), hit (the disturbed call's name, nothing if the program ended
-before), writes (the numbers of the calls that write to a file system, each with its name, up to the disturbed one).
-A call that does not fail in the world without doing its work (close, exit) is not failed. Children of the command are not traced; their end is waited for.
+before), writes (when it only watched: the numbers of the calls that write to a file system, each with its name).
+A call that cannot fail in the world (getpid), or not without doing its work (close), is not failed. Children of the command are not traced; their end is waited for.
 """
 import ctypes, json, os, signal, struct, sys
 
@@ -20,6 +20,8 @@ libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_
 libc.ptrace.restype = ctypes.c_long
 TRACEME, POKEUSER, DETACH, SYSCALL, SETOPTIONS, INFO = 0, 6, 17, 24, 0x4200, 0x420E
 TRACESYSGOOD, EXITKILL = 1, 1 << 20
+# The status of a stop at a call's begin or end, with TRACESYSGOOD.
+AT_A_CALL = (signal.SIGTRAP | 0x80) << 8 | 0x7F
 # Offsets in x86-64's struct user: the result, the third argument, the number.
 RAX, RDX, NUMBER = 10 * 8, 12 * 8, 15 * 8
 NAMES = {
@@ -28,8 +30,8 @@ NAMES = {
     91: "fchmod", 92: "chown", 93: "fchown", 257: "openat", 258: "mkdirat", 260: "fchownat", 263: "unlinkat",
     264: "renameat", 265: "linkat", 268: "fchmodat", 316: "renameat2", 326: "copy_file_range",
 }
-# close, munmap, rt_sigreturn, exit, exit_group.
-CANNOT_FAIL = (3, 11, 15, 60, 231)
+# close, munmap, rt_sigreturn, getpid, exit, umask, get[e][ug]id, gettid, exit_group.
+CANNOT_FAIL = (3, 11, 15, 39, 60, 95, 102, 104, 107, 108, 186, 231)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -84,18 +86,19 @@ def disturbed(pid, request):
         return status, None, []
     ptrace(SETOPTIONS, pid, 0, TRACESYSGOOD | EXITKILL)
     what, at, errno = request["do"], request.get("at", 0), request.get("errno", 0)
-    count, hit, writes, answer, deliver = 0, None, [], None, 0
+    count, hit, writes, answer, deliver, is_inside = 0, None, [], None, 0, False
     while True:
         ptrace(SYSCALL, pid, 0, deliver)
         deliver = 0
         _, status = os.waitpid(pid, 0)
-        if not os.WIFSTOPPED(status):
-            return status, hit, writes
-        if os.WSTOPSIG(status) != signal.SIGTRAP | 0x80:
+        if status != AT_A_CALL:
+            if not os.WIFSTOPPED(status):
+                return status, hit, writes
             deliver = os.WSTOPSIG(status)
             continue
-        ptrace(INFO, pid, len(info), ctypes.addressof(info))
-        if info.raw[0] == 2:
+        # Each call stops twice, when it begins and when it has been answered.
+        is_inside = not is_inside
+        if not is_inside:
             if answer is not None:
                 ptrace(POKEUSER, pid, RAX, answer & (2**64 - 1))
                 answer = None
@@ -105,22 +108,23 @@ def disturbed(pid, request):
                 return os.waitpid(pid, 0)[1], hit, writes
             continue
         count += 1
+        if count < at:
+            continue
+        ptrace(INFO, pid, len(info), ctypes.addressof(info))
         number, *args = struct.unpack_from("7Q", info.raw, 24)
         is_write = writes_to_files(number, args)
         name = NAMES.get(number, str(number))
-        if is_write:
-            writes.append([count, name])
-        if what in ("fail", "break") and number in CANNOT_FAIL:
-            hit = hit or (name if count == at else None)
-        elif what != "watch" and (count == at or (what == "break" and count > at and is_write)):
+        if what == "watch":
+            if is_write:
+                writes.append([count, name])
+        elif count == at or (what == "break" and is_write):
             hit = hit or name
             if what == "kill":
                 os.kill(pid, signal.SIGKILL)
-                _, status = os.waitpid(pid, 0)
-                return status, hit, writes
-            elif what == "short":
+                return os.waitpid(pid, 0)[1], hit, writes
+            if what == "short":
                 ptrace(POKEUSER, pid, RDX, args[2] // 2)
-            else:
+            elif number not in CANNOT_FAIL:
                 ptrace(POKEUSER, pid, NUMBER, 2**64 - 1)
                 answer = -errno
 
