@@ -139,10 +139,11 @@ fn import(args: &ImportArgs, site: &Site, journal: &Journal, histories: Historie
     }
     tell(&format!("done; the values are in {}, encrypted", site.vault.display()))?;
     for (path, what) in residue::leftovers(site, &survey.values) {
-        tell(&format!("note: {} {what}; nothing of it was changed", show::name(&path, site)))?;
+        tell(&format!("note: {} {what}", show::name(&path, site)))?;
     }
     tell("the way back: mantlet vault import openclaw --undo")?;
     tell("next: start the gateway, and ask it: openclaw secrets audit --allow-exec")?;
+    tell("note: a gateway inside `mantlet run` sees no vault, and cannot use this yet")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -135,17 +135,24 @@ impl History {
     }
 }
 
+const STILL: &str = "still holds one of these values; nothing of it was changed";
+const RECORD: &str = "is Mantlet's record of an install, with what openclaw.json said before: `mantlet uninstall openclaw`, then `mantlet install openclaw` again";
+
 /// Every file of OpenClaw's that still holds one of these values, or cannot be looked into.
 pub(super) fn leftovers(site: &Site, values: &Values) -> Vec<(PathBuf, &'static str)> {
     let mut found = Vec::new();
-    let mut open = vec![site.state.clone(), site.settings.join("systemd"), PathBuf::from("/tmp/openclaw")];
+    let mut open =
+        vec![site.state.clone(), site.settings.join("systemd"), "/tmp/openclaw".into(), site.changes.clone()];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && entry.file_name() != "node_modules" => open.push(path),
                 Ok(kind) if kind.is_file() => match read(&path) {
-                    Ok(Some(bytes)) if values.occur_in(&bytes) => found.push((path, "still holds one of these values")),
+                    Ok(Some(bytes)) if values.occur_in(&bytes) => {
+                        let what = if path.starts_with(&site.changes) { RECORD } else { STILL };
+                        found.push((path, what));
+                    }
                     Ok(_) => {}
                     Err(_) => found.push((path, "could not be looked into")),
                 },
