@@ -43,8 +43,8 @@ fn run(world: &World, mounts: Mounts, script: &str) -> Output {
         Mounts::Mapped => drop(command.args(["--user", "--map-root-user"])),
         Mounts::User if is_root() => drop(command.args(["setpriv", "--inh-caps=+all"])),
         Mounts::User => {
-            let uid = rustix::process::getuid().as_raw().to_string();
-            command.args(["--user", &format!("--map-user={uid}"), "--keep-caps"]);
+            let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+            command.args(["--user", &format!("--map-user={uid}"), &format!("--map-group={gid}"), "--keep-caps"]);
         }
     }
     let path = format!("{}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", programs().display());
@@ -60,7 +60,7 @@ fn succeeds(output: &Output) -> String {
 #[test]
 fn the_file_is_its_users_alone_and_wiped_at_the_stop() {
     if !is_root() {
-        // What a user can try of it is in the next test.
+        eprintln!("not root: a file for another user is NOT tried");
         return;
     }
     let world = World::new("unseal", Who::Me);
@@ -109,35 +109,59 @@ fn where_noswap_is_refused_a_ramfs_is_taken_and_nobody_can_fill_it() {
     assert_eq!(succeeds(&run(&world, Mounts::Mapped, script)), expected);
 }
 
+/// Kills `$run s.env` at each of its system calls, and looks at what is below `$top` then.
+const KILLED: &str = "
+    strace -f -qq -o trace $run s.env --tmpfs
+    $run --stop
+    sed -n 's/^[0-9]* *\\([a-z0-9_]*\\)(.*/\\1/p' trace | grep -vx execve | awk '{ print $1, ++seen[$1] }' >calls
+    rm trace
+    tries=0 whole=0
+    while read -r call n; do
+        strace -f -qq -o /dev/null -e inject=$call:signal=KILL:when=$n $run s.env --tmpfs >said 2>&1 \\
+            && { echo \"not killed at $call $n\"; cat said; }
+        tries=$((tries + 1))
+        # What has a name is whole, and its owner's alone.
+        find $top -type f >found 2>/dev/null || true
+        while read -r name; do
+            [ \"$name\" = $top/app/env ] && [ \"$(stat -c '%u %a' $top/app/env $top/app | paste -s)\" = \"$wanted\" ] \\
+                && grep -q 'canary-4711' $name && whole=$((whole + 1)) || echo \"$call $n left $name\"
+        done <found
+        ! grep -rlq --exclude-dir=runtime canary-4711 \"$HOME\" || echo \"$call $n left plaintext in the home\"
+        $run --stop || echo \"$call $n: no stop\"
+        [ -z \"$(find $top -mindepth 1 2>/dev/null)\" ] || echo \"$call $n: left after the stop\"
+    done <calls
+    [ $tries -gt 50 ] && [ $whole -gt 0 ] && echo tried, some after the file was there
+    echo $tries calls, $whole whole >&2";
+
 /// The attack: whoever kills mantlet halfway, or a machine that runs out of memory there, leaves a file that is open to
 /// others, or that no stop finds.
 #[test]
 fn a_kill_at_any_system_call_leaves_nothing_that_others_can_read() {
     let world = World::new("unseal-kill", Who::Me);
-    let script = "
-        strace -f -qq -o trace mantlet vault unseal s.env --tmpfs --service app
-        stop
-        sed -n 's/^[0-9]* *\\([a-z0-9_]*\\)(.*/\\1/p' trace | grep -vx execve | awk '{ print $1, ++seen[$1] }' >calls
-        rm trace
-        tries=0 whole=0
-        while read -r call n; do
-            strace -f -qq -o /dev/null -e inject=$call:signal=KILL:when=$n \\
-                mantlet vault unseal s.env --tmpfs --service app >said 2>&1 && { echo \"not killed at $call $n\"; cat said; }
-            tries=$((tries + 1))
-            # What has a name is whole, and its owner's alone.
-            find /run/mantlet -type f >found 2>/dev/null || true
-            while read -r name; do
-                [ \"$name\" = $file ] && [ \"$(stat -c '%u %a' $name)\" = '0 600' ] && [ \"$(stat -c '%u %a' $dir)\" = '0 500' ] \\
-                    && grep -q 'canary-4711' $name && whole=$((whole + 1)) || echo \"$call $n left $name\"
-            done <found
-            ! grep -rlq canary-4711 \"$HOME\" || echo \"$call $n left plaintext in the home\"
-            stop || echo \"$call $n: no stop\"
-            [ -z \"$(find /run/mantlet/vault -mindepth 1 2>/dev/null)\" ] || echo \"$call $n: left after the stop\"
-        done <calls
-        [ $tries -gt 50 ] && [ $whole -gt 0 ] && echo tried, some after the file was there
-        echo $tries calls, $whole whole >&2";
+    let script = "run='mantlet vault unseal --service app' top=/run/mantlet/vault wanted=$(printf '0 600\\t0 500')";
     let mounts = if is_root() { Mounts::Root } else { Mounts::Mapped };
-    assert_eq!(succeeds(&run(&world, mounts, script)), "tried, some after the file was there\n");
+    let output = run(&world, mounts, &format!("{script}\n{KILLED}"));
+    assert_eq!(succeeds(&output), "tried, some after the file was there\n", "{}", err(&output));
+    // The same for a user, in a tmpfs of the login's.
+    let world = World::new("unseal-kill-user", Who::Me);
+    let (uid, words) = user();
+    let script = format!(
+        "chown -R {uid} \"$HOME\"
+        mkdir runtime; mount -t tmpfs -o mode=700,uid={uid} tmpfs runtime
+        run=\"setpriv {words} env XDG_RUNTIME_DIR=$PWD/runtime mantlet vault unseal --service app\"
+        top=$PWD/runtime/mantlet/vault wanted=$(printf '{uid} 600\\t{uid} 700')"
+    );
+    let mounts = if is_root() { Mounts::Root } else { Mounts::User };
+    let output = run(&world, mounts, &format!("{script}\n{KILLED}"));
+    assert_eq!(succeeds(&output), "tried, some after the file was there\n", "{}", err(&output));
+}
+
+/// The ordinary user of a script, and setpriv's words that make one.
+fn user() -> (u32, String) {
+    match is_root() {
+        true => (USER, format!("--reuid={USER} --regid={USER} --clear-groups --inh-caps=-all")),
+        false => (rustix::process::getuid().as_raw(), "--inh-caps=-all --ambient-caps=-all".into()),
+    }
 }
 
 #[test]
@@ -162,10 +186,7 @@ fn a_users_file_is_in_the_directory_of_the_login_and_only_in_memory() {
         rm -r runtime/mantlet; mkdir -m 700 other; ln -s ../other runtime/mantlet
         user $PWD/runtime \"$put\" 2>&1 | grep -o 'Not a directory'
         ! grep -rl canary \"$HOME\"";
-    let (uid, words) = match is_root() {
-        true => (USER, format!("--reuid={USER} --regid={USER} --clear-groups --inh-caps=-all")),
-        false => (rustix::process::getuid().as_raw(), "--inh-caps=-all --ambient-caps=-all".into()),
-    };
+    let (uid, words) = user();
     // The sealed file is made by whoever runs the script; the plaintext never lies in the home.
     let script = format!("uid={uid} become='{words}'\n{script}");
     let mounts = if is_root() { Mounts::Root } else { Mounts::User };

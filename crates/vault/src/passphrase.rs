@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::secret::{Secret, Sink};
 
+/// As age(1) has it. The library's own limit depends on how busy the machine is at that moment.
+const MOST_WORK: u8 = 22;
+
 /// Why a passphrase opens or protects nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -32,16 +35,14 @@ pub enum PassphraseError {
 /// There is no passphrase, or the library failed.
 pub fn protect(file: &Secret, passphrase: &Secret) -> Result<Vec<u8>, PassphraseError> {
     let encryptor = age::Encryptor::with_user_passphrase(text(passphrase)?);
-    let mut out = Vec::new();
-    let write = || -> std::io::Result<()> {
-        let armor = ArmoredWriter::wrap_output(&mut out, Format::AsciiArmor)?;
-        let mut writer = encryptor.wrap_output(armor)?;
+    let write = || -> std::io::Result<Vec<u8>> {
+        let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?)?;
         writer.write_all(file.expose())?;
-        writer.finish()?.finish()?;
-        Ok(())
+        let mut out = writer.finish()?.finish()?;
+        out.push(b'\n');
+        Ok(out)
     };
-    write().map_err(|_| PassphraseError::Encrypt)?;
-    Ok(out)
+    crate::sys::beyond_the_limit(write).map_err(|_| PassphraseError::Encrypt)
 }
 
 /// Opens what [`protect`] made, or age.
@@ -49,12 +50,15 @@ pub fn protect(file: &Secret, passphrase: &Secret) -> Result<Vec<u8>, Passphrase
 /// # Errors
 /// It is another passphrase, or another kind of file.
 pub fn unprotect(sealed: &[u8], passphrase: &Secret) -> Result<Secret, PassphraseError> {
-    let identity = age::scrypt::Identity::new(text(passphrase)?);
+    let mut identity = age::scrypt::Identity::new(text(passphrase)?);
+    identity.set_max_work_factor(MOST_WORK);
     let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(sealed)).map_err(|_| PassphraseError::Other)?;
     if !decryptor.is_scrypt() {
         return Err(PassphraseError::Other);
     }
-    let reader = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity));
+    // scrypt's table is larger than an ordinary user may lock.
+    let decrypt = || decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity));
+    let reader = crate::sys::beyond_the_limit(decrypt);
     let mut reader = reader.map_err(|_| PassphraseError::Wrong)?;
     let mut sink = Sink::default();
     let mut piece = Zeroizing::new([0; 4096]);

@@ -11,7 +11,9 @@ use rustix::mm::MlockAllFlags;
 use rustix::process::DumpableBehavior;
 
 static IS_WIPING: AtomicBool = AtomicBool::new(false);
+/// Whether what is allocated from now on is locked.
 static IS_LOCKING: AtomicBool = AtomicBool::new(false);
+static HAS_GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
 /// The system's allocator, which wipes what is freed from [`protect`] on.
 pub struct Wiping;
@@ -21,12 +23,22 @@ pub struct Wiping;
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, passed on.
-        within_limit(|| unsafe { System.alloc(layout) })
+        let memory = unsafe { System.alloc(layout) };
+        if memory.is_null() && gives_up_locking() {
+            // SAFETY: as above.
+            return unsafe { System.alloc(layout) };
+        }
+        memory
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        within_limit(|| unsafe { System.alloc_zeroed(layout) })
+        let memory = unsafe { System.alloc_zeroed(layout) };
+        if memory.is_null() && gives_up_locking() {
+            // SAFETY: as above.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        memory
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -57,15 +69,33 @@ unsafe impl GlobalAlloc for Wiping {
     }
 }
 
-/// An ordinary user may lock 8 MiB: where a large file does not fit, memory that could be swapped is better than an end.
-fn within_limit(allocate: impl Fn() -> *mut u8) -> *mut u8 {
-    let memory = allocate();
-    if memory.is_null() && unlock() { allocate() } else { memory }
+/// Unlocks everything when no more can be locked: the kernel then refuses memory that there is plenty of, and the process
+/// would die in the middle of its work. Answers whether that was so.
+fn gives_up_locking() -> bool {
+    let was_locking = IS_LOCKING.swap(false, Ordering::Relaxed);
+    if was_locking {
+        HAS_GIVEN_UP.store(true, Ordering::Relaxed);
+    }
+    was_locking && rustix::mm::munlockall().is_ok()
 }
 
-/// Lets memory be swapped again, for what needs more of it than the limit allows; says whether it was locked.
-pub fn unlock() -> bool {
-    IS_LOCKING.swap(false, Ordering::Relaxed) && rustix::mm::munlockall().is_ok()
+/// Returns whether the limit was reached after [`protect`] had promised that all is locked.
+pub fn has_given_up_locking() -> bool {
+    HAS_GIVEN_UP.load(Ordering::Relaxed)
+}
+
+/// Does what needs more memory than may be locked, while what was there before stays locked.
+pub fn beyond_the_limit<T>(work: impl FnOnce() -> T) -> T {
+    if !IS_LOCKING.swap(false, Ordering::Relaxed) {
+        return work();
+    }
+    // Only all of it can be taken back, so that what was locked is locked again by itself.
+    let is_locked = rustix::mm::munlockall().and_then(|()| lock_writable()).is_ok();
+    let done = work();
+    let is_locked = is_locked && rustix::mm::mlockall(MlockAllFlags::FUTURE).and_then(|()| lock_writable()).is_ok();
+    IS_LOCKING.store(is_locked, Ordering::Relaxed);
+    HAS_GIVEN_UP.fetch_or(!is_locked, Ordering::Relaxed);
+    done
 }
 
 /// How far the process' memory is kept out of swap.
@@ -90,16 +120,16 @@ pub fn protect() -> std::io::Result<Locked> {
     let locked = rustix::process::setrlimit(rustix::process::Resource::Memlock, raised)
         .and_then(|()| rustix::mm::mlockall(MlockAllFlags::FUTURE))
         .and_then(|()| lock_writable());
-    IS_LOCKING.store(true, Ordering::Relaxed);
-    if locked.is_err() {
-        // Half of it locked would make the next allocation fail.
-        unlock();
-    }
     // After the maps were read, which then belong to root.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    IS_LOCKING.store(locked.is_ok(), Ordering::Relaxed);
     Ok(match locked {
         Ok(()) => Locked::Full,
-        Err(_) => Locked::Limited(limit.maximum.unwrap_or(u64::MAX)),
+        Err(_) => {
+            // Half of it would make the next allocation fail. That it cannot be taken back is no reason to stop.
+            rustix::mm::munlockall().ok();
+            Locked::Limited(limit.maximum.unwrap_or(u64::MAX))
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 //! The identities of this user, found once for a call. Nobody is asked before it is clear that nothing else opens a file.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
@@ -33,7 +34,8 @@ pub(crate) fn identities() -> anyhow::Result<&'static [Identity]> {
     }
     let path = credential::place(&config_home()?);
     // In a unit of systemd's it was decrypted already, and is among the others.
-    if path.exists() && std::env::var_os("CREDENTIALS_DIRECTORY").is_none() {
+    let given = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(credential::NAME));
+    if path.exists() && !given.is_some_and(|given| given.exists()) {
         identities.extend(parse_identities(credential::decrypt(&path)?.expose())?);
     }
     Ok(ALL.get_or_init(|| identities))

@@ -97,7 +97,17 @@ pub(crate) struct FileArgs {
 
 pub(crate) fn run(args: &VaultArgs) -> anyhow::Result<ExitCode> {
     protect()?;
-    match &args.command {
+    let done = command(&args.command);
+    if mantlet_vault::sys::has_given_up_locking() && mantlet_vault::sys::is_swap_on() {
+        tell(
+            "more memory was needed than may be locked, and swap is on\nhint: ulimit -l unlimited, or encrypted swap",
+        )?;
+    }
+    done
+}
+
+fn command(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Init(args) => init::run(args),
         Command::Seal(args) => seal::run(args),
         Command::Encrypt(args) => create::encrypt(args),

@@ -36,10 +36,12 @@ pub(crate) fn ask(prompt: &str) -> anyhow::Result<Secret> {
     if !stdin.is_terminal() {
         bail!("standard input is no terminal");
     }
-    show(prompt)?;
     let mut line = vec![0; LINE];
     // In canonical mode one read is at most one line.
-    let count = silently(&stdin, || Input.read(&mut line))?;
+    let count = silently(&stdin, || {
+        show(prompt)?;
+        Input.read(&mut line).context("cannot read from the terminal")
+    })?;
     line.truncate(count);
     if line.is_empty() {
         bail!("nothing was entered");
@@ -84,10 +86,12 @@ fn terminal() -> std::io::Result<File> {
 /// Reads one line of a terminal. The buffer does not grow: nothing of it is left behind.
 fn line(mut tty: &File, prompt: &str) -> anyhow::Result<Secret> {
     let prompt = mantlet_ledger::escape(prompt.as_bytes());
-    tty.write_all(prompt.as_bytes()).context("cannot write to the terminal")?;
     let mut bytes = vec![0; LONGEST];
     // In canonical mode one read is at most one line.
-    let count = silently(tty, || tty.read(&mut bytes))?;
+    let count = silently(tty, || {
+        tty.write_all(prompt.as_bytes()).context("cannot write to the terminal")?;
+        tty.read(&mut bytes).context("cannot read from the terminal")
+    })?;
     bytes.truncate(count);
     let line = Secret::new(bytes);
     match line.expose().strip_suffix(b"\n") {
@@ -96,14 +100,15 @@ fn line(mut tty: &File, prompt: &str) -> anyhow::Result<Secret> {
     }
 }
 
-/// Reads while the terminal shows nothing of it.
-fn silently(tty: impl AsFd, read: impl FnOnce() -> std::io::Result<usize>) -> anyhow::Result<usize> {
+/// Asks while the terminal shows nothing of what is typed. What was typed before is thrown away, so that the question
+/// comes after that.
+fn silently(tty: impl AsFd, asked: impl FnOnce() -> anyhow::Result<usize>) -> anyhow::Result<usize> {
     let before = tcgetattr(&tty).context("cannot examine the terminal")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     silent.local_modes.insert(LocalModes::ECHONL);
     tcsetattr(&tty, OptionalActions::Flush, &silent).context("cannot switch the terminal's echo off")?;
-    let read = read();
+    let answer = asked();
     tcsetattr(&tty, OptionalActions::Flush, &before).context("cannot switch the terminal's echo on")?;
-    read.context("cannot read from the terminal")
+    answer
 }

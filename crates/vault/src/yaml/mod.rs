@@ -5,8 +5,6 @@
 mod collections;
 mod comments;
 mod cursor;
-#[cfg(test)]
-mod dump;
 mod emit;
 mod lexis;
 mod load;
