@@ -161,6 +161,14 @@ impl Journal {
         }
     }
 
+    /// Whether an earlier run was cut off, so that [`Journal::recover`] would write.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    pub fn is_cut_off(&self) -> Result<bool, ChangeError> {
+        Ok(self.records()?.iter().any(|record| record.phase != Phase::Installed))
+    }
+
     /// Finishes what an earlier run was cut off from; says what was done.
     ///
     /// # Errors

@@ -251,3 +251,17 @@ fn an_interrupted_edit_leaves_no_plaintext() {
     }
     fs::remove_dir(memory).unwrap();
 }
+
+/// The limit counts in a user namespace for its root as well, who could lock everything outside.
+#[test]
+fn a_file_larger_than_what_may_be_locked_is_encrypted_all_the_same() {
+    for who in everybody() {
+        let (world, recipient) = world("vault-limit", who);
+        world.file("home/work/large", vec![b'x'; 6 << 20]);
+        let limited = "unshare --user --map-root-user prlimit --memlock=8388608:8388608";
+        succeeds(
+            &world.sh(&format!("{limited} mantlet vault encrypt large --age {recipient} --type binary -o sealed")),
+        );
+        assert_eq!(succeeds(&world.sh("mantlet vault decrypt sealed --type binary | wc -c")).trim(), "6291456");
+    }
+}

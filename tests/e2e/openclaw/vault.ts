@@ -36,15 +36,20 @@ const secret = {
 const held = { hooks: `hooks-${nonce}-hhhh`, tool: `tool-${nonce}-iiii` } as const;
 
 console.log("the control: OpenClaw as it is set up");
-await setUp();
+configure();
 check("OpenClaw saves a key in its database", (await paste("openai", secret.profile)).includes("openai:manual"), "");
+// Set up only now: else OpenClaw writes the profile's name as the provider's key, and its audit takes that for a key. Into
+// what OpenClaw has written: a file that is written anew it takes for damaged, and puts an older one in its place.
+const settings = JSON.parse(readFileSync(inState("openclaw.json"), "utf8"));
+settings.models.providers.openai = provider();
+writeFileSync(inState("openclaw.json"), JSON.stringify(settings, null, 2));
 await serve(async () => {
   for (const [provider, key] of Object.entries({ scripted: secret.model, named: secret.named, anthropic: secret.usual, openai: secret.profile })) await answers(provider, key);
 });
 for (const [name, value] of Object.entries({ ...secret, ...held })) check(`${name} lies in the home in the clear`, lie(value).length > 0, "");
 check("the copies that OpenClaw makes hold some of them", lie(secret.model).some((file) => /openclaw\.json\.(bak|last-good)/.test(file)), lie(secret.model).join(" "));
 const found = await audit();
-check("OpenClaw's audit finds them", found.summary.plaintextCount >= 6, JSON.stringify(found.summary));
+check("OpenClaw's audit finds them", found.summary.plaintextCount >= 5, JSON.stringify(found.summary));
 
 console.log("import and undo");
 const before = picture(home.directory);
@@ -93,10 +98,10 @@ function provider(apiKey?: string, api = "openai-completions"): object {
   };
 }
 
-async function setUp(): Promise<void> {
+function configure(): void {
   const config = {
     gateway: { mode: "local", port: PORT, bind: "loopback", auth: { mode: "token", token: secret.gateway } },
-    models: { providers: { scripted: provider(secret.model), named: provider("${NAMED_KEY}"), anthropic: provider(undefined, "anthropic-messages"), openai: provider() } },
+    models: { providers: { scripted: provider(secret.model), named: provider("${NAMED_KEY}"), anthropic: provider(undefined, "anthropic-messages") } },
     channels: { telegram: { enabled: false, botToken: secret.telegram }, slack: { enabled: false, signingSecret: secret.signing } },
     hooks: { enabled: true, token: held.hooks },
     agents: { defaults: { model: { primary: "scripted/scripted" }, skipBootstrap: true } },
@@ -256,11 +261,11 @@ async function kills(then: Picture): Promise<void> {
   const directory = path.join(scratch as string, "killed");
   const full = await timed(directory);
   let hit = 0;
-  for (let round = 0; round < 24; round += 1) {
+  for (let round = 0; round < 16; round += 1) {
     fresh(directory);
     const child = spawn(mantlet, ["vault", "import", "openclaw", "--yes", "--history"], { env: environment(directory), stdio: "ignore" });
     const ended = new Promise<NodeJS.Signals | null>((done) => child.on("close", (_, signal) => done(signal)));
-    await new Promise((resolve) => setTimeout(resolve, (full * (round + 1)) / 25));
+    await new Promise((resolve) => setTimeout(resolve, (full * (round + 1)) / 17));
     child.kill("SIGKILL");
     hit += (await ended) === "SIGKILL" ? 1 : 0;
     if (round % 2 === 0) {
@@ -272,7 +277,7 @@ async function kills(then: Picture): Promise<void> {
     const now = picture(directory);
     check(`round ${round}: undone, every file is as it was`, done.code === 0 && same(then, now), `${done.output} ${difference(then, now)}`);
   }
-  check("most of them were killed in the middle", hit >= 12, String(hit));
+  check("most of them were killed in the middle", hit >= 8, String(hit));
 }
 
 function fresh(directory: string): void {

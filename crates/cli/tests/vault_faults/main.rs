@@ -8,6 +8,7 @@ mod canary;
 mod cases;
 mod disks;
 mod faults;
+mod import;
 mod slot;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ type Part = (&'static str, fn() -> String);
 
 const PARTS: &[Part] = &[
     ("faults", faults::run),
+    ("import", import::run),
     ("full disk", disks::full),
     ("read-only disk", disks::read_only),
     ("writers", disks::writers),

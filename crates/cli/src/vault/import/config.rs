@@ -25,11 +25,17 @@ pub(super) struct Reading {
     pub(super) stored: Vec<(String, String)>,
     /// Other files that the configuration is put together from.
     pub(super) includes: bool,
+    /// Names of auth profiles: OpenClaw writes one where a key could stand.
+    profiles: Vec<String>,
 }
 
 /// Reads the configuration, or a copy of it.
 pub(super) fn read(root: &Node) -> Reading {
-    let mut reading = Reading::default();
+    let profiles = match root.member("auth").and_then(|auth| auth.member("profiles")).map(|node| &node.shape) {
+        Some(Shape::Object(items)) => items.iter().map(|item| item.name.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let mut reading = Reading { profiles, ..Reading::default() };
     reading.node(root, &mut Vec::new());
     reading
 }
@@ -65,7 +71,7 @@ impl Reading {
             self.named.push((path.to_vec(), name));
         } else if text.contains("${") {
             self.text(text, path);
-        } else if !is_marker(text) && is_sensitive(path, row) {
+        } else if !is_marker(text) && !self.profiles.iter().any(|name| name == text) && is_sensitive(path, row) {
             self.plain.push((path.to_vec(), Secret::from(text).into(), row));
         }
     }
@@ -175,8 +181,10 @@ mod tests {
                 b: { apiKey: "${B_KEY}" }, c: { apiKey: { source: "env", provider: "default", id: "C_KEY" } },
                 d: { apiKey: "OPENAI_API_KEY" }, e: { apiKey: "ollama-local" }, f: { apiKey: "x-${F_KEY}" },
                 g: { apiKey: { source: "exec", provider: "p", id: "i" } }, h: { apiKey: { source: "store", id: "H" } },
+                i: { apiKey: "i:manual" },
             } },
             channels: { googlechat: { serviceAccount: { private_key: "canary-4" } } },
+            auth: { profiles: { "i:manual": { provider: "i", mode: "api_key" } } },
             env: { vars: { MY_TOKEN: "canary-5" } },
             hooks: { token: "canary-6-long-enough", path: "/hooks" },
             mcp: { servers: { x: { url: "https://h/${PATH_KEY}", env: { Y_TOKEN: "canary-7-long-enough" } } } },

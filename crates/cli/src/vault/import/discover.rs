@@ -30,8 +30,8 @@ pub(super) fn survey(site: &Site, histories: Histories) -> anyhow::Result<Survey
     work.configuration();
     work.variables();
     work.profiles()?;
-    work.copies();
-    work.histories(histories);
+    work.copies()?;
+    work.histories(histories)?;
     work.held();
     work.finish()
 }
@@ -61,7 +61,7 @@ impl<'s> Work<'s> {
         };
         let reading = root.as_ref().map(config::read).unwrap_or_default();
         let provider = free_alias(root.as_ref(), site);
-        let lines = variables::lines(site);
+        let lines = variables::lines(site)?;
         let (config, sealed, later, survey) = (Vec::new(), Vec::new(), Vec::new(), Survey::default());
         Ok(Work { site, root, reading, lines, provider, config, sealed, later, survey })
     }
@@ -214,15 +214,16 @@ impl<'s> Work<'s> {
         Ok(())
     }
 
-    fn copies(&mut self) {
-        for path in residue::copies(self.site, &self.survey.values) {
+    fn copies(&mut self) -> anyhow::Result<()> {
+        for path in residue::copies(self.site, &self.survey.values)? {
             self.found(path.clone(), "the whole file".into(), "what the configuration opens", None, Fate::Removed);
             self.later.push(FilePlan::gone(path, COPY));
         }
+        Ok(())
     }
 
-    fn histories(&mut self, histories: Histories) {
-        for history in residue::histories(self.site, &self.survey.values) {
+    fn histories(&mut self, histories: Histories) -> anyhow::Result<()> {
+        for history in residue::histories(self.site, &self.survey.values)? {
             let fate = match histories {
                 Histories::Masked => Fate::Masked,
                 Histories::Reported => Fate::Held("typed commands stay as they are; --history masks them".into()),
@@ -232,6 +233,7 @@ impl<'s> Work<'s> {
                 self.later.push(history.masked(TYPED));
             }
         }
+        Ok(())
     }
 
     fn held(&mut self) {

@@ -66,15 +66,25 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     if is_in_jail() {
         bail!("a jailed command cannot change its client's settings\nhint: ask the owner to run this call outside");
     }
+    if rustix::process::geteuid().is_root() {
+        return carry_out(args);
+    }
+    // A database in memory is more than an ordinary user may lock, and SQLite asks the system for its own.
+    mantlet_vault::sys::beyond_the_limit(|| carry_out(args))
+}
+
+fn carry_out(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let site = Site::find()?;
     let histories = if args.history { Histories::Masked } else { Histories::Reported };
     if args.dry_run {
         return say(args, &discover::survey(&site, histories)?, &site, "dry-run");
     }
     let journal = explained(Journal::open_sealed(&site.records, Box::new(seal::Lender)))?;
-    settle(&site)?;
-    for note in explained(journal.recover())? {
-        tell(&note)?;
+    if explained(journal.is_cut_off())? {
+        settle(&site)?;
+        for note in explained(journal.recover())? {
+            tell(&note)?;
+        }
     }
     if args.undo { undo(&site, &journal) } else { import(args, &site, &journal, histories) }
 }
@@ -134,11 +144,12 @@ fn import(args: &ImportArgs, site: &Site, journal: &Journal, histories: Historie
         say(args, &survey, site, "done")?;
     }
     tell(&format!("done; the values are in {}, encrypted", site.vault.display()))?;
-    for path in residue::leftovers(site, &survey.values) {
-        tell(&format!("note: {} still holds one of these values; nothing of it was changed", show::name(&path, site)))?;
+    for (path, what) in residue::leftovers(site, &survey.values) {
+        tell(&format!("note: {} {what}", show::name(&path, site)))?;
     }
     tell("the way back: mantlet vault import openclaw --undo")?;
     tell("next: start the gateway, and ask it: openclaw secrets audit --allow-exec")?;
+    tell("note: a gateway inside `mantlet run` sees no vault, and cannot use this yet")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -161,6 +172,7 @@ fn undo(site: &Site, journal: &Journal) -> anyhow::Result<ExitCode> {
         tell("nothing was imported")?;
         return Ok(ExitCode::SUCCESS);
     }
+    settle(site)?;
     records.sort();
     for (_, name) in records.iter().rev() {
         for note in explained(journal.uninstall(name, Level::User))?.unwrap_or_default() {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail};
 use mantlet_change::{FilePlan, Format, Op};
 use mantlet_clients::json::{Dialect, parse};
 use mantlet_clients::openclaw::{COPIES, HISTORIES};
@@ -12,15 +13,32 @@ use super::survey::{Values, find};
 
 const MAX_BYTES: u64 = 64 << 20;
 
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let meta = path.symlink_metadata().ok()?;
-    (meta.is_file() && meta.len() <= MAX_BYTES).then(|| std::fs::read(path).ok()).flatten()
+/// Reads a regular file; nothing when there is none. A link is followed, as its owner means it.
+pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let failed = || format!("cannot read {}", path.display());
+    let meta = match path.metadata() {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(failed),
+    };
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    if meta.len() > MAX_BYTES {
+        bail!("{} is larger than 64 MiB, and was not looked into\nhint: move it away, or empty it", path.display());
+    }
+    std::fs::read(path).map(Some).with_context(failed)
 }
 
 /// Copies of the configuration with a credential in them, of today or of an earlier time.
-pub(super) fn copies(site: &Site, values: &Values) -> Vec<PathBuf> {
-    let all = COPIES.iter().flat_map(|pattern| Site::matching(&site.state, pattern));
-    all.filter(|path| read(path).is_some_and(|bytes| has_credential(&bytes, values))).collect()
+pub(super) fn copies(site: &Site, values: &Values) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in COPIES.iter().flat_map(|pattern| Site::matching(&site.state, pattern)) {
+        if read(&path)?.is_some_and(|bytes| has_credential(&bytes, values)) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 fn has_credential(bytes: &[u8], values: &Values) -> bool {
@@ -47,10 +65,10 @@ pub(super) struct History {
 }
 
 /// Looks into every history of the user's.
-pub(super) fn histories(site: &Site, values: &Values) -> Vec<History> {
+pub(super) fn histories(site: &Site, values: &Values) -> anyhow::Result<Vec<History>> {
     let mut found = Vec::new();
     for file in HISTORIES.iter().map(|name| site.home.join(name)) {
-        let Some(bytes) = read(&file) else { continue };
+        let Some(bytes) = read(&file)? else { continue };
         let mut history = History { file, lines: Vec::new(), spots: Vec::new() };
         let mut at = 0;
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -65,7 +83,7 @@ pub(super) fn histories(site: &Site, values: &Values) -> Vec<History> {
             found.push(history);
         }
     }
-    found
+    Ok(found)
 }
 
 /// The credentials in one command: those that are sealed, and what looks like one.
@@ -117,18 +135,27 @@ impl History {
     }
 }
 
-/// Every file of OpenClaw's that still holds one of these values.
-pub(super) fn leftovers(site: &Site, values: &Values) -> Vec<PathBuf> {
+const STILL: &str = "still holds one of these values; nothing of it was changed";
+const RECORD: &str = "is Mantlet's record of an install, with what openclaw.json said before: `mantlet uninstall openclaw`, then `mantlet install openclaw` again";
+
+/// Every file of OpenClaw's that still holds one of these values, or cannot be looked into.
+pub(super) fn leftovers(site: &Site, values: &Values) -> Vec<(PathBuf, &'static str)> {
     let mut found = Vec::new();
-    let mut open = vec![site.state.clone(), site.settings.join("systemd"), PathBuf::from("/tmp/openclaw")];
+    let mut open =
+        vec![site.state.clone(), site.settings.join("systemd"), "/tmp/openclaw".into(), site.changes.clone()];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && entry.file_name() != "node_modules" => open.push(path),
-                Ok(kind) if kind.is_file() && read(&path).is_some_and(|bytes| values.occur_in(&bytes)) => {
-                    found.push(path)
-                }
+                Ok(kind) if kind.is_file() => match read(&path) {
+                    Ok(Some(bytes)) if values.occur_in(&bytes) => {
+                        let what = if path.starts_with(&site.changes) { RECORD } else { STILL };
+                        found.push((path, what));
+                    }
+                    Ok(_) => {}
+                    Err(_) => found.push((path, "could not be looked into")),
+                },
                 _ => {}
             }
         }

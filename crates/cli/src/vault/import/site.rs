@@ -20,6 +20,8 @@ pub(super) struct Site {
     pub(super) provider: PathBuf,
     /// The records of imports.
     pub(super) records: PathBuf,
+    /// The records of `mantlet install`, which are not sealed.
+    pub(super) changes: PathBuf,
 }
 
 impl Site {
@@ -34,7 +36,9 @@ impl Site {
         let records = moved("XDG_STATE_HOME", home.join(".local/state")).join("mantlet/vault/imports");
         let provider = moved("XDG_DATA_HOME", home.join(".local/share")).join("mantlet/bin/openclaw-secrets");
         let vault = provide::default_file()?;
-        Ok(Site { settings: config_home()?, home, state, config, vault, provider, records })
+        let is_root = rustix::process::geteuid().is_root();
+        let changes = mantlet_change::changes_dir(is_root, std::env::var_os("XDG_STATE_HOME").as_deref(), &home);
+        Ok(Site { settings: config_home()?, home, state, config, vault, provider, records, changes })
     }
 
     /// The script that OpenClaw calls. It wants a program of its user's own, no link, that nobody else can write; ours may

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use mantlet_change::Row;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension as _};
 
 /// Where a database's header says how it is written and read: 2 is with a write-ahead log.
@@ -36,6 +37,8 @@ impl Database {
         let source = Connection::open_with_flags(path, flags)?;
         source.busy_timeout(std::time::Duration::from_secs(2))?;
         source.execute_batch("PRAGMA query_only = ON")?;
+        // Else whoever closes a file last takes its log into it.
+        source.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let bytes = source.serialize(MAIN_DB)?;
         Database::read(&bytes)
     }
@@ -173,9 +176,17 @@ mod tests {
         user.execute_batch("UPDATE t SET v = 'canary-4' WHERE k = 'one'").unwrap();
         assert!(settle(&path).unwrap_err().to_string().contains("stop the gateway"));
         assert_eq!(Database::look(&path).unwrap().text(&row("one")).unwrap().as_deref(), Some("canary-4"));
+        // As if it had been killed: the log stays, and a look leaves both as they are.
+        user.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
         drop(user);
+        let log = path.with_file_name(format!("{}-wal", path.file_name().unwrap().to_str().unwrap()));
+        let both = || (std::fs::read(&path).unwrap(), std::fs::read(&log).unwrap());
+        let before = both();
+        assert!(!before.1.is_empty());
+        assert_eq!(Database::look(&path).unwrap().text(&row("one")).unwrap().as_deref(), Some("canary-4"));
+        assert!(both() == before);
         settle(&path).unwrap();
-        assert!(!path.with_extension("wal").exists());
+        assert!(!log.exists());
         assert!(Database::read(b"no database").is_err());
         assert!(Database::read(&[b'x'; 4096]).and_then(|database| database.count("t")).is_err());
         std::fs::remove_file(&path).unwrap();

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use mantlet_change::Op;
 use mantlet_clients::dotenv;
 use mantlet_clients::openclaw::UNITS;
 use mantlet_vault::Secret;
 
+use super::residue;
 use super::site::Site;
 
 /// One line, or one assignment over several.
@@ -29,11 +31,13 @@ pub(super) struct Part {
 }
 
 /// Reads them all: what a unit sets comes before what `.env` says, as with the gateway.
-pub(super) fn lines(site: &Site) -> Vec<Line> {
+///
+/// One that is there and cannot be read is an error: what it holds would stay unseen.
+pub(super) fn lines(site: &Site) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     let mut files = Vec::new();
     for unit in UNITS.iter().flat_map(|pattern| Site::matching(&site.settings, pattern)) {
-        let Some(text) = text_of(&unit) else { continue };
+        let Some(text) = text_of(&unit)? else { continue };
         let (set, named) = unit_lines(&unit, &text, &site.home);
         lines.extend(set);
         files.extend(named);
@@ -42,18 +46,21 @@ pub(super) fn lines(site: &Site) -> Vec<Line> {
     files.extend(site.config.parent().map(|beside| beside.join(".env")));
     let mut seen: Vec<PathBuf> = Vec::new();
     for file in files.into_iter().filter(|file| file.starts_with(&site.home)) {
-        if let Some(text) = text_of(&file).filter(|_| !seen.contains(&file)) {
+        if seen.contains(&file) {
+            continue;
+        }
+        if let Some(text) = text_of(&file)? {
             lines.extend(dotenv_lines(&file, &text));
         }
         seen.push(file);
     }
-    lines
+    Ok(lines)
 }
 
-/// What cannot be read has no variables for this user's gateway either.
-fn text_of(path: &Path) -> Option<String> {
-    let is_bearable = path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= 1 << 20);
-    is_bearable.then(|| std::fs::read_to_string(path).ok()).flatten()
+fn text_of(path: &Path) -> anyhow::Result<Option<String>> {
+    let Some(bytes) = residue::read(path)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).ok();
+    text.map(Some).with_context(|| format!("{} is no text", path.display()))
 }
 
 fn dotenv_lines(file: &Path, text: &str) -> Vec<Line> {
