@@ -16,11 +16,7 @@ pub struct Case {
     pub after: fn() -> Vec<u8>,
     /// What a second call may say that fails because the first one was enough.
     pub done: Option<&'static str>,
-    /// What has to hold at any moment and in the end, where it is more than a file that is sealed.
-    pub judges: Option<(Judge, Judge)>,
 }
-
-type Judge = fn(&Slot) -> Result<(), String>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stays {
@@ -78,7 +74,6 @@ pub const CASES: &[Case] = &[
         before: None,
         after: dotenv,
         done: None,
-        judges: None,
     },
     Case {
         name: "seal --binary",
@@ -93,7 +88,6 @@ pub const CASES: &[Case] = &[
         before: None,
         after: binary,
         done: None,
-        judges: None,
     },
     Case {
         name: "seal into another directory",
@@ -108,7 +102,6 @@ pub const CASES: &[Case] = &[
         before: None,
         after: document,
         done: None,
-        judges: None,
     },
     Case {
         name: "seal what was encrypted before",
@@ -123,7 +116,6 @@ pub const CASES: &[Case] = &[
         before: Some(dotenv),
         after: dotenv,
         done: None,
-        judges: None,
     },
     Case {
         name: "encrypt",
@@ -135,7 +127,6 @@ pub const CASES: &[Case] = &[
         before: None,
         after: dotenv,
         done: Some("exists"),
-        judges: None,
     },
     Case {
         name: "set",
@@ -147,7 +138,6 @@ pub const CASES: &[Case] = &[
         before: Some(dotenv),
         after: || with("C=canary-7f3a-hunter2-new\n"),
         done: None,
-        judges: None,
     },
     Case {
         name: "unset",
@@ -162,7 +152,6 @@ pub const CASES: &[Case] = &[
         before: Some(|| with("C=canary-7f3a-hunter2-old\n")),
         after: dotenv,
         done: Some("there is no value"),
-        judges: None,
     },
     Case {
         name: "rotate",
@@ -174,7 +163,6 @@ pub const CASES: &[Case] = &[
         before: Some(dotenv),
         after: dotenv,
         done: None,
-        judges: None,
     },
     Case {
         name: "edit",
@@ -186,7 +174,6 @@ pub const CASES: &[Case] = &[
         before: Some(dotenv),
         after: edited,
         done: Some("nothing was changed"),
-        judges: None,
     },
     Case {
         name: "init",
@@ -198,80 +185,8 @@ pub const CASES: &[Case] = &[
         before: None,
         after: || b"an identity".to_vec(),
         done: Some("exists"),
-        judges: None,
-    },
-    Case {
-        name: "import openclaw",
-        args: &["vault", "import", "openclaw", "--yes"],
-        stdin: "",
-        prepare: |slot| {
-            slot.fresh();
-            let home = slot.top.join("home/.openclaw");
-            std::fs::create_dir(&home).unwrap();
-            for (name, text) in OPENCLAW {
-                std::fs::write(home.join(name), text).unwrap();
-            }
-        },
-        plain: None,
-        sealed: IMPORTED,
-        before: None,
-        after: Vec::new,
-        done: None,
-        judges: Some((import_is_kept, import_is_finished)),
     },
 ];
-
-const IMPORTED: &str = "home/.config/mantlet/vault/openclaw.sops.json";
-/// A client's files, with three secrets in them.
-const OPENCLAW: [(&str, &str); 2] = [
-    (
-        "openclaw.json",
-        "{\n  // mine\n  \"gateway\": { \"auth\": { \"mode\": \"token\", \"token\": \"canary-7f3a-hunter2-token-0123456789\" } },\n  \"channels\": { \"telegram\": { \"enabled\": true, \"botToken\": \"canary-7f3a-hunter2-telegram\" } }\n}\n",
-    ),
-    (".env", "# mine\nOPENAI_API_KEY=canary-7f3a-hunter2-key\n"),
-];
-
-/// Each secret is where it was, or can be opened.
-fn import_is_kept(slot: &Slot) -> Result<(), String> {
-    let path = slot.top.join(IMPORTED);
-    let sealed = if path.exists() {
-        let shown = slot.alone(&["vault", "decrypt", path.to_str().unwrap()], "");
-        if shown.code != 0 {
-            return Err(shown.said);
-        }
-        String::from_utf8(shown.stdout).unwrap()
-    } else {
-        String::new()
-    };
-    let mut files = String::new();
-    for (name, text) in OPENCLAW {
-        let now = std::fs::read_to_string(slot.top.join("home/.openclaw").join(name)).map_err(|e| e.to_string())?;
-        if now != text && !now.contains("\"source\": \"exec\"") && name != ".env" {
-            return Err(format!("{name} is neither as it was nor as it should be"));
-        }
-        files += &now;
-    }
-    for secret in ["token-0123456789", "telegram", "key"].map(|end| format!("{CANARY}-{end}")) {
-        if !files.contains(&secret) && !sealed.contains(&secret) {
-            return Err(format!("{secret} is lost"));
-        }
-    }
-    Ok(())
-}
-
-/// All are sealed, and the way back is whole.
-fn import_is_finished(slot: &Slot) -> Result<(), String> {
-    leftovers(slot, "nothing", "nothing")?;
-    import_is_kept(slot)?;
-    let undone = slot.alone(&["vault", "import", "openclaw", "--undo", "--yes"], "");
-    let is_back = |(name, text): &(&str, &str)| {
-        std::fs::read_to_string(slot.top.join("home/.openclaw").join(name)).is_ok_and(|now| now == *text)
-    };
-    if undone.code != 0 || !OPENCLAW.iter().all(is_back) {
-        return Err(format!("not as it was: {}", undone.said));
-    }
-    Ok(())
-}
 
 impl Case {
     /// What the file at `sealed` opens to.
@@ -287,9 +202,6 @@ impl Case {
 
     /// What has to hold at any moment: everything is in one of its places, whole.
     pub fn is_kept(&self, slot: &Slot) -> Result<(), String> {
-        if let Some((judge, _)) = self.judges {
-            return judge(slot);
-        }
         let mut places = 0;
         if let Some((plain, stays)) = self.plain {
             match std::fs::read(slot.top.join(plain)) {
@@ -315,9 +227,6 @@ impl Case {
 
     /// What has to hold in the end: the new contents, no plaintext, and nothing left beside them.
     pub fn is_finished(&self, slot: &Slot) -> Result<(), String> {
-        if let Some((_, judge)) = self.judges {
-            return judge(slot);
-        }
         if self.opened(slot)? != (self.after)() {
             return Err("the file does not hold what it should".into());
         }
@@ -333,8 +242,7 @@ impl Case {
 
     /// Where plaintext may be while nothing is done.
     pub fn plaintexts(&self) -> &'static str {
-        let taken_in = self.plain.map_or("nothing", |(path, _)| path);
-        if self.judges.is_some() { "home/.openclaw/" } else { taken_in }
+        self.plain.map_or("nothing", |(path, _)| path)
     }
 }
 

@@ -19,7 +19,7 @@ fn in_own_mounts(slot: &Slot, script: &str) -> Output {
 /// Says of each command on a disk in that state what it answered; afterwards the disk works, and it is called again.
 fn on(state: &str, there: &str, back: &str) -> String {
     let mut lines = Vec::new();
-    for case in CASES.iter().filter(|case| case.judges.is_none() && !case.sealed.starts_with("home/")) {
+    for case in CASES.iter().filter(|case| !case.sealed.starts_with("home/")) {
         let slot = Slot::new(state);
         (case.prepare)(&slot);
         let words: Vec<String> = case.args.iter().map(|word| format!("'{word}'")).collect();

@@ -169,66 +169,22 @@ fn a_document_is_written_as_sops_would() {
     assert_eq!(written(&read("a: 1\n---\nb: 2\n")), "a: 1\n---\nb: 2\n");
 }
 
+/// Texts that some reader takes for something else, alone or beside another.
+#[rustfmt::skip]
+const PARTS: &[&str] = &[
+    "a", "1", "0", "-", ".", ":", " ", "\n", "\t", "#", "'", "\"", "\\", "e", "+", "_", "~", "y", "No",
+    "null", "true", "<<", "=", ".inf", "[", "}", ",", "?", "&", "*", "!", "|", ">", "%", "@", "`", "\r",
+    "\u{85}", "\u{2028}", "\u{FEFF}", "\0", "\u{7F}", "\u{A0}", "é", "😀", "2001-01-01", "12:30", "---", "...",
+    "0x", "\n\n",
+];
+
 /// Every text comes back as it was, whatever a reader could take it for.
 #[test]
 fn texts_are_written_so_that_they_stay_texts() {
-    let parts = [
-        "a",
-        "1",
-        "0",
-        "-",
-        ".",
-        ":",
-        " ",
-        "\n",
-        "\t",
-        "#",
-        "'",
-        "\"",
-        "\\",
-        "e",
-        "+",
-        "_",
-        "~",
-        "y",
-        "No",
-        "null",
-        "true",
-        "<<",
-        "=",
-        ".inf",
-        "[",
-        "}",
-        ",",
-        "?",
-        "&",
-        "*",
-        "!",
-        "|",
-        ">",
-        "%",
-        "@",
-        "`",
-        "\r",
-        "\u{85}",
-        "\u{2028}",
-        "\u{FEFF}",
-        "\0",
-        "\u{7F}",
-        "\u{A0}",
-        "é",
-        "😀",
-        "2001-01-01",
-        "12:30",
-        "---",
-        "...",
-        "0x",
-        "\n\n",
-    ];
     let text = |one: &str, two: &str| format!("{one}{two}");
-    for one in parts {
-        let list = parts.iter().map(|two| Element::Value(Value::Text(text(one, two).as_str().into()))).collect();
-        let names = parts.iter().map(|two| entry(&text(one, two), Value::Null)).collect();
+    for one in PARTS {
+        let list = PARTS.iter().map(|two| Element::Value(Value::Text(text(one, two).as_str().into()))).collect();
+        let names = PARTS.iter().map(|two| entry(&text(one, two), Value::Null)).collect();
         let branch = vec![entry("list", Value::List(list)), entry("names", Value::Map(names))];
         let shown = dump(&branch);
         let again = written(&[branch]);
