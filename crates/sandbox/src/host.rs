@@ -36,12 +36,15 @@ impl RealHost {
         Self::at(&home, |name| std::env::var_os(name))
     }
 
-    /// As [`RealHost::new`], for a given home, whatever the environment says.
+    /// As [`RealHost::new`], for a given home, where the environment may be an agent's.
     ///
     /// # Errors
     /// The home does not resolve.
     pub fn with_home(home: &Path) -> Result<Self, SourceError> {
-        Self::at(home, |name| std::env::var_os(name))
+        let host = Self::at(home, |name| std::env::var_os(name))?;
+        // A variable that a repository sets would make its workspace the vault's place, and every call a refusal.
+        let vault = vault(&host.home, |_| None);
+        Ok(RealHost { vault, ..host })
     }
 
     /// As [`RealHost::new`], for a given home and environment.

@@ -24,7 +24,7 @@ pub(crate) struct DecryptArgs {
 pub(crate) struct GetArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Its name, or ["name"]["inner"][0]
+    /// Its name, or `["name"]["inner"][0]`
     name: String,
     #[command(flatten)]
     force: Force,

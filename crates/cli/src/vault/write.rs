@@ -18,7 +18,7 @@ use crate::policy_cmd::tell;
 pub(crate) struct SetArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Its name, or ["name"]["inner"][0]
+    /// Its name, or `["name"]["inner"][0]`
     name: String,
     /// Keep the last line break
     #[arg(long)]
@@ -33,7 +33,7 @@ pub(crate) struct SetArgs {
 pub(crate) struct UnsetArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Its name, or ["name"]["inner"][0]
+    /// Its name, or `["name"]["inner"][0]`
     name: String,
 }
 

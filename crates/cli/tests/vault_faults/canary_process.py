@@ -46,6 +46,9 @@ class Home:
         def prepare():
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+            # Whoever started the tests in the background had these ignored, and a child inherits that.
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
             become(self.uid)
 
@@ -65,8 +68,9 @@ class Home:
         child = self.start(*words, stdout=theirs, stderr=subprocess.DEVNULL, **more)
         os.close(theirs)
         # It is in the write when the pipe is full and it sleeps.
-        size = ctypes.c_int()
+        size, patience = ctypes.c_int(), time.monotonic() + 60
         while True:
+            assert time.monotonic() < patience, "it does not come to write"
             fcntl.ioctl(ours, 0x541B, size)  # FIONREAD
             with open(f"/proc/{child.pid}/stat") as stat:
                 state = stat.read().rpartition(")")[2].split()[0]
@@ -186,7 +190,9 @@ def crashes_leave_nothing(home):
             child, ours = home.waiting(*words)
             # Rust's handler takes the first SIGSEGV that is not a stack overflow for the kernel's to repeat.
             pid, status = 0, 0
+            patience = time.monotonic() + 60
             while pid == 0:
+                assert time.monotonic() < patience, f"{name} does not end of signal {number}"
                 os.kill(child.pid, number)
                 time.sleep(0.01)
                 pid, status = os.waitpid(child.pid, os.WNOHANG)
