@@ -123,6 +123,7 @@ fn a_sops_yaml_says_whom_a_file_is_for_and_is_named() {
     assert!(err(&sealed).contains(other.trim()) && err(&sealed).contains(".sops.yaml"), "{}", err(&sealed));
     let text = fs::read_to_string(world.work().join("in/a.sops.env")).unwrap();
     assert!(text.contains("PORT=80\n") && !text.contains(CANARY));
+    assert!(err(&sealed).contains("leaves in the clear: PORT"), "{}", err(&sealed));
     refused(&world.sh("echo x | mantlet vault set in/a.sops.env PLAIN"), "leaves `PLAIN` in the clear");
     world.file("home/work/pgp.env", "A=1\n");
     refused(&world.mantlet(&["vault", "seal", "pgp.env"]), "`pgp`, which is not supported");
@@ -191,6 +192,13 @@ fn what_the_mac_does_not_cover_is_said_until_it_is_accepted() {
     succeeds(&output);
     for said in ["comments were added", "empty or null names were added", "1 comment(s) stand in the clear"] {
         assert!(err(&output).contains(said), "{}", err(&output));
+    }
+    // What is written next would make it the owner's.
+    for words in [&["rotate", "a.sops.env"][..], &["unset", "a.sops.env", "A"]] {
+        refused(
+            &world.mantlet(&[&["vault"], words].concat()),
+            "nothing was written: a.sops.env: since Mantlet last wrote",
+        );
     }
     succeeds(&world.mantlet(&["vault", "accept", "a.sops.env"]));
     assert!(!err(&get()).contains("since Mantlet last wrote it"));

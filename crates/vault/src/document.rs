@@ -146,6 +146,16 @@ impl Sealed {
         self.metadata.over
     }
 
+    /// Returns the paths of values that stand in it for everybody to read.
+    pub fn in_the_clear(&self) -> Vec<Vec<Step>> {
+        let is_open = |path: &Vec<Step>| match self.branches.iter().find_map(|branch| find(branch, path)) {
+            Some(Value::Text(text)) => !text.expose().is_empty() && !text.expose().starts_with(b"ENC[AES256_GCM,"),
+            Some(value) => !matches!(value, Value::Null),
+            None => false,
+        };
+        self.names().into_iter().filter(is_open).collect()
+    }
+
     /// Returns whom it is encrypted to, as it says.
     pub fn recipients(&self) -> Vec<String> {
         self.metadata.age.iter().map(|wrapped| mantlet_ledger::escape(wrapped.recipient.as_bytes())).collect()

@@ -8,6 +8,8 @@ use crate::tree::{Branch, Element, Item, Value};
 
 const MAP: &str = "__map_";
 const LIST: &str = "__list_";
+/// As deep as SOPS's metadata can be, and more: each step of a name is a level that is walked again.
+const DEPTH_MAX: usize = 16;
 /// As many entries as a list may have: an index is a number that a file claims.
 const LIST_MAX: usize = 1000;
 
@@ -57,7 +59,7 @@ pub(crate) fn unflatten(lines: Branch) -> Result<Branch, MetadataError> {
     for line in lines {
         let Item::Entry(name, value) = line else { continue };
         let name = name.get(KEY.len() + 1..).unwrap_or_default();
-        top.put(&steps(name), value)?;
+        top.put(&steps(name).ok_or(MetadataError::Field(KEY))?, value)?;
     }
     match top.value()? {
         Value::Map(branch) if !branch.is_empty() => Ok(branch),
@@ -65,23 +67,24 @@ pub(crate) fn unflatten(lines: Branch) -> Result<Branch, MetadataError> {
     }
 }
 
-/// `a__map_b__list_0` is `a`, `b`, `0`.
-fn steps(name: &str) -> Vec<(Kind, &str)> {
+/// `a__map_b__list_0` is `a`, `b`, `0`; nothing where it goes too deep.
+fn steps(name: &str) -> Option<Vec<(Kind, &str)>> {
     let mut found = Vec::new();
     let (mut kind, mut rest) = (Kind::Map, name);
-    loop {
+    while found.len() < DEPTH_MAX {
         let next = [(Kind::Map, MAP), (Kind::List, LIST)]
             .into_iter()
             .filter_map(|(kind, mark)| rest.find(mark).map(|at| (at, kind, mark)))
             .min_by_key(|(at, ..)| *at);
         let Some((at, next, mark)) = next else {
             found.push((kind, rest));
-            return found;
+            return Some(found);
         };
         let (step, after) = rest.split_at(at);
         found.push((kind, step));
         (kind, rest) = (next, after.get(mark.len()..).unwrap_or_default());
     }
+    None
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -108,8 +108,9 @@ pub fn gather(sources: &[Source]) -> Result<Gathered, GatherError> {
 
 fn read_closed(path: &Path) -> Result<Secret, GatherError> {
     // A link is followed: dotfiles are often links, and what counts is the file.
-    let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    let failed = |source| StoreError::Io { step: "read", path: path.into(), source };
+    let real = path.canonicalize().map_err(failed)?;
     let text = read_file(&real)?;
-    let is_open = real.metadata().is_ok_and(|meta| meta.mode() & 0o077 != 0);
+    let is_open = real.metadata().map_err(failed)?.mode() & 0o077 != 0;
     if is_open { Err(GatherError::Open(path.into())) } else { Ok(text) }
 }

@@ -169,6 +169,10 @@ pub(crate) fn take_mapping(branches: &mut [Branch]) -> Result<Branch, MetadataEr
     for branch in branches {
         let (own, rest): (Vec<_>, Vec<_>) = std::mem::take(branch).into_iter().partition(is_part);
         *branch = rest;
+        // Two in one document: readers disagree about which one counts.
+        if own.len() > 1 {
+            return Err(MetadataError::Field(KEY));
+        }
         for item in own {
             match (item, &found) {
                 (Item::Entry(_, Value::Map(part)), None) => found = Some(part),

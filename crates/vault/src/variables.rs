@@ -13,11 +13,14 @@ use crate::tree::{Item, Value};
 
 /// Names that decide what code a program runs, or where it looks for programs, settings and other machines.
 const REFUSED: &[&str] = &[
+    "ALL_PROXY",
     "BASHOPTS",
     "BASH_ENV",
     "BROWSER",
     "CDPATH",
     "CLASSPATH",
+    "CURL_CA_BUNDLE",
+    "CURL_HOME",
     "EDITOR",
     "ENV",
     "GCONV_PATH",
@@ -25,6 +28,8 @@ const REFUSED: &[&str] = &[
     "GLIBC_TUNABLES",
     "HOME",
     "HOSTALIASES",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
     "IFS",
     "JAVA_TOOL_OPTIONS",
     "JDK_JAVA_OPTIONS",
@@ -32,6 +37,7 @@ const REFUSED: &[&str] = &[
     "LOCPATH",
     "LOGNAME",
     "NLSPATH",
+    "NODE_EXTRA_CA_CERTS",
     "NODE_OPTIONS",
     "NODE_PATH",
     "OPENSSL_CONF",
@@ -41,6 +47,7 @@ const REFUSED: &[&str] = &[
     "PATH",
     "PROMPT_COMMAND",
     "PS4",
+    "REQUESTS_CA_BUNDLE",
     "RES_OPTIONS",
     "SHELL",
     "SHELLOPTS",
@@ -52,6 +59,9 @@ const REFUSED: &[&str] = &[
     "VISUAL",
     "ZDOTDIR",
     "_JAVA_OPTIONS",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
 ];
 
 /// The same, by how they begin.
@@ -157,7 +167,9 @@ mod tests {
     #[test]
     fn what_would_be_more_than_a_value_is_refused() {
         let refused = |text: &str| of(text, Format::Dotenv, &[]).err().unwrap();
-        for name in ["LD_PRELOAD", "PATH", "BASH_ENV", "NODE_OPTIONS", "GIT_SSH_COMMAND", "PYTHONSTARTUP", "IFS"] {
+        for name in
+            ["LD_PRELOAD", "PATH", "BASH_ENV", "NODE_OPTIONS", "GIT_SSH_COMMAND", "PYTHONSTARTUP", "HTTPS_PROXY"]
+        {
             assert_eq!(refused(&format!("{name}=x\n")), VariablesError::Refused(name.into()));
             assert!(of(&format!("{name}=x\n"), Format::Dotenv, &[name]).is_ok());
         }

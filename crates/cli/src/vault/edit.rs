@@ -32,7 +32,7 @@ pub(crate) fn run(args: &EditArgs) -> anyhow::Result<ExitCode> {
     let place = Place::lock(path)?;
     let Some(before) = place.read()? else { bail!("{} does not exist", path.display()) };
     let sealed = parse(path, before.expose(), args.file.kind)?;
-    witness::compare(path, &sealed, before.expose())?;
+    witness::refuse_changes(path, &sealed, before.expose())?;
     let mut opened = open(path, sealed)?;
     let format = opened.format();
     let plain = opened.plain()?;

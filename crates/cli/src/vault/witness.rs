@@ -30,23 +30,38 @@ pub(crate) fn accept(args: &AcceptArgs) -> anyhow::Result<ExitCode> {
 
 /// Says what has changed of a file, beyond what its MAC covers, since it was last remembered.
 pub(crate) fn compare(path: &Path, sealed: &Sealed, text: &[u8]) -> anyhow::Result<()> {
+    match changed(path, sealed, text)? {
+        Some(changed) => tell(&changed),
+        None => Ok(()),
+    }
+}
+
+/// As [`compare`], for who is going to write the file: a recipient or a rule that somebody put in would be taken for the
+/// owner's, and the next data key be encrypted to a stranger.
+pub(crate) fn refuse_changes(path: &Path, sealed: &Sealed, text: &[u8]) -> anyhow::Result<()> {
+    match changed(path, sealed, text)? {
+        Some(changed) => bail!("nothing was written: {changed}"),
+        None => Ok(()),
+    }
+}
+
+fn changed(path: &Path, sealed: &Sealed, text: &[u8]) -> anyhow::Result<Option<String>> {
     let file = file_for(path)?;
     if !is_there(&file)? {
-        return Ok(());
+        return Ok(None);
     }
     let kept = read_file(&file)?;
     let Some(then) = kept.expose_text().and_then(Witness::read) else {
         bail!("{} is damaged\nhint: mantlet vault accept {}", file.display(), path.display())
     };
     let changes = then.changes(&Witness::of(sealed, text));
-    if changes.is_empty() {
-        return Ok(());
-    }
-    tell(&format!(
-        "{}: since Mantlet last wrote it: {}\nhint: look at it, then `mantlet vault accept`",
-        path.display(),
-        changes.join("; ")
-    ))
+    Ok((!changes.is_empty()).then(|| {
+        let changes = changes.join("; ");
+        format!(
+            "{}: since Mantlet last wrote it: {changes}\nhint: look at it, then `mantlet vault accept`",
+            path.display()
+        )
+    }))
 }
 
 /// Remembers a file.

@@ -113,7 +113,7 @@ pub(crate) fn change(
         bail!("{} does not exist\nhint: `mantlet vault encrypt - -o FILE` makes one", path.display())
     };
     let sealed = parse(path, before.expose(), kind)?;
-    witness::compare(path, &sealed, before.expose())?;
+    witness::refuse_changes(path, &sealed, before.expose())?;
     let mut opened = open(path, sealed)?;
     let format = opened.format();
     step(&mut opened)?;
@@ -133,8 +133,26 @@ pub(crate) fn put(
     plain: &Secret,
 ) -> anyhow::Result<()> {
     verify(sealed, format, plain)?;
+    say_what_is_open(path, before, sealed, format)?;
     place.replace(before, sealed)?;
     remember(path, sealed, format)
+}
+
+/// Names the values that the file's rule leaves in the clear, and that were not so before.
+fn say_what_is_open(
+    path: &Path,
+    before: Option<&Secret>,
+    sealed: &[u8],
+    format: mantlet_vault::Format,
+) -> anyhow::Result<()> {
+    let of = |text: &[u8]| Ok::<_, anyhow::Error>(mantlet_vault::Sealed::parse(text, format)?.in_the_clear());
+    let known = before.map_or(Ok(Vec::new()), |before| of(before.expose()))?;
+    let open = of(sealed)?;
+    let new: Vec<String> = open.iter().filter(|name| !known.contains(name)).map(|name| write_path(name)).collect();
+    match new.is_empty() {
+        true => Ok(()),
+        false => tell(&format!("{}: the file's rule leaves in the clear: {}", path.display(), new.join(", "))),
+    }
 }
 
 /// Remembers what was written.

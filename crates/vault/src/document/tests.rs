@@ -86,3 +86,12 @@ fn names_need_no_key() {
     assert_eq!(names.len(), 4);
     assert_eq!(names[2], [Step::Name("b".into()), Step::Index(1)]);
 }
+
+/// Each of these is a file of some megabytes; what reads it has a stack and a day.
+#[test]
+fn hostile_metadata_is_refused_and_soon() {
+    let deep = format!("A=1\nsops_{}=x\nsops_mac=x\n", "__map_".repeat(200_000));
+    let twice = br#"{"a":"b","sops":{"mac":"x"},"sops":{"mac":"y"}}"#;
+    assert!(Sealed::parse(deep.as_bytes(), Format::Dotenv).is_err());
+    assert!(matches!(Sealed::parse(twice, Format::Json), Err(OpenError::Metadata(_))));
+}

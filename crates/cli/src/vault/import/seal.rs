@@ -68,7 +68,7 @@ pub(super) fn store(path: &Path, values: &Values) -> anyhow::Result<()> {
     let (sealed, plain) = match &before {
         Some(text) => {
             let sealed = parse(path, text.expose(), Some(Kind::Json))?;
-            witness::compare(path, &sealed, text.expose())?;
+            witness::refuse_changes(path, &sealed, text.expose())?;
             let mut opened = open(path, sealed)?;
             let mut members = members(&opened.plain()?)?;
             members.extend(entries(values));
