@@ -268,10 +268,15 @@ fn a_policy_that_the_agent_can_write_is_refused() {
         assert!(err(&refused).contains("which agent `main` can write"), "{}", err(&refused));
         assert!(err(&refused).contains("hint: move it to ~/.config/mantlet/mantlet.toml"));
         // A rule that opens the policy's own directory is as good as a workspace around it.
+        let elsewhere = world.file("home/rules/mantlet.toml", builder("[agent.main.files]\nwrite = [\"~/rules\"]\n"));
+        let refused = world.exec(&["--policy", elsewhere.to_str().unwrap(), "-c", "touch ran"]);
+        assert_eq!(code(&refused), 125);
+        assert!(err(&refused).contains("which agent `main` can write"), "{}", err(&refused));
+        // At the usual place it is refused before that: the vault's keys are beside it.
         world.builder("[agent.main.files]\nwrite = [\"~/.config/mantlet\"]\n");
         let refused = world.exec(&["-c", "touch ran"]);
         assert_eq!(code(&refused), 125);
-        assert!(err(&refused).contains("which agent `main` can write"), "{}", err(&refused));
+        assert!(err(&refused).contains("holds keys or secrets of the vault"), "{}", err(&refused));
         assert_nothing_done(&world, "a policy in the workspace");
     }
 }
