@@ -64,8 +64,10 @@ impl Home {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mantlet"));
-        command.arg("log").args(args).env("HOME", &self.0).env_remove("XDG_STATE_HOME");
+        // As from a terminal: what a shell starts in the background, such as these tests, ignores SIGINT.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_mantlet"), "log"]).args(args);
+        command.env("HOME", &self.0).env_remove("XDG_STATE_HOME");
         command
     }
 
