@@ -52,10 +52,14 @@ fn talk<S: std::io::Read + std::io::Write>(mut stream: S, mark: &str, buf: &mut 
     stream.read(buf)
 }
 
+trait Stream: std::io::Read + std::io::Write {}
+impl<S: std::io::Read + std::io::Write> Stream for S {}
+
 /// Listens at a place, says the second word to whoever comes, and comes itself.
 fn listen_and_connect(w: &Words<'_>) -> Done {
     let (at, says) = (w.get(0)?, w.get(1)?.to_owned());
-    let serve = move |mut s: Box<dyn std::io::Write>| s.write_all(says.as_bytes());
+    // It hears what the other side says before it answers and closes: a word to a closed socket is an error (EPIPE).
+    let serve = move |mut s: Box<dyn Stream>| s.read(&mut [0; 256]).and_then(|_| s.write_all(says.as_bytes()));
     match at.split_once(':') {
         Some(("unix", path)) => {
             let listener = UnixListener::bind(path)?;
