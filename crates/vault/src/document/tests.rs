@@ -87,11 +87,19 @@ fn names_need_no_key() {
     assert_eq!(names[2], [Step::Name("b".into()), Step::Index(1)]);
 }
 
-/// Each of these is a file of some megabytes; what reads it has a stack and a day.
+/// A file of a megabyte or two; what reads it has a stack and a day.
 #[test]
-fn hostile_metadata_is_refused_and_soon() {
+fn metadata_without_a_bottom_is_refused_and_soon() {
     let deep = format!("A=1\nsops_{}=x\nsops_mac=x\n", "__map_".repeat(200_000));
-    let twice = br#"{"a":"b","sops":{"mac":"x"},"sops":{"mac":"y"}}"#;
     assert!(Sealed::parse(deep.as_bytes(), Format::Dotenv).is_err());
-    assert!(matches!(Sealed::parse(twice, Format::Json), Err(OpenError::Metadata(_))));
+}
+
+#[test]
+fn metadata_that_stands_twice_is_refused() {
+    let sealed = encrypt_file(JSON, Format::Json, &plan(&[&Identity::generate()])).ok().unwrap();
+    assert!(Sealed::parse(&sealed, Format::Json).is_ok());
+    let text = String::from_utf8(sealed).unwrap();
+    let (values, part) = text.trim_end().strip_suffix('}').unwrap().split_once("\"sops\"").unwrap();
+    let twice = format!("{values}\"sops\"{part}, \"sops\"{part}}}");
+    assert!(matches!(Sealed::parse(twice.as_bytes(), Format::Json), Err(OpenError::Metadata(MetadataError::Field(_)))));
 }
