@@ -57,6 +57,14 @@ enum Shown {
     Tool,
     /// The way out to the network, and what came in
     Egress,
+    /// Changes of protected files
+    Change,
+    /// What you were told
+    Alert,
+    /// The kill switch
+    Halt,
+    /// What the ledger writes of itself
+    Ledger,
 }
 
 /// Prints the ledger's last entries; exits 1 when a line of it could not be read.
@@ -177,6 +185,10 @@ fn is_wanted(entry: &Entry, args: &LogArgs) -> bool {
         Kind::Exec(_) => Shown::Exec,
         Kind::Tool(_) => Shown::Tool,
         Kind::Egress(_) => Shown::Egress,
+        Kind::Change(_) => Shown::Change,
+        Kind::Alert(_) => Shown::Alert,
+        Kind::Halt(_) => Shown::Halt,
+        Kind::Ledger(_) => Shown::Ledger,
     };
     // Times are of one width and in UTC, so their texts compare as they do.
     args.agent.as_ref().is_none_or(|agent| *agent == entry.agent)

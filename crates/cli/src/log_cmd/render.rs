@@ -4,7 +4,7 @@
 
 use std::io::IsTerminal as _;
 
-use mantlet_ledger::{Egress, Entry, Exec, Kind, Tool, escape};
+use mantlet_ledger::{Alert, Change, Egress, Entry, Exec, Halt, Kind, Tool, Upkeep, escape};
 
 /// Whether lines have colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,8 @@ impl Ink {
     /// How something ended: escaped, and red where it did not happen.
     fn outcome(self, word: &str) -> String {
         let colour = match word {
-            "refused" | "denied" | "failed" => 31,
-            "passed" | "allowed" | "ran" | "jailed" => 32,
+            "refused" | "denied" | "failed" | "reported" | "halt" | "torn" | "dropped" => 31,
+            "passed" | "allowed" | "ran" | "jailed" | "undone" | "accepted" | "sent" | "resume" => 32,
             _ => return short(word),
         };
         match self {
@@ -41,6 +41,10 @@ pub(super) fn render(entry: &Entry, ink: Ink) -> String {
         Kind::Exec(exec) => format!("{start}  {}", render_exec(exec, ink)),
         Kind::Tool(tool) => format!("{start}  {}", render_tool(tool, ink)),
         Kind::Egress(egress) => format!("{start}  {}", render_egress(egress, ink)),
+        Kind::Change(change) => format!("{start}  {}", render_change(change, ink)),
+        Kind::Alert(alert) => format!("{start}  {}", render_alert(alert, ink)),
+        Kind::Halt(halt) => format!("{start}  {}", render_halt(halt, ink)),
+        Kind::Ledger(upkeep) => format!("{start}  {}", render_upkeep(upkeep, ink)),
     }
 }
 
@@ -79,7 +83,7 @@ fn render_tool(tool: &Tool, ink: Ink) -> String {
 }
 
 fn render_egress(egress: &Egress, ink: Ink) -> String {
-    let times = if egress.count == 1 { String::new() } else { format!("  {} times", egress.count) };
+    let times = times(egress.count);
     let (outcome, way, host) = (ink.outcome(&egress.outcome), short(&egress.way), short(&egress.host));
     let why = [&egress.reason, &egress.rule].into_iter().flatten().next().map(|why| format!("  ({})", short(why)));
     let bytes = match (egress.up, egress.down) {
@@ -87,6 +91,47 @@ fn render_egress(egress: &Egress, ink: Ink) -> String {
         (up, down) => format!("  {up} B out, {down} B in"),
     };
     format!("{outcome}  {way}  {host}{bytes}{times}{}", why.unwrap_or_default())
+}
+
+fn render_change(change: &Change, ink: Ink) -> String {
+    let (outcome, what, path) = (ink.outcome(&change.outcome), short(&change.what), short(&change.path));
+    let mut line = format!("{outcome}  {what}  {path}  {} ms{}", change.took_ms, times(change.count));
+    if !change.keys.is_empty() {
+        line.push_str(&format!("\n    keys: {}", short(&change.keys.join(", "))));
+    }
+    if let Some(culprit) = &change.culprit {
+        let exe = culprit.exe.as_deref().map_or("a program that had ended".into(), short);
+        let call = culprit.call.as_deref().map_or(String::new(), |call| format!(", call {}", short(call)));
+        line.push_str(&format!("\n    by: pid {}, {exe}{call}", culprit.pid));
+    }
+    for (what, text) in [("kept", &change.copy), ("why", &change.reason)] {
+        if let Some(text) = text {
+            line.push_str(&format!("\n    {what}: {}", short(text)));
+        }
+    }
+    line
+}
+
+fn render_alert(alert: &Alert, ink: Ink) -> String {
+    let why = alert.reason.as_deref().map_or(String::new(), |why| format!("  ({})", short(why)));
+    let (outcome, channel, subject) = (ink.outcome(&alert.outcome), short(&alert.channel), short(&alert.subject));
+    format!("{outcome}  {channel}  {subject}{}{why}", times(alert.count))
+}
+
+fn render_halt(halt: &Halt, ink: Ink) -> String {
+    let why = halt.reason.as_deref().map_or(String::new(), |why| format!("  ({})", short(why)));
+    let left = if halt.left == 0 { String::new() } else { format!(", {} could not be ended", halt.left) };
+    format!("{}  by {}  {} jails ended{left}{why}", ink.outcome(&halt.action), short(&halt.by), halt.ended)
+}
+
+fn render_upkeep(upkeep: &Upkeep, ink: Ink) -> String {
+    let bytes = upkeep.bytes.map_or(String::new(), |bytes| format!("  {bytes} B"));
+    let through = upkeep.through.as_ref().map_or(String::new(), |head| format!("  through entry {}", head.seq));
+    format!("{}{bytes}{through}", ink.outcome(&upkeep.event))
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { String::new() } else { format!("  {count} times") }
 }
 
 fn duration(exec: &Exec) -> String {
