@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::alert::{Alert, MailVia, UrlRef};
 use crate::egress::Protocol;
 use crate::error::escape;
 use crate::place::show;
@@ -284,14 +285,53 @@ impl Speaker<'_> {
             }
         }
         if let Some(alert) = policy.alert() {
-            self.say(
-                Enforced::NotYet,
-                origin(&alert.origin),
-                format!("You are told through `{}`.", escape(&alert.command.join(" "))),
-            );
+            self.alert(alert);
         }
     }
+
+    fn alert(&mut self, alert: &Alert) {
+        let mut ways = Vec::new();
+        if !alert.command.is_empty() {
+            ways.push(format!("through `{}`", escape(&alert.command.join(" "))));
+        }
+        if alert.is_on_desktop {
+            ways.push("on the desktop".into());
+        }
+        if let Some(webhook) = &alert.webhook {
+            let url = match &webhook.url {
+                UrlRef::Plain(url) => escape(url),
+                UrlRef::Secret(held) => format!("the URL in {}", held.place()),
+            };
+            let signed = if webhook.key.is_some() { ", signed" } else { "" };
+            ways.push(format!("by JSON to {url}{signed}"));
+        }
+        if let Some(ntfy) = &alert.ntfy {
+            ways.push(format!("through the topic {} of {}", ntfy.topic, ntfy.url));
+        }
+        if let Some(telegram) = &alert.telegram {
+            ways.push(format!("in the chat {} through {}", telegram.chat, telegram.url));
+        }
+        if let Some(email) = &alert.email {
+            let via = match &email.via {
+                MailVia::Program(path) => show(path),
+                MailVia::Server { host, port, security, .. } => format!("{}://{host}:{port}", security.word()),
+            };
+            ways.push(format!("by e-mail to {} through {via}", email.to.join(", ")));
+        }
+        let line = origin(&alert.origin);
+        for way in ways {
+            self.say(ALERTS, line.clone(), format!("You are told {way}."));
+        }
+        let says = format!(
+            "Of alerts, at most {} come in an hour and {} in a minute; the others are summed up.",
+            alert.per_hour, alert.burst
+        );
+        self.say(ALERTS, line, says);
+    }
 }
+
+/// Channels work (`mantlet alert test`), and nothing raises an alert by itself yet.
+const ALERTS: Enforced = Enforced::NotYet;
 
 fn judged(protocol: Protocol) -> &'static str {
     match protocol {

@@ -36,7 +36,11 @@ pub(crate) const ACTION: &[&str] = &["run"];
 pub(crate) const CREDENTIAL: &[&str] = &["from", "use"];
 pub(crate) const HANDOFF: &[&str] = &["from", "to"];
 pub(crate) const WATCH: &[&str] = &["files"];
-pub(crate) const ALERT: &[&str] = &["command"];
+pub(crate) const ALERT: &[&str] = &["command", "desktop", "per_hour", "burst", "webhook", "ntfy", "telegram", "email"];
+pub(crate) const WEBHOOK: &[&str] = &["url", "url_file", "url_secret", "key_file", "key_secret"];
+pub(crate) const NTFY: &[&str] = &["url", "topic", "token_file", "token_secret"];
+pub(crate) const TELEGRAM: &[&str] = &["url", "chat", "token_file", "token_secret"];
+pub(crate) const EMAIL: &[&str] = &["from", "to", "server", "user", "password_file", "password_secret", "sendmail"];
 
 type Text = Option<At<String>>;
 type List = Option<Vec<At<String>>>;
@@ -50,7 +54,7 @@ pub(crate) struct PolicyFile {
     pub(crate) credentials: Vec<(At<String>, CredentialFile)>,
     pub(crate) handoffs: Vec<(At<String>, HandoffFile)>,
     pub(crate) watch: Option<At<List>>,
-    pub(crate) alert: Option<At<List>>,
+    pub(crate) alert: Option<AlertFile>,
 }
 
 /// `[agent.X]`.
@@ -142,6 +146,66 @@ pub(crate) struct HandoffFile {
     pub(crate) to: Text,
 }
 
+/// `[alert]`.
+#[derive(Debug, Default)]
+pub(crate) struct AlertFile {
+    pub(crate) at: usize,
+    pub(crate) command: List,
+    pub(crate) desktop: Option<At<bool>>,
+    pub(crate) per_hour: Number,
+    pub(crate) burst: Number,
+    pub(crate) webhook: Option<WebhookFile>,
+    pub(crate) ntfy: Option<NtfyFile>,
+    pub(crate) telegram: Option<TelegramFile>,
+    pub(crate) email: Option<EmailFile>,
+}
+
+/// Where a secret is: `KEY_file`, or `KEY_secret` of the vault.
+#[derive(Debug)]
+pub(crate) struct SecretFile {
+    pub(crate) key: &'static str,
+    pub(crate) file: Text,
+    pub(crate) vault: Text,
+}
+
+/// `[alert.webhook]`.
+#[derive(Debug)]
+pub(crate) struct WebhookFile {
+    pub(crate) at: usize,
+    pub(crate) plain: Text,
+    pub(crate) url: SecretFile,
+    pub(crate) key: SecretFile,
+}
+
+/// `[alert.ntfy]`.
+#[derive(Debug)]
+pub(crate) struct NtfyFile {
+    pub(crate) url: Text,
+    pub(crate) topic: Text,
+    pub(crate) token: SecretFile,
+}
+
+/// `[alert.telegram]`.
+#[derive(Debug)]
+pub(crate) struct TelegramFile {
+    pub(crate) at: usize,
+    pub(crate) url: Text,
+    pub(crate) chat: Text,
+    pub(crate) token: SecretFile,
+}
+
+/// `[alert.email]`.
+#[derive(Debug)]
+pub(crate) struct EmailFile {
+    pub(crate) at: usize,
+    pub(crate) from: Text,
+    pub(crate) to: List,
+    pub(crate) server: Text,
+    pub(crate) user: Text,
+    pub(crate) password: SecretFile,
+    pub(crate) sendmail: Text,
+}
+
 impl PolicyFile {
     /// Reads the root table; what is wrong goes to `faults`.
     pub(crate) fn read(root: &toml::de::DeTable<'_>, faults: &mut Faults<'_>) -> Self {
@@ -171,8 +235,7 @@ impl PolicyFile {
             file.watch = Some(At::new(section.list("files", faults), section.at));
         }
         if let Some(section) = root.section("alert", ALERT, faults) {
-            section.require("command", "name the program to call", faults);
-            file.alert = Some(At::new(section.list("command", faults), section.at));
+            file.alert = Some(AlertFile::read(&section, faults));
         }
         file
     }
@@ -277,3 +340,66 @@ impl LimitsFile {
         limits
     }
 }
+
+impl SecretFile {
+    fn read(
+        section: &Section<'_, '_>,
+        key: &'static str,
+        [file, vault]: [&str; 2],
+        faults: &mut Faults<'_>,
+    ) -> SecretFile {
+        SecretFile { key, file: section.text(file, faults), vault: section.text(vault, faults) }
+    }
+
+    /// Whether nobody wrote where it is; one of the wrong type has its error already.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.file.is_none() && self.vault.is_none()
+    }
+}
+
+impl AlertFile {
+    fn read(section: &Section<'_, '_>, faults: &mut Faults<'_>) -> Self {
+        let mut alert = AlertFile {
+            at: section.at,
+            command: section.list("command", faults),
+            desktop: section.flag("desktop", faults),
+            per_hour: section.number("per_hour", faults),
+            burst: section.number("burst", faults),
+            ..AlertFile::default()
+        };
+        if let Some(webhook) = section.section("webhook", WEBHOOK, faults) {
+            let plain = webhook.text("url", faults);
+            let url = SecretFile::read(&webhook, "url", ["url_file", "url_secret"], faults);
+            let key = SecretFile::read(&webhook, "key", ["key_file", "key_secret"], faults);
+            alert.webhook = Some(WebhookFile { at: webhook.at, plain, url, key });
+        }
+        if let Some(ntfy) = section.section("ntfy", NTFY, faults) {
+            ntfy.require("topic", "name the topic that you have subscribed to", faults);
+            let (url, topic) = (ntfy.text("url", faults), ntfy.text("topic", faults));
+            let token = SecretFile::read(&ntfy, "token", TOKEN, faults);
+            alert.ntfy = Some(NtfyFile { url, topic, token });
+        }
+        if let Some(telegram) = section.section("telegram", TELEGRAM, faults) {
+            telegram.require("chat", "write the chat's number, `chat = \"123456789\"`", faults);
+            let (url, chat) = (telegram.text("url", faults), telegram.text("chat", faults));
+            let token = SecretFile::read(&telegram, "token", TOKEN, faults);
+            alert.telegram = Some(TelegramFile { at: telegram.at, url, chat, token });
+        }
+        if let Some(email) = section.section("email", EMAIL, faults) {
+            email.require("from", "write the address that writes, `from = \"mantlet@example.org\"`", faults);
+            email.require("to", "write who is told, `to = [\"you@example.org\"]`", faults);
+            alert.email = Some(EmailFile {
+                at: email.at,
+                from: email.text("from", faults),
+                to: email.list("to", faults),
+                server: email.text("server", faults),
+                user: email.text("user", faults),
+                password: SecretFile::read(&email, "password", ["password_file", "password_secret"], faults),
+                sendmail: email.text("sendmail", faults),
+            });
+        }
+        alert
+    }
+}
+
+const TOKEN: [&str; 2] = ["token_file", "token_secret"];

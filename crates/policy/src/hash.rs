@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::alert::{Alert, Email, MailVia, Ntfy, SecretRef, Telegram, UrlRef, Webhook};
 use crate::egress::{Budget, Egress, HttpRule};
 use crate::sections::Web;
 use crate::types::{Accept, Agent, Limits, PathRule, Policy};
@@ -162,6 +163,58 @@ fn later(encoder: &mut Encoder, policy: &Policy) {
     }
     encoder.set("watch", policy.watch.as_ref().map_or_else(Vec::new, |watch| rules(&watch.files)));
     encoder.ordered("alert", policy.alert.as_ref().map_or(&[], |alert| &alert.command));
+    if let Some(alert) = &policy.alert {
+        channels(encoder, alert);
+    }
+}
+
+/// Came later: without them the hash is what it was.
+fn channels(encoder: &mut Encoder, alert: &Alert) {
+    let secret = |secret: &SecretRef| match secret {
+        SecretRef::File(path) => [b"file ", path.as_os_str().as_bytes()].concat(),
+        SecretRef::Vault(name) => [b"vault ", name.as_bytes()].concat(),
+    };
+    let maybe = |held: &Option<SecretRef>| held.as_ref().map_or_else(Vec::new, secret);
+    let mut part = |key: &str, fields: &[&[u8]]| {
+        encoder.field(key, &fields.len().to_string());
+        fields.iter().for_each(|field| encoder.bytes(field));
+    };
+    if alert.is_on_desktop {
+        part("alert.desktop", &[]);
+    }
+    if (alert.per_hour, alert.burst) != Alert::USUAL {
+        part("alert.limits", &[&alert.per_hour.to_le_bytes(), &alert.burst.to_le_bytes()]);
+    }
+    if let Some(Webhook { url, key }) = &alert.webhook {
+        let url = match url {
+            UrlRef::Plain(url) => [b"plain ", url.as_bytes()].concat(),
+            UrlRef::Secret(held) => secret(held),
+        };
+        part("alert.webhook", &[&url, &maybe(key)]);
+    }
+    if let Some(Ntfy { url, topic, token }) = &alert.ntfy {
+        part("alert.ntfy", &[url.as_bytes(), topic.as_bytes(), &maybe(token)]);
+    }
+    if let Some(Telegram { url, chat, token }) = &alert.telegram {
+        part("alert.telegram", &[url.as_bytes(), chat.as_bytes(), &secret(token)]);
+    }
+    if let Some(Email { from, to, via }) = &alert.email {
+        let way = match via {
+            MailVia::Program(path) => [b"program ", path.as_os_str().as_bytes()].concat(),
+            MailVia::Server { host, port, security, .. } => format!("{}://{host}:{port}", security.word()).into_bytes(),
+        };
+        let login = match via {
+            MailVia::Server { login: Some((user, password)), .. } => vec![user.as_bytes().to_vec(), secret(password)],
+            _ => Vec::new(),
+        };
+        let fields: Vec<&[u8]> = [from.as_bytes(), &way]
+            .into_iter()
+            .chain(login.iter().map(Vec::as_slice))
+            .chain([b"to".as_slice()])
+            .chain(to.iter().map(String::as_bytes))
+            .collect();
+        part("alert.email", &fields);
+    }
 }
 
 /// A rule is its path where it has one, so that `~/x` and its whole path are the same rule.

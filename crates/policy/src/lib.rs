@@ -7,6 +7,7 @@
 pub mod address;
 mod advice;
 mod agent;
+mod alert;
 mod diff;
 mod edit;
 mod egress;
@@ -33,6 +34,7 @@ mod units;
 mod validate;
 
 pub use advice::{Advice, advise};
+pub use alert::{Alert, Email, MailSecurity, MailVia, Ntfy, SecretRef, Telegram, UrlRef, Webhook, alert_url};
 pub use diff::unified;
 pub use edit::{AllowError, Edit, Grant, allow, starter, would_help};
 pub use egress::{Budget, Egress, HttpRule, Local, Protocol};

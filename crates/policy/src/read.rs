@@ -72,6 +72,18 @@ impl<'f, 'i> Section<'f, 'i> {
         }
     }
 
+    /// Reads `true` or `false`.
+    pub(crate) fn flag(&self, key: &str, faults: &mut Faults<'_>) -> Option<At<bool>> {
+        let (value, at) = self.get(key)?;
+        match value {
+            DeValue::Boolean(flag) => Some(At::new(*flag, at)),
+            other => {
+                self.wrong(key, "true or false", other, at, faults);
+                None
+            }
+        }
+    }
+
     /// Reads a whole number that is not negative.
     pub(crate) fn number(&self, key: &str, faults: &mut Faults<'_>) -> Option<At<u64>> {
         let (value, at) = self.get(key)?;
@@ -225,6 +237,7 @@ fn example(wanted: &str, key: &str) -> String {
     let key = escape(key);
     match wanted {
         "a string" => format!("`{key} = \"...\"`"),
+        "true or false" => format!("`{key} = true`"),
         "a list of strings" => format!("`{key} = [\"...\"]`"),
         "a whole number" => format!("`{key} = 100`"),
         "a table of strings" => format!("`{key} = {{ NAME = \"value\" }}`"),

@@ -22,7 +22,7 @@ pub fn schema() -> Value {
                     &["files"],
                 ),
             ),
-            ("alert", table("How the owner is told. Not enforced yet.", &[("command", argv())], &["command"])),
+            ("alert", alert()),
         ],
         &["version"],
     );
@@ -245,6 +245,56 @@ fn handoff() -> Value {
     )
 }
 
+fn alert() -> Value {
+    let path = |what: &str| json!({"type": "string", "pattern": "^(/|~/)", "description": format!("The file, mode 0600, whose only line is {what}.")});
+    let vault = |what: &str| text(&format!("The vault's name of {what}."));
+    let url = |what: &str| json!({"type": "string", "pattern": "^https?://", "description": what});
+    let token = || [("token_file", path("the token")), ("token_secret", vault("the token"))];
+    let webhook = table(
+        "JSON to a server, signed after the Standard Webhooks specification.",
+        &[
+            ("url", url("Where to.")),
+            ("url_file", path("the URL, where that is a secret")),
+            ("url_secret", vault("the URL")),
+            ("key_file", path("the key to sign with")),
+            ("key_secret", vault("the key")),
+        ],
+        &[],
+    );
+    let ntfy = [("url", url("The server. Default: https://ntfy.sh.")), ("topic", text("The topic."))];
+    let telegram = [
+        ("url", url("The root of the Bot API. Default: https://api.telegram.org.")),
+        ("chat", text("The chat's number.")),
+    ];
+    let email = table(
+        "An e-mail.",
+        &[
+            ("from", text("The address that writes.")),
+            ("to", strings("Who is told.")),
+            ("server", text("smtps://host, or starttls://host:587.")),
+            ("user", text("The user of the mailbox.")),
+            ("password_file", path("the password")),
+            ("password_secret", vault("the password")),
+            ("sendmail", text("A program as sendmail(8), in place of a server.")),
+        ],
+        &["from", "to"],
+    );
+    table(
+        "How the owner is told.",
+        &[
+            ("command", argv()),
+            ("desktop", json!({"type": "boolean", "description": "A notification on the desktop."})),
+            ("per_hour", count("Messages in one hour; what exceeds is summed up. Default: 20.")),
+            ("burst", count("Messages in one minute. Default: 5.")),
+            ("webhook", webhook),
+            ("ntfy", table("A topic of an ntfy server.", &[&ntfy[..], &token()].concat(), &["topic"])),
+            ("telegram", table("A bot of Telegram's.", &[&telegram[..], &token()].concat(), &["chat"])),
+            ("email", email),
+        ],
+        &[],
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +334,10 @@ mod tests {
             (&root["properties"]["handoff"]["additionalProperties"], file::HANDOFF),
             (&root["properties"]["watch"], file::WATCH),
             (&root["properties"]["alert"], file::ALERT),
+            (&root["properties"]["alert"]["properties"]["webhook"], file::WEBHOOK),
+            (&root["properties"]["alert"]["properties"]["ntfy"], file::NTFY),
+            (&root["properties"]["alert"]["properties"]["telegram"], file::TELEGRAM),
+            (&root["properties"]["alert"]["properties"]["email"], file::EMAIL),
         ] {
             assert_eq!(keys(schema), sorted(parser));
         }
@@ -310,7 +364,7 @@ mod tests {
                     })
             }
             ("array", Value::Array(items)) => items.iter().all(|item| is_valid(item, &schema["items"])),
-            ("string", Value::String(_)) => true,
+            ("string", Value::String(_)) | ("boolean", Value::Bool(_)) => true,
             ("integer", Value::Number(number)) => number.as_u64() >= schema["minimum"].as_u64(),
             _ => false,
         }
@@ -327,6 +381,10 @@ mod tests {
             ("version = 1", "version = 2", false),
             ("[watch]", "[wacth]", false),
             ("[\"notify-send\"]", "\"notify-send\"", false),
+            ("[alert]", "[alert]\ndesktop = true", true),
+            ("[alert]", "[alert]\ndesktop = 1", false),
+            ("[alert]", "[alert]\nntfy = { topic = \"t\", token_file = \"/x\" }", true),
+            ("[alert]", "[alert]\nntfy = { topic = \"t\", token = \"x\" }", false),
         ] {
             let text = SKETCH.replacen(from, to, usize::from(!from.is_empty()));
             let value: Value = toml::from_str(&text).unwrap();

@@ -100,15 +100,6 @@ pub struct Watch {
     pub origin: Origin,
 }
 
-/// `[alert]`: how the owner is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alert {
-    /// The argument vector; the message becomes its last argument.
-    pub command: Vec<String>,
-    /// Where it was written.
-    pub origin: Origin,
-}
-
 impl DlpMode {
     /// Returns the word of the file.
     pub fn word(self) -> &'static str {

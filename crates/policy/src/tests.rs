@@ -241,6 +241,54 @@ fn every_error_has_its_place_and_its_fix() {
         ("[agent.main.dlp]\nout = \"drop\"", "6:7: `out` cannot be `drop`", "redact"),
         ("[agent.main.action.x]\nrun = [\"a\"]", "5:20: a builder has no actions", "operator"),
         ("[alert]\ncommand = []", "5:2: bad alert `[]`", "program"),
+        ("[alert]", "5:2: an `[alert]` that tells nobody", "desktop"),
+        ("[alert]\ndesktop = false", "5:2: an `[alert]` that tells nobody", "desktop"),
+        ("[alert]\ndesktop = \"yes\"\ncommand = [\"x\"]", "6:11: `desktop` must be true or false", "= true"),
+        ("[alert]\ncommand = [\"./x\"]", "6:12: bad program `./x`: not absolute", "absolute"),
+        ("[alert]\ncommand = [\"~/work/x\"]", "6:12: bad program `~/work/x`: agent `main` can write it", "outside"),
+        ("[alert]\ndesktop = true\nper_hour = 0", "7:12: bad limit `0`", "per_hour"),
+        ("[alert]\ndesktop = true\nper_hour = 3\nburst = 4", "8:9: bad limit `4`: not between 1 and 3", "burst"),
+        ("[alert.webhook]\nurl = \"http://example.org\"", "6:7: bad URL `http://example.org`: not encrypted", "https"),
+        ("[alert.webhook]\nkey_file = \"/x\"", "5:8: [alert.webhook] has no `url`", "url_file"),
+        ("[alert.webhook]\nurl = \"https://a.org\"\nurl_file = \"/x\"", "6:7: two URLs", "keep"),
+        ("[alert.webhook]\nurl = \"https://a.org\"\nkey = \"x\"", "7:1: unknown key `key`", "key_file"),
+        ("[alert.ntfy]\ntopic = \"a/b\"", "6:9: bad topic `a/b`", "guesses"),
+        (
+            "[alert.ntfy]\ntopic = \"a\"\nurl = \"https://a.org/?x\"",
+            "7:7: bad URL `https://a.org/?x`: a query",
+            "https",
+        ),
+        (
+            "[alert.ntfy]\ntopic = \"a\"\ntoken_file = \"~/work/t\"",
+            "7:14: bad path `~/work/t`: agent `main` can read it",
+            "outside",
+        ),
+        ("[alert.ntfy]\ntopic = \"a\"\ntoken_file = \"t\"", "7:14: bad path `t`: not absolute", "absolute"),
+        (
+            "[alert.ntfy]\ntopic = \"a\"\ntoken_file = \"/t\"\ntoken_secret = \"T\"",
+            "8:16: `token` is named twice",
+            "keep",
+        ),
+        ("[alert.telegram]\nchat = \"1\"", "5:8: [alert.telegram] has no `token_file`", "0600"),
+        ("[alert.telegram]\nchat = \"1/x\"\ntoken_secret = \"T\"", "6:8: bad chat `1/x`", "chat ="),
+        ("[alert.telegram]\nchat = \"1\"\ntoken_secret = \"../T\"", "7:16: bad name `../T`", "vault"),
+        ("[alert.email]\nfrom = \"a@b.org\"\nto = [\"c@d.org\"]", "5:8: [alert.email] has neither", "sendmail"),
+        ("[alert.email]\nfrom = \"a@b.org\"\nto = []\nsendmail = \"/s\"", "5:8: bad to `0 addresses`", "to ="),
+        (
+            "[alert.email]\nfrom = \"a@b.org\"\nto = [\"-x@d.org\"]\nsendmail = \"/s\"",
+            "7:7: bad address `-x@d.org`",
+            "alone",
+        ),
+        (
+            "[alert.email]\nfrom = \"a@b.org\"\nto = [\"c@d.org\"]\nserver = \"smtp://d.org\"",
+            "8:10: bad server `smtp://d.org`: not encrypted",
+            "smtps",
+        ),
+        (
+            "[alert.email]\nfrom = \"a@b.org\"\nto = [\"c@d.org\"]\nserver = \"smtps://d.org\"\nuser = \"u\"",
+            "5:8: a user without a password",
+            "both",
+        ),
         ("[credential.X]\nfrom = \"env\"\nuse = \"x\"", "6:8: `from` cannot be `env`", "vault"),
         ("[handoff.x]\nfrom = \"main\"\nto = \"nobody\"", "7:6: `to` cannot be `nobody`", "agent"),
         ("[watch]\nfiles = [\"x\"]", "6:10: bad path `x`: not absolute", "absolute"),
@@ -515,5 +563,50 @@ fn every_part_of_the_way_out_is_in_the_hash() {
     .collect();
     for (index, one) in all.iter().enumerate() {
         assert!(!all[index + 1..].contains(one), "{index}");
+    }
+}
+
+#[test]
+fn each_channel_of_alerts_is_hashed_and_explained() {
+    let base = "version = 1\n[alert]\ncommand = [\"~/bin/tell\"]\n";
+    let hash = |text: &str| read(text).unwrap().hash().to_owned();
+    let mut seen = vec![hash(base)];
+    assert_eq!(hash(&format!("{base}per_hour = 20\nburst = 5\n")), seen[0]);
+    for (more, says) in [
+        ("desktop = true", "on the desktop"),
+        ("per_hour = 19", "at most 19 come in an hour and 5 in a minute"),
+        ("burst = 2", "at most 20 come in an hour and 2 in a minute"),
+        ("[alert.webhook]\nurl = \"https://a.org/x\"", "by JSON to https://a.org/x."),
+        ("[alert.webhook]\nurl = \"https://a.org/x\"\nkey_file = \"~/k\"", "https://a.org/x, signed."),
+        ("[alert.webhook]\nurl_file = \"~/u\"", "by JSON to the URL in file /home/ann/u."),
+        ("[alert.webhook]\nurl_secret = \"U\"", "by JSON to the URL in vault U."),
+        ("[alert.ntfy]\ntopic = \"mine\"", "through the topic mine of https://ntfy.sh."),
+        ("[alert.ntfy]\ntopic = \"mine\"\nurl = \"http://127.0.0.1:80/\"", "mine of http://127.0.0.1:80."),
+        ("[alert.ntfy]\ntopic = \"mine\"\ntoken_secret = \"T\"", "through the topic mine"),
+        (
+            "[alert.telegram]\nchat = \"-100\"\ntoken_file = \"/etc/t\"",
+            "in the chat -100 through https://api.telegram.org.",
+        ),
+        ("[alert.telegram]\nchat = \"@mine\"\ntoken_file = \"/etc/t\"", "in the chat @mine through"),
+        (
+            "[alert.email]\nfrom = \"a@b.org\"\nto = [\"c@d.org\"]\nsendmail = \"/usr/sbin/sendmail\"",
+            "by e-mail to c@d.org through /usr/sbin/sendmail.",
+        ),
+        (
+            "[alert.email]\nfrom = \"a@b.org\"\nto = [\"c@d.org\"]\nserver = \"smtps://m.org\"",
+            "through smtps://m.org:465.",
+        ),
+        (
+            "[alert.email]\nfrom = \"a@b.org\"\nto = [\"c@d.org\"]\nserver = \"starttls://m.org\"\nuser = \"u\"\npassword_file = \"/etc/p\"",
+            "through starttls://m.org:587.",
+        ),
+    ] {
+        let text = format!("{base}{more}\n");
+        let policy = read(&text).unwrap();
+        let said: Vec<String> = explain(&policy, None).iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|line| line.contains(says)), "{more}\n{said:#?}");
+        assert!(said.iter().any(|line| line.contains("through `/home/ann/bin/tell`")), "{said:#?}");
+        assert!(!seen.contains(&policy.hash().to_owned()), "{more}");
+        seen.push(policy.hash().to_owned());
     }
 }

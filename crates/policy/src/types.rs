@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::alert::Alert;
 use crate::egress::Egress;
-use crate::sections::{Alert, Credential, Dlp, Handoff, NamedAction, Publish, Watch};
+use crate::sections::{Credential, Dlp, Handoff, NamedAction, Publish, Watch};
 
 /// What validation needs to know of the host it judges for.
 pub trait Host {
@@ -328,7 +329,7 @@ impl Policy {
     pub fn watch(&self) -> Option<&Watch> {
         self.watch.as_ref()
     }
-    /// Returns how the owner is told. Nothing enforces it yet.
+    /// Returns how the owner is told.
     pub fn alert(&self) -> Option<&Alert> {
         self.alert.as_ref()
     }

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::agent::agent;
+use crate::alert::alert;
 use crate::error::{Fault, Faults, PolicyErrors, escape, nearest};
 use crate::file::{AgentFile, CredentialFile, HandoffFile, PolicyFile};
 use crate::read::At;
-use crate::sections::{Alert, Credential, Handoff, Watch};
+use crate::sections::{Credential, Handoff, Watch};
 use crate::types::{Host, Origin, PathRule, Policy};
 use crate::{hash, names, place, roles};
 
@@ -100,9 +101,8 @@ fn finish(file: PolicyFile, mut faults: Faults<'_>, origin: &Path, host: &dyn Ho
         let files = files.iter().filter_map(|file| watched(file, host, &mut faults)).collect();
         policy.watch = Some(Watch { files, origin: Origin::Line(faults.line(*at)) });
     }
-    if let Some(At { value: Some(command), at }) = &file.alert {
-        let command = argv(command, *at, "alert", &mut faults);
-        policy.alert = Some(Alert { command, origin: Origin::Line(faults.line(*at)) });
+    if let Some(section) = &file.alert {
+        policy.alert = Some(alert(section, &policy, host, &mut faults));
     }
     match faults.is_empty() {
         true => Ok(sealed(policy)),
