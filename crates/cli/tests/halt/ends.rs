@@ -21,7 +21,7 @@ fn start_all(world: &World, mark: &str, port: u16) -> (Vec<Child>, usize) {
     all.push(exec(world, &format!("trap '' TERM INT HUP QUIT; sleep {mark} & wait; sleep {mark}")));
     // A daemon after the book: its parents are gone, its session is its own, nothing of the call is open in it.
     all.push(exec(world, &format!("(setsid sh -c '(sleep {mark} &) &' </dev/null >/dev/null 2>&1 &); sleep {mark}")));
-    all.push(exec(world, &format!("sleep {mark} & kill -STOP $!; kill -STOP $$; sleep {mark}")));
+    all.push(exec(world, &format!("sleep {mark} & sleep 0.2; kill -STOP $!; kill -STOP $$; sleep {mark}")));
     all.push(exec(world, &format!("sleep {mark} & {}", tunnel(port))));
     let with = programs().join("mantlet-run");
     let asks = format!("sleep {mark} & mantlet-run exec -c 'setsid -f sleep {mark}; sleep {mark}'");
@@ -31,7 +31,7 @@ fn start_all(world: &World, mark: &str, port: u16) -> (Vec<Child>, usize) {
     all.push(start(server.arg(format!("sleep {mark}; true"))));
     let marked = 2 * PLAIN + 1 + 2 + 1 + 1 + 3 + 1;
     // It has no command, and so no mark.
-    all.push(start(world.command("mantlet").args(["exec", "--files", "write"])));
+    all.push(start(world.command("mantlet").args(["exec", "--agent", "main", "--files", "write"])));
     (all, marked)
 }
 
@@ -47,7 +47,7 @@ fn start_landlock(world: &World, mark: &str) -> Option<Child> {
     if world.who == Who::User {
         command.args(["--uid", &crate::common::USER.to_string()]);
     }
-    command.arg("--").arg(programs().join("mantlet")).args(["exec", "-c"]);
+    command.arg("--").arg(programs().join("mantlet")).args(["exec", "--agent", "main", "-c"]);
     command.arg(format!("setsid -f sleep {mark}; sleep {mark}"));
     command.env_clear().env("HOME", world.home()).env("PATH", "/usr/bin:/bin").current_dir(world.work());
     Some(start(&mut command))
@@ -72,7 +72,14 @@ fn everything_that_runs_ends() {
         }
         let stream = opened(&connections);
         let jails = clients.len() + 1;
-        until("everything runs", || processes(&mark).len() >= marked && journal(&world).len() == jails);
+        until("everything runs", || {
+            let gone = clients.iter_mut().position(|client| client.try_wait().unwrap().is_some());
+            if let Some(gone) = gone {
+                let output = clients.swap_remove(gone).wait_with_output().unwrap();
+                panic!("{who:?}: client {gone} ended: {}", crate::common::err(&output));
+            }
+            processes(&mark).len() >= marked && journal(&world).len() == jails
+        });
         stop_some(&world);
         // The control: nobody has ended any of it.
         std::thread::sleep(Duration::from_millis(200));
@@ -123,8 +130,8 @@ fn end_of(mut client: Child) {
 
 fn refused_until_resumed(world: &World) {
     let words: &[&[&str]] = &[
-        &["exec", "-c", "touch started"],
-        &["exec", "--files", "read"],
+        &["exec", "--agent", "main", "-c", "touch started"],
+        &["exec", "--agent", "main", "--files", "read"],
         &["run", "main", "--", "/bin/sh", "-c", "touch started"],
         &["mcp", "--agent", "mcp-server", "--", "/bin/sh", "-c", "touch started"],
         &["egress", "learn", "--agent", "main", "--", "/bin/sh", "-c", "touch started"],
@@ -133,7 +140,7 @@ fn refused_until_resumed(world: &World) {
         assert_refused(&world.mantlet(words), &format!("{words:?}"));
     }
     assert_refused(
-        &world.command("mantlet-run").args(["exec", "-c", "touch started"]).output().unwrap(),
+        &world.command("mantlet-run").args(["exec", "--agent", "main", "-c", "touch started"]).output().unwrap(),
         "mantlet-run",
     );
     assert!(!world.work().join("started").exists());

@@ -89,7 +89,7 @@ pub(crate) fn start(command: &mut Command) -> Child {
 }
 
 pub(crate) fn exec(world: &World, line: &str) -> Child {
-    start(world.command("mantlet").args(["exec", "-c", line]))
+    start(world.command("mantlet").args(["exec", "--agent", "main", "-c", line]))
 }
 
 #[track_caller]
@@ -108,7 +108,7 @@ pub(crate) fn resume(world: &World) {
 /// The control: a command runs.
 #[track_caller]
 pub(crate) fn assert_runs(world: &World) {
-    let output = world.exec(&["-c", "echo it runs"]);
+    let output = world.exec(&["--agent", "main", "-c", "echo it runs"]);
     assert_eq!((code(&output), out(&output).as_str()), (0, "it runs\n"), "{}", err(&output));
 }
 

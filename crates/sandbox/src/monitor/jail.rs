@@ -304,7 +304,8 @@ impl Jail<'_> {
                 None
             }
             Ok(Some(_)) => None,
-            Ok(None) | Err(_) => Some(Ending::client_gone()),
+            // A halt ends a whole agent and what it asked for at one time: what goes away then goes by the halt.
+            Ok(None) | Err(_) => Some(halt::look(self.state).as_ref().map_or_else(Ending::client_gone, Ending::halted)),
         }
     }
 
