@@ -8,6 +8,7 @@ use crate::doctor::DoctorArgs;
 use crate::egress::EgressArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
+use crate::halt_cmd::{HaltArgs, ResumeArgs};
 use crate::hook_cmd::HookArgs;
 use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Log(LogArgs),
     Vault(VaultArgs),
     Daemon(DaemonArgs),
+    Halt(HaltArgs),
+    Resume(ResumeArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

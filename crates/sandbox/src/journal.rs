@@ -35,6 +35,9 @@ pub(crate) struct Record {
     pub(crate) client: (i32, u64),
     /// The same of the jail's init.
     pub(crate) init: (i32, u64),
+    /// The monitor's pid; its start time only where there is no pid namespace, so that what descends from it is the jail.
+    #[serde(default)]
+    pub(crate) monitor: (i32, u64),
     /// Directories to remove: control groups.
     pub(crate) cgroups: Vec<PathBuf>,
     /// What the review does with a finding.

@@ -16,6 +16,7 @@ mod disk;
 mod fallback;
 mod files;
 mod gitconfig;
+pub mod halt;
 mod host;
 mod idmap;
 mod ids;
@@ -59,6 +60,7 @@ mod wire;
 
 pub use budget::Budget;
 pub use call::exec;
+pub use halt::{halt, halted, resume};
 pub use host::RealHost;
 pub use ids::{Ids, Mapping};
 pub use journal::state_dir;

@@ -12,6 +12,7 @@ use mantlet_policy::Review;
 use crate::advice::{Advice, Opening};
 use crate::budget::Budget;
 use crate::covers::Cover;
+use crate::halt::Halted;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
@@ -32,7 +33,7 @@ const NOT_EXECUTABLE: i32 = 126;
 /// The command was not found.
 const NOT_FOUND: i32 = 127;
 /// What a shell says of a process killed by SIGKILL.
-const KILLED: i32 = 128 + libc::SIGKILL;
+pub(crate) const KILLED: i32 = 128 + libc::SIGKILL;
 
 /// What a running jail has told of itself.
 #[derive(Default)]
@@ -65,6 +66,8 @@ pub(crate) struct Ending {
     pub(crate) bytes_out: Option<u64>,
     /// Whether something may not stay and could not be moved.
     pub(crate) is_stuck: bool,
+    /// Whether the owner's halt ended it.
+    pub(crate) is_halted: bool,
 }
 
 impl Ending {
@@ -78,6 +81,7 @@ impl Ending {
             findings: Vec::new(),
             bytes_out: None,
             is_stuck: false,
+            is_halted: false,
         }
     }
 
@@ -97,6 +101,11 @@ impl Ending {
 
     pub(crate) fn client_gone() -> Ending {
         Ending { reason: Some("the caller went away; everything was killed".into()), ..Ending::exited(KILLED) }
+    }
+
+    /// Its init was killed, and everything is halted.
+    pub(crate) fn halted(halted: &Halted) -> Ending {
+        Ending { reason: Some(halted.to_string()), is_halted: true, ..Ending::exited(KILLED) }
     }
 
     /// Mantlet's own failure in the midst of a call.
