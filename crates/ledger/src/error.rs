@@ -118,7 +118,9 @@ pub enum AppendError {
         source: std::io::Error,
     },
     /// The policy wants no command to run that could not be told of, and there is no room to tell.
-    #[error("there is no room for the ledger {path:?}: {source}\nhint: free some disk space, or set `full = \"run\"` in [ledger]")]
+    #[error(
+        "there is no room for the ledger {path:?}: {source}\nhint: free some disk space, or set `full = \"run\"` in [ledger]"
+    )]
     NoRoom {
         /// The file.
         path: PathBuf,

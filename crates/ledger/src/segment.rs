@@ -104,7 +104,8 @@ mod tests {
     fn names_go_both_ways() {
         assert_eq!(parse(&name(12_345)), Some((12_345, false)));
         assert_eq!(parse(&format!("{}.gz", name(u64::MAX))), Some((u64::MAX, true)));
-        for other in ["ledger.jsonl", "ledger-1.jsonl", "ledger-0000000000000000000x.jsonl", "ledger-99999999999999999999.jsonl"]
+        for other in
+            ["ledger.jsonl", "ledger-1.jsonl", "ledger-0000000000000000000x.jsonl", "ledger-99999999999999999999.jsonl"]
         {
             assert_eq!(parse(other), None, "{other}");
         }

@@ -53,6 +53,14 @@ impl Writer {
         Ok(Tidied { compressed, dropped })
     }
 
+    /// Tidies if this writer has ended a segment: for one that stays open for months, whatever others do.
+    ///
+    /// # Errors
+    /// As [`Writer::tidy`].
+    pub fn tidy_rotated(&mut self) -> Result<Tidied, AppendError> {
+        if std::mem::take(&mut self.has_rotated) { self.tidy() } else { Ok(Tidied::default()) }
+    }
+
     /// Whether the first entry of the file that is written is older than the policy wants.
     fn is_old(&self) -> std::io::Result<bool> {
         let mut start = [0; 64];
@@ -105,7 +113,8 @@ impl Writer {
                 break;
             }
             let through = segment::last_entry(segment).map_err(|e| self.failed(e))?;
-            let told = Upkeep { event: "dropped".into(), bytes: Some(size), through: through.clone(), ..Upkeep::default() };
+            let told =
+                Upkeep { event: "dropped".into(), bytes: Some(size), through: through.clone(), ..Upkeep::default() };
             self.append_with(&upkeep(now(), told), Durability::Durable)?;
             std::fs::remove_file(&segment.path).map_err(|e| self.failed(e))?;
             total -= size;

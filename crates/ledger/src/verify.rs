@@ -265,7 +265,8 @@ impl<'e> Verifier<'e> {
         let mut wrong = Vec::new();
         let event = upkeep.map_or("", |upkeep| upkeep.event.as_str());
         if let Some((count, bytes, hash)) = self.foreign.take() {
-            let told = upkeep.filter(|_| event == "foreign").and_then(|upkeep| upkeep.bytes.zip(upkeep.sha256.as_ref()));
+            let told =
+                upkeep.filter(|_| event == "foreign").and_then(|upkeep| upkeep.bytes.zip(upkeep.sha256.as_ref()));
             let is_told = told.is_some_and(|(told, sha256)| (told, sha256) == (bytes, &hex(&hash.finalize())));
             if is_told && end.seq == 0 {
                 self.out.notes.push(format!("{count} lines are of before the chain, and unchanged since it began"));

@@ -62,6 +62,8 @@ pub struct Writer {
     pub(crate) keep: Keep,
     mark: Option<Mark>,
     key: Option<Key>,
+    /// Whether this writer has ended a segment since it last tidied.
+    pub(crate) has_rotated: bool,
 }
 
 impl Writer {
@@ -82,7 +84,7 @@ impl Writer {
         let path = dir_path.join(FILE_NAME);
         let (file, stat) = open_file(&dir, &path)?;
         let identity = identity(&stat);
-        Ok(Writer { dir, dir_path, file, identity, path, keep, mark: None, key: None })
+        Ok(Writer { dir, dir_path, file, identity, path, keep, mark: None, key: None, has_rotated: false })
     }
 
     /// Returns the file that is written.
@@ -236,6 +238,7 @@ impl Writer {
         // A power cut must not leave the new segment without the old one's end.
         rustix::fs::fdatasync(&self.file).map_err(|e| self.failed(e))?;
         rustix::fs::renameat(&self.dir, FILE_NAME, &self.dir, segment::name(last.seq)).map_err(|e| self.failed(e))?;
+        self.has_rotated = true;
         self.refresh()?;
         rustix::fs::fsync(&self.dir).map_err(|e| self.failed(e))
     }

@@ -109,7 +109,8 @@ fn every_dropped_swapped_or_doubled_entry_is_found() {
         assert!(is_found(&dropped), "dropped {at}");
         let doubled = [&lines[..=at], &lines[at..]].concat();
         assert!(is_found(&doubled), "doubled {at}");
-        for with in [at + 1, (at * 7 + 13) % lines.len()].into_iter().filter(|with| *with < lines.len() && *with != at) {
+        for with in [at + 1, (at * 7 + 13) % lines.len()].into_iter().filter(|with| *with < lines.len() && *with != at)
+        {
             let mut swapped = lines.clone();
             swapped.swap(at, with);
             assert!(is_found(&swapped), "swapped {at} and {with}");

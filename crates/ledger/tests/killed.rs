@@ -82,8 +82,7 @@ fn no_acknowledged_entry_of_fifty_killed_writers_is_lost() {
     let dir = scratch.dir();
     let heads: Vec<Head> = std::thread::scope(|scope| {
         let (dir, count) = (&dir, &count);
-        let writers: Vec<_> =
-            (0..WRITERS).map(|number| scope.spawn(move || writer(dir, number, count))).collect();
+        let writers: Vec<_> = (0..WRITERS).map(|number| scope.spawn(move || writer(dir, number, count))).collect();
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
     assert!(heads.len() >= ENTRIES);

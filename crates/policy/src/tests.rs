@@ -295,11 +295,7 @@ fn every_error_has_its_place_and_its_fix() {
         ("[watch]\nthen = \"shrug\"", "6:8: bad word `shrug`: not known here", "report, lock, halt"),
         ("[watch]\ntries = 0", "6:9: bad number of tries `0`: not of 1 to 1000", "20"),
         ("[ledger]\nsync = \"sometimes\"", "6:8: bad word `sometimes`: not known here", "written, durable"),
-        (
-            "[ledger]\nsegment = \"1KiB\"",
-            "5:2: a segment holds 1MiB at least, and all of them two segments",
-            "16MiB",
-        ),
+        ("[ledger]\nsegment = \"1KiB\"", "5:2: a segment holds 1MiB at least, and all of them two segments", "16MiB"),
         ("[ledger]\nanchor = [\"/mnt/head\"]", "6:11: bad anchor `/mnt/head`: it says not what is there", "file:/"),
         ("[ledger]\nanchor = [\"file:head\"]", "6:11: bad anchor `file:head`: not absolute", "git:/"),
     ] {

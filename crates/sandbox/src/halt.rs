@@ -217,7 +217,7 @@ fn usual_places() -> Result<Vec<PathBuf>, Refusal> {
 fn record(top: &Path, halt: mantlet_ledger::Halt) -> Result<(), String> {
     let entry = Entry { v: 1, time: now(), agent: "-".into(), policy: "-".into(), kind: Kind::Halt(halt), chain: None };
     let mut ledger = Writer::open(&top.join("ledger"), &[]).map_err(|e| e.to_string())?;
-    ledger.append(&entry).map_err(|e| e.to_string())
+    ledger.append(&entry).map(drop).map_err(|e| e.to_string())
 }
 
 /// In a jail there is nothing to be found, and nothing to be told: the attack is an agent that frees itself.

@@ -13,6 +13,7 @@ pub mod channel;
 mod client;
 mod covers;
 mod disk;
+mod evidence;
 mod fallback;
 mod files;
 mod gitconfig;
@@ -60,6 +61,7 @@ mod wire;
 
 pub use budget::Budget;
 pub use call::exec;
+pub use evidence::keep as ledger_keep;
 pub use halt::{halt, halted, resume};
 pub use host::RealHost;
 pub use ids::{Ids, Mapping};

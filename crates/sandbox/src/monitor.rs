@@ -12,13 +12,14 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::Cgroups;
 use crate::covers::{self, Keeping};
+use crate::evidence;
 use crate::fallback;
 use crate::halt;
 use crate::idmap;
 use crate::ids::Mapping;
 use crate::init::{self, Stdio};
 use crate::journal::{self, Entry, Record, State};
-use crate::outcome::{self, Clock, Ending, Facts};
+use crate::outcome::{Clock, Ending, Facts};
 use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::sys::{self, Fork, Wait};
@@ -63,6 +64,7 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     tell(&client.socket, &outcome);
     // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
     call.strike_out();
+    evidence::tidy(&plan, state);
     // Nobody may reap for us: in many containers pid 1 does not.
     while sys::reap(-1, Wait::Poll).is_ok_and(|reaped| reaped.is_some()) {}
     sys::exit_now(0)
@@ -95,8 +97,8 @@ struct Begun {
 
 /// Writes the call down and opens the evidence, before the command may start: a call killed at any later moment is
 /// found, and none runs that could not be told of.
-fn begin(plan: &Plan, state: &State, client: i32, jail: &Jail<'_>) -> Result<Begun, String> {
-    let ledger = outcome::open_ledger(plan, state)?;
+fn begin(plan: &Plan, state: &State, client: i32, jail: &Jail<'_>) -> Result<(Begun, Option<String>), String> {
+    let (ledger, note) = evidence::begin(plan, state)?;
     let cgroups = Cgroups::plan(&plan.call, &plan.limits);
     let (init, own) = (jail.pid, rustix::process::getpid().as_raw_nonzero().get());
     let record = Record {
@@ -105,6 +107,9 @@ fn begin(plan: &Plan, state: &State, client: i32, jail: &Jail<'_>) -> Result<Beg
         // The start is asked for where it is needed: it costs a file of /proc.
         monitor: (own, if jail.tier == Tier::Full { 0 } else { journal::process_start(own).unwrap_or(0) }),
         call: plan.call.clone(),
+        command: evidence::command_text(plan),
+        session: plan.session.clone(),
+        run: plan.run.clone(),
         agent: plan.agent.clone(),
         policy: plan.policy_hash.clone(),
         workspace: journal::bytes(&plan.workspace),
@@ -117,7 +122,7 @@ fn begin(plan: &Plan, state: &State, client: i32, jail: &Jail<'_>) -> Result<Beg
         leads: plan.leads.iter().map(|path| journal::bytes(path)).collect(),
     };
     let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;
-    Ok(Begun { entry, cgroups, ledger })
+    Ok((Begun { entry, cgroups, ledger }, note))
 }
 
 fn journal_of(tree: &Tree) -> (Vec<u8>, Vec<String>) {
@@ -156,7 +161,7 @@ impl Call<'_> {
         self.is_untold = ending.is_stuck && wire::is_gone(self.client.socket.as_fd());
         match &mut self.begun {
             Some(begun) => ending.conclude(plan, Ok(&mut begun.ledger), began),
-            None => match outcome::open_ledger(plan, self.state) {
+            None => match evidence::open(plan, self.state) {
                 Ok(mut ledger) => ending.conclude(plan, Ok(&mut ledger), began),
                 Err(why) => ending.conclude(plan, Err(why), began),
             },
@@ -269,7 +274,10 @@ impl Call<'_> {
             drop(wire::send(jail.init.as_fd(), Tag::IdMap, &[], &[idmap.as_fd()]));
         }
         let begun = match begin(plan, self.state, self.client.pid, jail) {
-            Ok(begun) => self.begun.insert(begun),
+            Ok((begun, note)) => {
+                jail.facts.notes.extend(note);
+                self.begun.insert(begun)
+            }
             Err(why) => return Ok(Some(Ending::refused(why))),
         };
         // After the entry, before the command: a halt that is not seen here finds the entry, and kills init.

@@ -69,7 +69,7 @@ pub(super) fn write(place: Place<'_>, event: &Event, outcome: Outcome<'_>) -> Re
         }),
         chain: None,
     };
-    writer.append(&entry).map_err(|error| error.to_string())
+    writer.append(&entry).map(drop).map_err(|error| error.to_string())
 }
 
 /// Masked before it is escaped: an escape in the middle of a token would hide it.

@@ -54,4 +54,3 @@ pub(crate) fn entry(command: &str) -> Entry {
         chain: None,
     }
 }
-

@@ -124,7 +124,11 @@ impl Jail<'_> {
     }
 
     /// Does for the way out what is due.
-    fn tend_way_out(&mut self, begun: Option<&mut Begun>) {
+    fn tend_way_out(&mut self, mut begun: Option<&mut Begun>) {
+        if let Some(begun) = begun.as_deref_mut() {
+            // What fails leaves it larger than it should be; the next call's monitor tries as well.
+            drop(begun.ledger.tidy_rotated());
+        }
         if let (Some(serving), Some(way)) = (&mut self.serving, &self.plan.way_out) {
             let told = serving.tick(self.plan, way, begun.map(|begun| &mut begun.ledger));
             self.broken = self.broken.take().or(told.err());
