@@ -8,6 +8,7 @@
 mod book;
 mod entry;
 mod escape;
+pub mod export;
 mod follow;
 mod place;
 mod reader;
