@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use mantlet_ledger::export::{Exporter, Format};
+use mantlet_ledger::export::{Exporter, Format, Origin};
 use mantlet_ledger::{Entry, Line, ReadError, Reader, escape};
 
 use super::outfile::OutFile;
@@ -38,12 +38,21 @@ pub(crate) struct ExportArgs {
 enum Form {
     /// As it is kept: one JSON object per line
     Jsonl,
+    /// Open Cybersecurity Schema Framework, one event per line
+    Ocsf,
+    /// OpenTelemetry logs in OTLP/JSON, one request per line
+    Otlp,
+    /// A table (RFC 4180) that no spreadsheet takes for formulas
+    Csv,
 }
 
 impl From<Form> for Format {
     fn from(form: Form) -> Format {
         match form {
             Form::Jsonl => Format::Jsonl,
+            Form::Ocsf => Format::Ocsf,
+            Form::Otlp => Format::Otlp,
+            Form::Csv => Format::Csv,
         }
     }
 }
@@ -83,7 +92,8 @@ fn convert(
     args: &ExportArgs,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let mut sink = Sink { exporter: Exporter::new(args.format.into()), text: String::new(), out, is_whole: true };
+    let mut sink =
+        Sink { exporter: Exporter::new(args.format.into(), origin()), text: String::new(), out, is_whole: true };
     sink.exporter.begin(&mut sink.text);
     let mut last = VecDeque::new();
     for line in lines {
@@ -109,6 +119,12 @@ fn convert(
     sink.exporter.finish(&mut sink.text);
     sink.flush()?;
     Ok(sink.is_whole)
+}
+
+/// This host: nobody else writes this ledger.
+fn origin() -> Origin {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Origin { host, version: env!("CARGO_PKG_VERSION").into() }
 }
 
 /// Where converted entries go.
