@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use mantlet_ledger::export::{Exporter, Format, Origin};
 use mantlet_ledger::{Entry, Line, ReadError, Reader, escape};
 
@@ -76,6 +76,7 @@ pub(super) fn run(path: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
             is_whole
         }
         Some(file) => {
+            refuse_own_place(file, path)?;
             let mut out = OutFile::create(file)?;
             let is_whole = convert(path, lines, args, &mut out)?;
             out.finish()?;
@@ -119,6 +120,19 @@ fn convert(
     sink.exporter.finish(&mut sink.text);
     sink.flush()?;
     Ok(sink.is_whole)
+}
+
+/// The ledger's directory holds the ledger: an export must not take the place of the evidence.
+fn refuse_own_place(file: &Path, ledger: &Path) -> anyhow::Result<()> {
+    let directory = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.unwrap_or(Path::new(".")).canonicalize()
+    };
+    let place = directory(file).with_context(|| format!("there is no directory for {file:?}"))?;
+    if directory(ledger).is_ok_and(|ledger| place.starts_with(ledger)) {
+        bail!("{file:?} lies where the ledger itself is\nhint: choose another directory");
+    }
+    Ok(())
 }
 
 /// This host: nobody else writes this ledger.

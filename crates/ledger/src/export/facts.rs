@@ -93,7 +93,10 @@ impl<'a> Facts<'a> {
                 reason: halt.reason.as_deref(),
                 ..facts(&halt.action, format!("{} jails ended, {} left", halt.ended, halt.left).into())
             },
-            Kind::Ledger(upkeep) => facts(&upkeep.event, "ledger".into()),
+            Kind::Ledger(upkeep) => {
+                let bytes = upkeep.bytes.map_or(String::new(), |bytes| format!("{bytes} bytes"));
+                facts(&upkeep.event, bytes.into())
+            }
         }
     }
 
@@ -114,8 +117,10 @@ impl<'a> Facts<'a> {
     pub(super) fn message(&self) -> String {
         let mut text = format!("{} {}", self.kind, self.outcome);
         for part in [self.how, Some(&self.subject), self.reason.map(|_| "-"), self.reason].into_iter().flatten() {
-            text.push(' ');
-            text.push_str(part);
+            if !part.is_empty() {
+                text.push(' ');
+                text.push_str(part);
+            }
         }
         shorten(&escape(text.as_bytes()), 1000).into_owned()
     }

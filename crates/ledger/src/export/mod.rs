@@ -100,6 +100,3 @@ fn line(json: &str, out: &mut String) {
     out.push_str(&escape_json(json));
     out.push('\n');
 }
-
-#[cfg(test)]
-mod tests;

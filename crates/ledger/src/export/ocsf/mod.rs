@@ -3,17 +3,16 @@
 //! The words with their numbers are in `words.rs`. `tests/e2e/export` holds the output against the published schema.
 
 mod change;
+mod network;
 mod words;
-
-use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
 use self::words::{Class, Word, action, activity, class, disposition, finding, severity, status};
-use super::facts::{Facts, host_port};
+use super::facts::Facts;
 use super::{Origin, Unfit};
 use crate::time::millis;
-use crate::{Alert, Egress, Entry, Exec, Halt, Kind, Tool, Upkeep};
+use crate::{Alert, Entry, Exec, Halt, Kind, Tool, Upkeep};
 
 /// The schema's version.
 const VERSION: &str = "1.8.0";
@@ -200,73 +199,6 @@ impl Event {
         self.word("status", status);
     }
 
-    fn egress(&mut self, egress: &Egress, origin: &Origin) {
-        match (egress.way.as_str(), egress.outcome.as_str()) {
-            ("policy", outcome) => return self.reload(outcome, origin),
-            ("dns", _) => self.class(&class::DNS, activity::QUERY),
-            (_, "passed") => self.class(&class::NETWORK, activity::TRAFFIC),
-            (_, "refused") => self.class(&class::NETWORK, activity::REFUSE),
-            (_, other) => self.class(&class::NETWORK, (words::OTHER, other)),
-        }
-        self.set("actor", json!({}));
-        let (action, disposition, status) = match egress.outcome.as_str() {
-            "passed" => (action::ALLOWED, disposition::ALLOWED, status::SUCCESS),
-            "refused" => (action::DENIED, disposition::BLOCKED, status::FAILURE),
-            other => ((words::OTHER, other), (words::OTHER, other), status::UNKNOWN),
-        };
-        self.control(action, disposition);
-        self.word("status", status);
-        if let Some(rule) = self.rest.remove("rule") {
-            self.set("firewall_rule", json!({ "name": rule }));
-        }
-        let (host, port) = host_port(&egress.host);
-        let asked = endpoint(host, port);
-        let own = json!({ "hostname": origin.host });
-        let address = egress.address.as_deref().filter(|address| address.parse::<IpAddr>().is_ok());
-        if egress.way == "dns" {
-            self.set("query", json!({ "hostname": host }));
-            self.set("src_endpoint", own);
-            if port.is_none() {
-                self.rest.remove("host");
-            }
-            return;
-        }
-        self.rest.remove("host");
-        let (inner, outer, direction) = if egress.way == "publish" {
-            let peer = address.map_or(json!({ "name": "unknown" }), |ip| json!({ "ip": ip }));
-            (peer, asked, ("Inbound", 1))
-        } else {
-            let mut there = asked;
-            if let Some(ip) = address {
-                there["ip"] = ip.into();
-            }
-            (own, there, ("Outbound", 2))
-        };
-        if address.is_some() {
-            self.rest.remove("address");
-        }
-        self.set("src_endpoint", inner);
-        self.set("dst_endpoint", outer);
-        self.set("connection_info", json!({ "direction": direction.0, "direction_id": direction.1 }));
-        self.traffic(egress);
-    }
-
-    fn traffic(&mut self, egress: &Egress) {
-        let sum = egress.up.checked_add(egress.down).and_then(|sum| i64::try_from(sum).ok());
-        if let Some(sum) = sum {
-            self.set("traffic", json!({ "bytes_out": egress.up, "bytes_in": egress.down, "bytes": sum }));
-            self.rest.remove("up");
-            self.rest.remove("down");
-        }
-    }
-
-    /// A policy was read again, or could not be.
-    fn reload(&mut self, outcome: &str, origin: &Origin) {
-        self.class(&class::APPLICATION, activity::UPDATE);
-        self.set("app", product(origin));
-        self.word("status", if outcome == "passed" { status::SUCCESS } else { status::FAILURE });
-    }
-
     fn alert(&mut self, alert: &Alert, entry: &Entry) {
         self.class(&class::FINDING, activity::CREATE);
         self.rest.remove("subject");
@@ -316,13 +248,4 @@ impl Event {
 
 fn product(origin: &Origin) -> Value {
     json!({ "name": "Mantlet", "vendor_name": "Mantlet", "version": origin.version })
-}
-
-/// The other end: by address where it was asked for by one.
-fn endpoint(host: &str, port: Option<u16>) -> Value {
-    let mut there = if host.parse::<IpAddr>().is_ok() { json!({ "ip": host }) } else { json!({ "hostname": host }) };
-    if let Some(port) = port {
-        there["port"] = port.into();
-    }
-    there
 }
