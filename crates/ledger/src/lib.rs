@@ -11,6 +11,7 @@ mod durable;
 mod entry;
 mod error;
 mod escape;
+pub mod export;
 mod follow;
 mod key;
 mod lock;
