@@ -2,9 +2,11 @@
 //!
 //! What the ledger holds came from agents: everything is escaped again here, whatever was written.
 
+mod anchor;
 mod export;
 mod outfile;
 mod render;
+mod verify;
 
 use std::collections::VecDeque;
 use std::io::{BufWriter, ErrorKind, Write};
@@ -14,12 +16,14 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use mantlet_ledger::{
-    Entry, FILE_NAME, Follower, Kind, Line, ReadError, Reader, escape, escape_json, ledger_dir, rfc3339,
+    Entry, FILE_NAME, Follower, Kind, Line, ReadError, Stored, escape, escape_json, ledger_dir, rfc3339, stored,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use anchor::AnchorArgs;
 use export::ExportArgs;
 use render::{Ink, render};
+use verify::VerifyArgs;
 
 /// How often a followed ledger is looked at.
 const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -52,6 +56,8 @@ pub(crate) struct LogArgs {
 #[derive(Debug, Clone, clap::Subcommand)]
 enum LogTask {
     Export(ExportArgs),
+    Verify(VerifyArgs),
+    Anchor(AnchorArgs),
 }
 
 /// Which entries are meant.
@@ -92,6 +98,8 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<ExitCode> {
     let path = ledger_file()?;
     let told = match &args.task {
         Some(LogTask::Export(export)) => export::run(&path, export),
+        Some(LogTask::Verify(args)) => verify::run(&path, args),
+        Some(LogTask::Anchor(args)) => anchor::run(&path, args),
         None if args.follow => follow(&path, args),
         None => show(&path, args),
     };
@@ -105,18 +113,38 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn show(path: &Path, args: &LogArgs) -> anyhow::Result<ExitCode> {
-    let reader = match Reader::open(path) {
-        Ok(reader) => reader,
-        Err(e @ ReadError::Missing { .. }) => {
-            tell(&e.to_string())?;
-            return Ok(ExitCode::SUCCESS);
+    let Some(files) = files(path)? else { return Ok(ExitCode::SUCCESS) };
+    let (mut entries, mut damaged) = (VecDeque::new(), Vec::new());
+    // The newest file first: of older ones no more is read than is asked for.
+    for file in files.into_iter().rev() {
+        let here = file.path().to_owned();
+        let lines = args.lines - entries.len();
+        let (mut older, broken) = select(file.read()?, &LogArgs { lines, ..args.clone() })?;
+        older.append(&mut entries);
+        entries = older;
+        damaged.push((here, broken));
+        if entries.len() >= args.lines {
+            break;
         }
-        Err(e) => return Err(e.into()),
-    };
-    let (entries, damaged) = select(reader, args)?;
+    }
     print(&entries, args)?;
-    complain(path, &damaged)?;
-    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for (file, broken) in damaged.iter().rev() {
+        complain(file, broken)?;
+    }
+    let is_whole = damaged.iter().all(|(_, broken)| broken.is_empty());
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The ledger's files, oldest first; where there is none, says so.
+fn files(path: &Path) -> anyhow::Result<Option<Vec<Stored>>> {
+    match stored(path.parent().context("the ledger has no directory")?) {
+        Ok(files) => Ok(Some(files)),
+        Err(error @ ReadError::Missing { .. }) => {
+            tell(&error.to_string())?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// As `tail -F`: the last entries, then what comes, also in a ledger that is made later or takes the place of this one.

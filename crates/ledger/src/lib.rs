@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anchor;
 mod book;
 mod chain;
 mod durable;
@@ -25,13 +26,14 @@ mod verify;
 mod word;
 mod writer;
 
+pub use anchor::{Anchored, NoHead, read_heads};
 pub use book::Book;
 pub use entry::{Alert, Change, Culprit, Egress, Entry, Exec, Halt, Head, Kind, Link, Tool, Upkeep};
 pub use error::{AppendError, OpenError};
 pub use escape::{escape, escape_json, shorten};
 pub use follow::Follower;
 pub use place::{FILE_NAME, ledger_dir};
-pub use reader::{Line, ReadError, Reader, segments};
+pub use reader::{Line, ReadError, Reader, Stored, stored};
 pub use tidy::Tidied;
 pub use time::rfc3339;
 pub use verify::{Expected, Finding, Verified, verify};

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::Entry;
+use crate::place::FILE_NAME;
 use crate::segment;
 
 /// Why the ledger cannot be read.
@@ -63,16 +64,66 @@ impl std::fmt::Debug for Reader {
     }
 }
 
-/// The files of the ledger in a directory, oldest first, the one that is written last.
+/// A file of the ledger that can be read.
+#[derive(Debug)]
+pub struct Stored {
+    path: PathBuf,
+    /// Open already, since it may be rotated away under its name.
+    reader: Option<Reader>,
+}
+
+impl Stored {
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(self) -> Result<Reader, ReadError> {
+        match self.reader {
+            Some(reader) => Ok(reader),
+            None => match Reader::open(&self.path) {
+                // Compressed since it was listed.
+                Err(ReadError::Missing { .. }) => Reader::open(&segment::compressed(&self.path)),
+                other => other,
+            },
+        }
+    }
+}
+
+/// The files of the ledger in a directory, oldest first.
 ///
 /// # Errors
-/// When the directory is not there, or cannot be read.
-pub fn segments(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    match segment::all(dir) {
-        Ok(all) => Ok(all.into_iter().map(|segment| segment.path).collect()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ReadError::Missing { path: dir.into() }),
-        Err(source) => Err(ReadError::Read { path: dir.into(), source }),
+/// When there are none, or they cannot be listed.
+pub fn stored(dir: &Path) -> Result<Vec<Stored>, ReadError> {
+    let written = dir.join(FILE_NAME);
+    let reader = match Reader::open(&written) {
+        Ok(reader) => Some(reader),
+        Err(ReadError::Missing { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let rotated = match segment::rotated(dir) {
+        Ok(rotated) => rotated,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(ReadError::Read { path: dir.into(), source }),
+    };
+    let is_it = |path: &Path, reader: &Reader| {
+        std::fs::symlink_metadata(path).and_then(|meta| reader.is_file(meta.dev(), meta.ino())).unwrap_or(false)
+    };
+    let mut found: Vec<Stored> = rotated
+        .into_iter()
+        // Rotated away since it was opened.
+        .filter(|segment| !reader.as_ref().is_some_and(|reader| is_it(&segment.path, reader)))
+        .map(|segment| Stored { path: segment.path, reader: None })
+        .collect();
+    if reader.is_none() && found.is_empty() {
+        return Err(ReadError::Missing { path: written });
     }
+    found.extend(reader.map(|reader| Stored { path: written, reader: Some(reader) }));
+    Ok(found)
 }
 
 /// A longer line is damage: no writer of ours makes one, and it must not fill the reader's memory.

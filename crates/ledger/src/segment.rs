@@ -30,6 +30,13 @@ pub(crate) fn name(last: u64) -> String {
 /// What a compressed segment has behind its name.
 pub(crate) const COMPRESSED: &str = ".gz";
 
+/// The path of a segment once it is compressed.
+pub(crate) fn compressed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(COMPRESSED);
+    name.into()
+}
+
 fn parse(name: &str) -> Option<(u64, bool)> {
     let (plain, is_compressed) = match name.strip_suffix(COMPRESSED) {
         Some(plain) => (plain, true),

@@ -11,11 +11,11 @@ use std::process::Command;
 mod common;
 
 use common::{Scratch, entry};
-use mantlet_ledger::{AppendError, Expected, Kind, Line, OpenError, Reader, Writer, segments, verify};
+use mantlet_ledger::{AppendError, Expected, Kind, Line, OpenError, Reader, Writer, stored, verify};
 
 fn commands(file: &Path) -> (Vec<String>, usize) {
     let (mut good, mut bad) = (Vec::new(), 0);
-    for line in segments(file.parent().unwrap()).unwrap().iter().flat_map(|file| Reader::open(file).unwrap()) {
+    for line in stored(file.parent().unwrap()).unwrap().into_iter().flat_map(|file| file.read().unwrap()) {
         match line.unwrap() {
             Line::Entry(entry) => {
                 if let Kind::Exec(exec) = entry.kind {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Fault, Faults, escape};
 use crate::file::{LedgerFile, WatchFile};
 use crate::read::At;
-use crate::types::{Host, Origin, PathRule};
+use crate::types::{Agent, Host, Origin, PathRule};
 use crate::validate::argv;
 use crate::{place, units};
 
@@ -136,6 +136,20 @@ pub(crate) fn ledger(section: &LedgerFile, host: &dyn Host, faults: &mut Faults<
         faults.add(section.at, fault, "leave out `segment` and `keep` for 16MiB and 1GiB");
     }
     ledger
+}
+
+/// Refuses an anchor that an agent can write: it would cut both.
+pub(crate) fn out_of_reach(ledger: &Ledger, at: usize, agents: &[Agent], faults: &mut Faults<'_>) {
+    for Anchor::File(path) | Anchor::Git(path) in &ledger.anchors {
+        let reaches = |agent: &&Agent| {
+            let opened = agent.files().write().iter().filter_map(|rule| rule.path());
+            opened.chain([agent.workspace()]).any(|place| path.starts_with(place))
+        };
+        if let Some(agent) = agents.iter().find(reaches) {
+            let what = format!("agent `{}` can write where a head is kept: {}", agent.name(), place::show(path));
+            faults.add(at, Fault::Conflict(what), "keep it where no agent writes");
+        }
+    }
 }
 
 fn anchor(text: &At<String>, host: &dyn Host, faults: &mut Faults<'_>) -> Option<Anchor> {

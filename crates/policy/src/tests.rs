@@ -297,6 +297,11 @@ fn every_error_has_its_place_and_its_fix() {
         ("[ledger]\nsync = \"sometimes\"", "6:8: bad word `sometimes`: not known here", "written, durable"),
         ("[ledger]\nsegment = \"1KiB\"", "5:2: a segment holds 1MiB at least, and all of them two segments", "16MiB"),
         ("[ledger]\nanchor = [\"/mnt/head\"]", "6:11: bad anchor `/mnt/head`: it says not what is there", "file:/"),
+        (
+            "[ledger]\nanchor = [\"git:~/work/audit\"]",
+            "5:2: agent `main` can write where a head is kept: /home/ann/work/audit",
+            "no agent",
+        ),
         ("[ledger]\nanchor = [\"file:head\"]", "6:11: bad anchor `file:head`: not absolute", "git:/"),
     ] {
         let (found, fix) = error(&with(section));

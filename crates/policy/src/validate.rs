@@ -99,7 +99,9 @@ fn finish(file: PolicyFile, mut faults: Faults<'_>, origin: &Path, host: &dyn Ho
         policy.handoffs.extend(handoff(name, section, &agents, &mut faults));
     }
     if let Some(section) = &file.ledger {
-        policy.ledger = Some(evidence::ledger(section, host, &mut faults));
+        let ledger = evidence::ledger(section, host, &mut faults);
+        evidence::out_of_reach(&ledger, section.at, &policy.agents, &mut faults);
+        policy.ledger = Some(ledger);
     }
     policy.watch = file.watch.as_ref().map(|section| evidence::watch(section, host, &mut faults));
     if let Some(section) = &file.alert {

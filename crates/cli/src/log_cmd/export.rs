@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use mantlet_ledger::export::{Exporter, Format, Origin};
-use mantlet_ledger::{Entry, Line, ReadError, Reader, escape};
+use mantlet_ledger::{Entry, Line, Stored, escape};
 
 use super::outfile::OutFile;
-use super::{Filter, complain, tell};
+use super::{Filter, complain, files, tell};
 
 /// Write the entries in a form that other programs read
 ///
@@ -59,26 +59,18 @@ impl From<Form> for Format {
 
 /// Converts the ledger at `path`; exits 1 when a line of it could not be read or converted.
 pub(super) fn run(path: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let reader = match Reader::open(path) {
-        Ok(reader) => Some(reader),
-        Err(error @ ReadError::Missing { .. }) => {
-            tell(&error.to_string())?;
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let lines = reader.into_iter().flatten();
+    let files = files(path)?.unwrap_or_default();
     let is_whole = match &args.output {
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
-            let is_whole = convert(path, lines, args, &mut out)?;
+            let is_whole = convert(files, args, &mut out)?;
             out.flush().context("cannot write to standard output")?;
             is_whole
         }
         Some(file) => {
             refuse_own_place(file, path)?;
             let mut out = OutFile::create(file)?;
-            let is_whole = convert(path, lines, args, &mut out)?;
+            let is_whole = convert(files, args, &mut out)?;
             out.finish()?;
             is_whole
         }
@@ -87,30 +79,28 @@ pub(super) fn run(path: &Path, args: &ExportArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes every entry that the arguments ask for, and says of each other line why it is none. Whether there was no such.
-fn convert(
-    path: &Path,
-    lines: impl Iterator<Item = Result<Line, ReadError>>,
-    args: &ExportArgs,
-    out: &mut impl Write,
-) -> anyhow::Result<bool> {
+fn convert(files: Vec<Stored>, args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<bool> {
     let mut sink =
         Sink { exporter: Exporter::new(args.format.into(), origin()), text: String::new(), out, is_whole: true };
     sink.exporter.begin(&mut sink.text);
     let mut last = VecDeque::new();
-    for line in lines {
-        match (line?, args.lines) {
-            (Line::Unreadable { number, why }, _) => {
-                complain(path, &vec![(number, why)])?;
-                sink.is_whole = false;
-            }
-            (Line::Entry(entry), _) if !args.filter.wants(&entry) => {}
-            (Line::Entry(entry), None) => sink.put(&entry)?,
-            (Line::Entry(_), Some(0)) => {}
-            (Line::Entry(entry), Some(most)) => {
-                if last.len() >= most {
-                    last.pop_front();
+    for file in files {
+        let path = file.path().to_owned();
+        for line in file.read()? {
+            match (line?, args.lines) {
+                (Line::Unreadable { number, why }, _) => {
+                    complain(&path, &vec![(number, why)])?;
+                    sink.is_whole = false;
                 }
-                last.push_back(entry);
+                (Line::Entry(entry), _) if !args.filter.wants(&entry) => {}
+                (Line::Entry(entry), None) => sink.put(&entry)?,
+                (Line::Entry(_), Some(0)) => {}
+                (Line::Entry(entry), Some(most)) => {
+                    if last.len() >= most {
+                        last.pop_front();
+                    }
+                    last.push_back(entry);
+                }
             }
         }
     }

@@ -4,90 +4,14 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mantlet_ledger::{Egress, Entry, Exec, FILE_NAME, Kind, Writer, ledger_dir};
+mod home;
+mod verify;
 
-struct Home(PathBuf);
-
-impl Home {
-    fn new(name: &str) -> Home {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("log-{name}-{}", std::process::id()));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).unwrap();
-        Home(path)
-    }
-
-    fn append(&self, time: &str, agent: &str, command: &str) {
-        let exec = Exec {
-            call: "c1".into(),
-            command: command.into(),
-            session: None,
-            run: None,
-            tier: "full".into(),
-            mechanisms: [("landlock".to_owned(), "full".to_owned())].into(),
-            exit: 0,
-            reason: None,
-            duration_ms: 3,
-            bytes_out: Some(1),
-            findings: vec![],
-        };
-        self.append_kind(time, agent, Kind::Exec(exec));
-    }
-
-    fn append_kind(&self, time: &str, agent: &str, kind: Kind) {
-        let (time, agent, policy) = (time.into(), agent.into(), "0".repeat(64));
-        let entry = Entry { v: 1, time, agent, policy, kind, chain: None };
-        Writer::open(&ledger_dir(None, &self.0), &[]).unwrap().append(&entry).unwrap();
-    }
-
-    fn append_egress(&self, host: &str) {
-        let egress = Egress {
-            call: Some("c1".into()),
-            outcome: "refused".into(),
-            way: "dns".into(),
-            host: host.into(),
-            rule: None,
-            reason: Some("no rule allows it".into()),
-            address: None,
-            up: 0,
-            down: 0,
-            count: 3,
-        };
-        self.append_kind("2026-11-24T10:00:00.000Z", "main", Kind::Egress(egress));
-    }
-
-    fn file(&self) -> PathBuf {
-        ledger_dir(None, &self.0).join(FILE_NAME)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        // As from a terminal: what a shell starts in the background, such as these tests, ignores SIGINT.
-        let mut command = Command::new("env");
-        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_mantlet"), "log"]).args(args);
-        command.env("HOME", &self.0).env_remove("XDG_STATE_HOME");
-        command
-    }
-
-    fn log(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn follow(&self, args: &[&str]) -> Followed {
-        let mut command = self.command(args);
-        let mut child = command.arg("-f").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Followed { child, lines }
-    }
-
-    fn lines(&self, args: &[&str]) -> Vec<String> {
-        let output = self.log(args);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-    }
-}
+use home::Home;
+use mantlet_ledger::{Entry, FILE_NAME, Kind, ledger_dir};
 
 /// `mantlet log -f` at work.
 struct Followed {
@@ -96,6 +20,13 @@ struct Followed {
 }
 
 impl Followed {
+    fn start(home: &Home, args: &[&str]) -> Followed {
+        let mut command = home.command(args);
+        let mut child = command.arg("-f").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Followed { child, lines }
+    }
+
     fn next(&mut self) -> String {
         self.lines.next().unwrap().unwrap()
     }
@@ -105,12 +36,6 @@ impl Drop for Followed {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -187,7 +112,7 @@ fn the_kind_chooses() {
 #[test]
 fn following_prints_the_last_ones_and_then_what_comes() {
     let home = filled("follow");
-    let mut followed = home.follow(&["-n", "1"]);
+    let mut followed = Followed::start(&home, &["-n", "1"]);
     assert!(followed.next().contains("forged"));
     home.append("2026-11-24T10:00:00.000Z", "main", "one");
     assert!(followed.next().ends_with("one"));
@@ -199,7 +124,7 @@ fn following_prints_the_last_ones_and_then_what_comes() {
 #[test]
 fn following_waits_for_a_ledger_and_chooses() {
     let home = Home::new("later");
-    let mut followed = home.follow(&["--kind", "egress", "--json", "-n", "0"]);
+    let mut followed = Followed::start(&home, &["--kind", "egress", "--json", "-n", "0"]);
     std::thread::sleep(Duration::from_millis(500));
     home.append("2026-11-24T10:00:00.000Z", "main", "one");
     home.append_egress("a.test:443");
@@ -210,7 +135,7 @@ fn following_waits_for_a_ledger_and_chooses() {
 #[test]
 fn following_survives_rotation_cutting_and_half_a_line() {
     let home = filled("rotated");
-    let mut followed = home.follow(&["-n", "1"]);
+    let mut followed = Followed::start(&home, &["-n", "1"]);
     followed.next();
     fs::rename(home.file(), home.file().with_extension("1")).unwrap();
     std::thread::sleep(Duration::from_millis(500));
@@ -237,7 +162,7 @@ fn following_survives_rotation_cutting_and_half_a_line() {
 #[test]
 fn following_ends_with_its_reader_and_at_an_interrupt() {
     let home = filled("ends");
-    let mut followed = home.follow(&[]);
+    let mut followed = Followed::start(&home, &[]);
     followed.next();
     let Followed { child, lines } = &mut followed;
     *lines =
@@ -252,7 +177,7 @@ fn following_ends_with_its_reader_and_at_an_interrupt() {
     };
     assert!(status.success(), "{status}");
 
-    let mut followed = home.follow(&[]);
+    let mut followed = Followed::start(&home, &[]);
     followed.next();
     let pid = rustix::process::Pid::from_child(&followed.child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
