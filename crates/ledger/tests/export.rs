@@ -85,6 +85,32 @@ fn hostile() -> Vec<String> {
     begins.iter().flat_map(|begin| middles.iter().map(move |middle| format!("{begin}{middle}"))).collect()
 }
 
+/// Every kind, with such text in the place of each text that is not one of the ledger's own words.
+fn hostile_entries() -> Vec<Entry> {
+    let mut made = Vec::new();
+    for (seq, text) in (1..).zip(hostile()) {
+        for entry in every_kind() {
+            let mut kind = serde_json::to_value(&entry.kind).unwrap();
+            for (field, value) in kind.as_object_mut().unwrap() {
+                if field != "kind" {
+                    overwrite(value, &text);
+                }
+            }
+            made.push(Entry { agent: text.clone(), policy: text.clone(), ..self::entry(seq, kind) });
+        }
+    }
+    made
+}
+
+fn overwrite(value: &mut Value, text: &str) {
+    match value {
+        Value::String(old) => *old = text.into(),
+        Value::Array(values) => values.iter_mut().for_each(|value| overwrite(value, text)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| overwrite(value, text)),
+        _ => {}
+    }
+}
+
 /// Whether a reader sees all of it, and a terminal obeys none of it.
 fn is_visible(text: &str) -> bool {
     text == mantlet_ledger::escape(text.as_bytes())
@@ -113,7 +139,7 @@ fn every_form_says_the_same_of_every_kind_as_before() {
 #[test]
 fn entries_come_back_from_jsonl_as_they_were() {
     let mut entries = every_kind();
-    entries.extend(hostile().iter().map(|text| command(text)));
+    entries.extend(hostile_entries());
     entries.push(command(&"x\u{202e}".repeat(1 << 18)));
     let text = exported(Format::Jsonl, &entries);
     let back: Vec<Entry> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -134,7 +160,7 @@ fn leaves(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn no_field_is_lost_in_ocsf_and_otlp() {
     let mut entries = every_kind();
-    entries.extend(hostile().iter().map(|text| command(text)));
+    entries.extend(hostile_entries());
     for entry in &entries {
         for format in [Format::Ocsf, Format::Otlp] {
             let said: Value = serde_json::from_str(&exported(format, std::slice::from_ref(entry))).unwrap();
@@ -194,7 +220,7 @@ fn a_request_has_few_records_and_is_not_long() {
 
 #[test]
 fn what_a_collector_or_a_terminal_reads_has_nothing_hidden() {
-    let entries: Vec<Entry> = hostile().iter().map(|text| command(text)).collect();
+    let entries = hostile_entries();
     for format in [Format::Ocsf, Format::Otlp] {
         assert!(exported(format, &entries).lines().all(is_visible), "{format:?}");
     }
@@ -242,7 +268,7 @@ fn is_computed(cell: &str) -> bool {
 #[test]
 fn no_spreadsheet_computes_a_cell() {
     let texts = hostile();
-    let entries: Vec<Entry> = texts.iter().map(|text| command(text)).chain(every_kind()).collect();
+    let entries: Vec<Entry> = hostile_entries().into_iter().chain(every_kind()).collect();
     let table = exported(Format::Csv, &entries);
     // The same texts, merely quoted.
     let quoted = |text: &String| format!("\"{}\",\"x\"\r\n", text.replace('"', "\"\""));
