@@ -97,16 +97,16 @@ fn a_full_workspace_is_the_commands_own_affair() {
 fn a_full_state_directory_refuses_before_anything_runs_and_leaves_no_half_entry() {
     for caller in mounting_callers() {
         let world = World::new("fullst", caller);
-        let shape = small_state(&world, "size=4k");
+        let shape = small_state(&world, "size=2m");
         let text =
-            "mkdir -p $STATE; head -c 4096 /dev/zero > $STATE/fill; $M -- touch made; echo $?; settle; ls -A . $STATE/journal
+            "mkdir -p $STATE; cat /dev/zero 2>/dev/null > $STATE/fill; $M -- touch made; echo $?; settle; ls -A . $STATE/journal
                     rm $STATE/fill; $M -c 'echo ran'; echo $?";
         let call = script(&world, &shape, text);
         let what = format!("{caller:?}: {call:?}");
         let journal = format!("125\n.:\n\n{}/journal:\nran\n", world.state().display());
         assert!(call.out.starts_with(&journal), "{what}");
         assert!(
-            call.err.contains("cannot write the journal") && call.err.contains("No space left on device"),
+            call.err.contains("there is no room for the ledger") && call.err.contains("No space left on device"),
             "{what}"
         );
         let call = script(&world, &small_state(&world, "size=64k+nr_inodes=2"), "$M -- touch made; echo $?; ls -A");
@@ -116,17 +116,36 @@ fn a_full_state_directory_refuses_before_anything_runs_and_leaves_no_half_entry(
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_end_of_a_call_is_a_failure_that_says_so() {
+fn where_the_disk_has_no_room_to_tell_of_a_call_none_starts_unless_the_policy_says_so() {
     for caller in mounting_callers() {
         let world = World::new("fullend", caller);
-        // One page: the journal has it, the ledger's line has none.
-        let text = "$M -c 'echo ran; exit 0'; echo $?; settle; ls -A $STATE/journal; cat $STATE/ledger/ledger.jsonl
-                    echo =; $M -c 'exit 7'; echo $?; cat $STATE/ledger/ledger.jsonl";
-        let call = script(&world, &small_state(&world, "size=4k"), text);
+        // The journal and a line of the ledger would have room, a long line would not.
+        let text = "$M -c 'echo ran; exit 7'; echo $?; settle; ls -A $STATE/journal";
+        let call = script(&world, &small_state(&world, "size=12k"), text);
         let what = format!("{caller:?}: {call:?}");
-        assert_eq!(call.out, "ran\n125\n=\n125\n", "{what}");
-        assert!(call.err.contains("the ledger could not be written"), "{what}");
-        assert!(call.err.contains("No space left on device"), "{what}");
+        assert_eq!(call.out, "125\n", "{what}");
+        assert!(call.err.contains("there is no room for the ledger"), "{what}");
+        assert!(call.err.contains("No space left on device") && call.err.contains("full = \"run\""), "{what}");
+
+        world.policy("[ledger]\nfull = \"run\"\n");
+        let call = script(&world, &small_state(&world, "size=12k"), text);
+        let what = format!("{caller:?}: {call:?}");
+        assert_eq!(call.out, "ran\n7\n", "{what}");
+        assert!(call.err.contains("this call could not be sure to be told of"), "{what}");
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_during_a_call_has_room_for_its_entry() {
+    for caller in mounting_callers() {
+        let world = World::new("fullmid", caller);
+        let text =
+            "$M -c 'echo ran; sleep 1; exit 7' & sleep 0.5; cat /dev/zero > $STATE/fill; wait $!; echo $?; settle
+                    ls -A $STATE/journal; grep -c 'sleep 1' $STATE/ledger/ledger.jsonl";
+        let call = script(&world, &small_state(&world, "size=3m"), text);
+        let what = format!("{caller:?}: {call:?}");
+        assert_eq!(call.out, "ran\n7\n1\n", "{what}");
+        assert!(call.err.contains("write error: No space left on device"), "it was full: {what}");
     }
 }
 
@@ -135,13 +154,13 @@ fn a_quarantine_on_a_full_disk_says_what_is_still_there_and_fails_the_call() {
     for caller in mounting_callers() {
         let world = World::new("fullq", caller);
         let text = "$M -c 'head -c 65536 /dev/zero > big; mv big .envrc'; echo $?; settle; ls -A; ls -A $STATE/quarantine/*; ls -A $STATE/journal";
-        let call = script(&world, &small_state(&world, "size=24k"), text);
+        let call = script(&world, &small_state(&world, "size=1072k"), text);
         let what = format!("{caller:?}: {call:?}");
         assert_eq!(call.out, "125\n.envrc\n", "{what}");
         assert!(call.err.contains(".envrc") && call.err.contains("NOT undone: No space left on device"), "{what}");
         assert!(call.err.contains("the review could not undo everything"), "{what}");
         fs::remove_file(world.work().join(".envrc")).unwrap();
-        let call = script(&world, &small_state(&world, "size=1m"), text);
+        let call = script(&world, &small_state(&world, "size=2m"), text);
         assert!(call.out.starts_with("0\n0001-.envrc\n"), "the twin, {caller:?}: {call:?}");
     }
 }
@@ -159,7 +178,7 @@ fn what_a_killed_call_left_stops_the_next_until_it_can_be_moved() {
                 $M -- touch made; echo $?; ls -A; ls $STATE/journal | wc -l
                 rm -f .envrc; $M -- touch made; echo $?; settle; ls -A; ls $STATE/journal | wc -l"
             );
-            let call = script(&world, &small_state(&world, "size=24k"), &text);
+            let call = script(&world, &small_state(&world, "size=1072k"), &text);
             let what = format!("{caller:?}: {kill}: {call:?}");
             assert_eq!(call.out, "125\n.envrc\n1\n0\nmade\n0\n", "{what}");
             assert!(call.err.contains("a killed call could not be finished"), "{what}");
