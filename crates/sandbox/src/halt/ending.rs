@@ -150,8 +150,13 @@ impl Jail {
 
     /// Whether nothing of it runs, though its entry is not struck out.
     fn is_dead(&self) -> bool {
+        let (monitor, start) = self.record.monitor;
         // Of processes in another pid namespace nothing is known from here.
-        !self.has_no_namespace() && !self.has_init() && is_monitor(self.record.monitor.0)
+        !self.has_init()
+            && match self.has_no_namespace() {
+                false => is_monitor(monitor),
+                true => process_start(monitor) == Some(start) && !fallback::has_living_below(monitor),
+            }
     }
 }
 
