@@ -89,7 +89,9 @@ impl Jails {
             } else {
                 let call = mantlet_ledger::escape(jail.record.call.as_bytes());
                 let agent = mantlet_ledger::escape(jail.record.agent.as_bytes());
-                left.push(format!("call {call} of agent {agent}, with process {}, does not end", jail.record.init.0));
+                let place = if jail.has_init() { "" } else { " (in another container?)" };
+                let pid = jail.record.init.0;
+                left.push(format!("call {call} of agent {agent}, with process {pid}{place}, does not end"));
             }
         }
         let alive = self.running.len() as u64 - reviewing;
