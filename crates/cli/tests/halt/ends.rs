@@ -73,6 +73,11 @@ fn a_monitor_that_never_wakes_saves_nobody() {
 
 /// A command in the tier `landlock`, with a grandchild that has left it: without a pid namespace nothing dies with init.
 fn start_landlock(world: &World, mark: &str) -> Option<Child> {
+    landlock(world, &format!("setsid -f sleep {mark}; sleep {mark}"))
+}
+
+/// A line in the tier `landlock`, where it is to be had.
+pub(crate) fn landlock(world: &World, line: &str) -> Option<Child> {
     if is_root() && world.who == Who::Me {
         // Root's workspace has a jail in the tier `full` only.
         return None;
@@ -84,7 +89,7 @@ fn start_landlock(world: &World, mark: &str) -> Option<Child> {
         command.args(["--uid", &crate::common::USER.to_string()]);
     }
     command.arg("--").arg(programs().join("mantlet")).args(["exec", "--agent", "main", "-c"]);
-    command.arg(format!("setsid -f sleep {mark}; sleep {mark}"));
+    command.arg(line);
     command.env_clear().env("HOME", world.home()).env("PATH", "/usr/bin:/bin").current_dir(world.work());
     Some(start(&mut command))
 }
