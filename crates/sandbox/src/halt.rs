@@ -88,7 +88,7 @@ pub struct Ended {
     pub trouble: Vec<String>,
 }
 
-/// Ends every jail of the calling user, and lets none start before [`resume`].
+/// Ends every jail of the calling user, and lets none start before [`resume()`].
 ///
 /// It acts on `$XDG_STATE_HOME/mantlet` and on `~/.local/state/mantlet`: what a hook starts with `--home` obeys no variable.
 ///
