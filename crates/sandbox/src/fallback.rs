@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::ids::Mapping;
-use crate::journal::State;
+use crate::journal::{State, process_start};
 use crate::plan::{Place, Plan};
 use crate::sys::{self, Wait};
 use crate::tier::Tier;
@@ -141,6 +141,11 @@ pub(crate) fn kill_below(root: i32) -> usize {
         }
     }
     children.len()
+}
+
+/// Whether anything that descends from a process lives.
+pub(crate) fn has_living_below(root: i32) -> bool {
+    descendants(root).into_iter().any(|pid| process_start(pid).is_some())
 }
 
 fn descendants(root: i32) -> Vec<i32> {

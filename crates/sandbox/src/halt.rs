@@ -88,7 +88,7 @@ pub struct Ended {
     pub trouble: Vec<String>,
 }
 
-/// Ends every jail of the calling user, and lets none start before [`resume`].
+/// Ends every jail of the calling user, and lets none start before [`resume()`].
 ///
 /// It acts on `$XDG_STATE_HOME/mantlet` and on `~/.local/state/mantlet`: what a hook starts with `--home` obeys no variable.
 ///
@@ -99,9 +99,11 @@ pub fn halt(by: By, reason: Option<&str>) -> Result<Ended, Refusal> {
     let reason = reason.map(|text| clean(&mantlet_dlp::mask(text)));
     let halted = Halted { when: now(), reason, by: by.word().into() };
     let mut done = Ended::default();
-    let mut places = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     for place in usual_places()? {
         match Place::open(&place) {
+            // One may be a link to the other.
+            Ok(place) if places.iter().any(|known| known.top == place.top) => {}
             Ok(place) => places.push(place),
             Err(refusal) => done.left.push(format!("{refusal}: what runs there goes on, and more may start")),
         }

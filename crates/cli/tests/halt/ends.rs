@@ -3,6 +3,8 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::common::{Who, World, everybody, is_root, programs};
 use crate::ground::{
     assert_refused, assert_runs, exec, execs, halt, halts, is_alone, journal, kill, mark, opened, processes, resume,
@@ -35,8 +37,47 @@ fn start_all(world: &World, mark: &str, port: u16) -> (Vec<Child>, usize) {
     (all, marked)
 }
 
+/// A jail whose monitor is held by a debugger: no signal wakes it, and it neither kills nor reviews.
+#[test]
+fn a_monitor_that_never_wakes_saves_nobody() {
+    if !is_root() {
+        return println!("only root may trace a monitor everywhere: this is not tried");
+    }
+    if !is_alone("ends::a_monitor_that_never_wakes_saves_nobody") {
+        return;
+    }
+    let world = world("traced", Who::User);
+    world.builder("tier = \"landlock\"\naccept = [\"deny\"]\n");
+    let mark = mark(&world);
+    let line = format!("setsid -f sleep {mark}; sleep {mark}");
+    let clients = [exec(&world, &line), start_landlock(&world, &mark).unwrap()];
+    until("they run", || processes(&mark).len() == 4 && journal(&world).len() == 2);
+    let monitors: Vec<String> = journal(&world).into_iter().map(|(_, monitor, _)| monitor.to_string()).collect();
+    let hold = "import ctypes, sys, time\n\
+                for pid in sys.argv[1:]: assert ctypes.CDLL(None).ptrace(16, int(pid), 0, 0) == 0\n\
+                print('held', flush=True); time.sleep(60)";
+    let mut debugger = start(Command::new("python3").args(["-c", hold]).args(&monitors));
+    let mut word = [0; 5];
+    std::io::Read::read_exact(debugger.stdout.as_mut().unwrap(), &mut word).unwrap();
+    let told = halt(&world, &[]);
+    assert_eq!(processes(&mark), [0; 0]);
+    assert!(told["ended"] == 2 && told["reviewing"] == 2, "{told}");
+    debugger.kill().unwrap();
+    debugger.wait().unwrap();
+    clients.into_iter().for_each(end_of);
+    until("every call is struck out", || journal(&world).is_empty());
+    assert_eq!(execs(&world).iter().filter(|e| e.reason.as_ref().is_some_and(|r| r.contains("halted"))).count(), 2);
+    resume(&world);
+    assert_runs(&world);
+}
+
 /// A command in the tier `landlock`, with a grandchild that has left it: without a pid namespace nothing dies with init.
 fn start_landlock(world: &World, mark: &str) -> Option<Child> {
+    landlock(world, &format!("setsid -f sleep {mark}; sleep {mark}"))
+}
+
+/// A line in the tier `landlock`, where it is to be had.
+pub(crate) fn landlock(world: &World, line: &str) -> Option<Child> {
     if is_root() && world.who == Who::Me {
         // Root's workspace has a jail in the tier `full` only.
         return None;
@@ -48,7 +89,7 @@ fn start_landlock(world: &World, mark: &str) -> Option<Child> {
         command.args(["--uid", &crate::common::USER.to_string()]);
     }
     command.arg("--").arg(programs().join("mantlet")).args(["exec", "--agent", "main", "-c"]);
-    command.arg(format!("setsid -f sleep {mark}; sleep {mark}"));
+    command.arg(line);
     command.env_clear().env("HOME", world.home()).env("PATH", "/usr/bin:/bin").current_dir(world.work());
     Some(start(&mut command))
 }
@@ -80,7 +121,7 @@ fn everything_that_runs_ends() {
             }
             processes(&mark).len() >= marked && journal(&world).len() == jails
         });
-        stop_some(&world);
+        stop_some(&world, &clients[0]);
         // The control: nobody has ended any of it.
         std::thread::sleep(Duration::from_millis(200));
         assert!(processes(&mark).len() >= marked && journal(&world).len() == jails, "{who:?}");
@@ -97,6 +138,7 @@ fn everything_that_runs_ends() {
         assert!(took < Duration::from_secs(10), "{who:?}: {took:?}");
         println!("{who:?}: {jails} jails ended in {took:?}");
         assert!(crate::ground::cut(stream) < Duration::from_secs(1), "{who:?}");
+        kill(i32::try_from(clients[0].id()).unwrap(), Signal::CONT);
         for client in clients {
             end_of(client);
         }
@@ -113,13 +155,14 @@ fn everything_that_runs_ends() {
     }
 }
 
-/// Stops a monitor, another call's init, and a client: by the owner, since no jail could.
-fn stop_some(world: &World) {
+/// Stops a client, and of other calls the monitor, init, or both: by the owner, since no jail could.
+fn stop_some(world: &World, client: &Child) {
+    kill(i32::try_from(client.id()).unwrap(), Signal::STOP);
     let calls = journal(world);
-    kill(calls[0].1, "STOP");
-    kill(calls[1].2, "STOP");
-    kill(calls[2].1, "STOP");
-    kill(calls[2].2, "STOP");
+    kill(calls[0].1, Signal::STOP);
+    kill(calls[1].2, Signal::STOP);
+    kill(calls[2].1, Signal::STOP);
+    kill(calls[2].2, Signal::STOP);
 }
 
 /// Whoever waits for a client is not to wait for ever.

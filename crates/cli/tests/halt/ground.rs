@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use mantlet_ledger::{Entry, Exec, Halt, Kind};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{Who, World, code, err, is_root, out};
 
@@ -70,8 +71,8 @@ pub(crate) fn journal(world: &World) -> Vec<(String, i32, i32)> {
     out
 }
 
-pub(crate) fn kill(pid: i32, signal: &str) {
-    assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap().success());
+pub(crate) fn kill(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
 #[track_caller]

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Stdio;
 
 use crate::common::{USER, Who, World, code, err, everybody, is_root, out, programs};
+use crate::ends::landlock;
 use crate::ground::{assert_refused, assert_runs, halt, halts, is_alone, resume, world};
 
 /// The attacks: a jailed agent runs the binary, asks its supervisor for a call that does, and reaches for the file.
@@ -31,9 +32,24 @@ fn nothing_in_a_jail_resumes_or_halts() {
                 assert!(code(&output) == 125 && said.contains("nothing in a jail"), "{who:?}: {line}: {said}");
             }
         }
-        let script = format!("mantlet-run exec -- {own} halt; echo $?; {own} halt; echo $?; ls /run/mantlet");
-        let run = world.mantlet(&["run", "main", "--", "/bin/sh", "-c", &script]);
-        assert!(!out(&run).contains("\n0\n") && !out(&run).starts_with("0\n"), "{} {}", out(&run), err(&run));
+        // In a whole agent's jail, and in one that it asks for.
+        let copy = world.work().join("own");
+        assert!(std::process::Command::new("cp").arg(&program).arg(&copy).status().unwrap().success());
+        world.own(&copy);
+        let script = "mantlet-run exec -- ./own halt; echo $?; ./own halt; echo $?; ./own resume; echo $?";
+        let run = world.mantlet(&["run", "main", "--", "/bin/sh", "-c", script]);
+        assert_eq!(out(&run), "125\n125\n125\n", "{who:?}: {}", err(&run));
+        assert_eq!(err(&run).matches("nothing in a jail").count(), 3, "{who:?}: {}", err(&run));
+        assert!(!world.state().join("halted").exists());
+        // Without mounts the owner's state is there, and out of reach: what a jail stops or frees is in its own home.
+        world.builder("tier = \"landlock\"\naccept = [\"deny\"]\n");
+        let line =
+            format!("env HOME={} ./own halt; echo $?; echo > {state}/halted; ./own halt", world.home().display());
+        if let Some(client) = landlock(&world, &line) {
+            let output = client.wait_with_output().unwrap();
+            assert!(out(&output).starts_with("125\n"), "{who:?}: {} {}", out(&output), err(&output));
+            assert!(err(&output).contains("cannot be used"), "{who:?}: {}", err(&output));
+        }
         assert!(!world.state().join("halted").exists());
         // What a jail writes there is its own, and gone with it.
         world.exec(&["-c", &format!("mkdir -p {state}; echo > {state}/halted")]);

@@ -6,9 +6,11 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::common::{Who, World, code, everybody, out};
 use crate::ground::{
-    assert_refused, assert_runs, exec, halt, is_alone, journal, mark, processes, resume, until, world,
+    assert_refused, assert_runs, exec, halt, is_alone, journal, kill, mark, processes, resume, until, world,
 };
 
 const STARTS: usize = 200;
@@ -82,6 +84,66 @@ fn no_start_that_meets_a_halt_survives_it() {
         resume(&world);
         assert_runs(&world);
     }
+}
+
+/// Each start is held somewhere on its way: some before their entry is written, some before they look for the file, some
+/// before their command starts, some after.
+#[test]
+fn no_start_that_was_held_on_its_way_goes_on() {
+    if !is_alone("race::no_start_that_was_held_on_its_way_goes_on") {
+        return;
+    }
+    for who in everybody() {
+        let world = world("held", who);
+        world.builder("");
+        let mark = mark(&world);
+        let line = format!("echo > started; setsid -f sleep {mark}; sleep {mark}");
+        let (mut clients, mut monitors) = (Vec::new(), Vec::new());
+        for round in 0..40 {
+            let client = exec(&world, &line);
+            let monitor = loop {
+                if let Some(monitor) = child_of(client.id()) {
+                    break monitor;
+                }
+                std::hint::spin_loop();
+            };
+            std::thread::sleep(Duration::from_micros(400 * round));
+            kill(monitor, Signal::STOP);
+            clients.push(client);
+            monitors.push(monitor);
+        }
+        let (written, before) = (journal(&world).len(), processes(&mark).len());
+        halt(&world, &[]);
+        assert_eq!(processes(&mark), [0; 0], "{who:?}");
+        fs::remove_file(world.work().join("started")).ok();
+        // Those without an entry could not be woken by the halt.
+        monitors.into_iter().filter(|pid| child_is_there(*pid)).for_each(|pid| kill(pid, Signal::CONT));
+        let mut refused = 0;
+        for mut client in clients {
+            until("a client ends", || client.try_wait().unwrap().is_some());
+            match client.wait().unwrap().code() {
+                Some(137) => {}
+                Some(125) => refused += 1,
+                other => panic!("{who:?}: a start ended with {other:?}"),
+            }
+        }
+        println!("{who:?}: of 40 starts {written} had an entry and {} ran; {refused} were refused", before / 2);
+        assert!(before > 0 && refused > 0, "{who:?}: none on one side");
+        assert!(!world.work().join("started").exists() && processes(&mark).is_empty(), "{who:?}: one went on");
+        until("every call is struck out", || journal(&world).is_empty());
+        resume(&world);
+        assert_runs(&world);
+    }
+}
+
+/// The monitor of a client, which is its only child.
+fn child_of(client: u32) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/{client}/task/{client}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn child_is_there(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("mantlet"))
 }
 
 #[test]

@@ -89,7 +89,9 @@ impl Jails {
             } else {
                 let call = mantlet_ledger::escape(jail.record.call.as_bytes());
                 let agent = mantlet_ledger::escape(jail.record.agent.as_bytes());
-                left.push(format!("call {call} of agent {agent}, with process {}, does not end", jail.record.init.0));
+                let place = if jail.has_init() { "" } else { " (in another container?)" };
+                let pid = jail.record.init.0;
+                left.push(format!("call {call} of agent {agent}, with process {pid}{place}, does not end"));
             }
         }
         let alive = self.running.len() as u64 - reviewing;
@@ -150,8 +152,13 @@ impl Jail {
 
     /// Whether nothing of it runs, though its entry is not struck out.
     fn is_dead(&self) -> bool {
+        let (monitor, start) = self.record.monitor;
         // Of processes in another pid namespace nothing is known from here.
-        !self.has_no_namespace() && !self.has_init() && is_monitor(self.record.monitor.0)
+        !self.has_init()
+            && match self.has_no_namespace() {
+                false => is_monitor(monitor),
+                true => process_start(monitor) == Some(start) && !fallback::has_living_below(monitor),
+            }
     }
 }
 

@@ -1,3 +1,5 @@
+//! The file that halts, and its reader, against what else may stand there.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
