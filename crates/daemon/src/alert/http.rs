@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use mantlet_policy::{Ntfy, Telegram, UrlRef, Webhook};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -77,10 +76,9 @@ fn signing_key(secret: &Secret) -> Result<Zeroizing<Vec<u8>>, SendError> {
 }
 
 fn sign(key: &[u8], id: &str, time: &str, body: &str) -> String {
-    // A key of any length is one for HMAC.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
-    mac.update(format!("{id}.{time}.{body}").as_bytes());
-    format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+    let tag = ring::hmac::sign(&key, format!("{id}.{time}.{body}").as_bytes());
+    format!("v1,{}", BASE64.encode(tag))
 }
 
 /// In JSON, since a title in a header could become two headers.

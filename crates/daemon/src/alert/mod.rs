@@ -7,6 +7,7 @@ mod channel;
 mod http;
 mod limit;
 mod mail;
+mod message;
 mod outbox;
 mod program;
 mod secret;
@@ -60,9 +61,6 @@ pub enum SendError {
     /// The mail server does not do what the policy asks for.
     #[error("the mail server {0}")]
     MailServer(&'static str),
-    /// The message cannot be put into the format of mail.
-    #[error("the mail cannot be written: {0}")]
-    Message(String),
     /// The program cannot be started, or must not be.
     #[error("{program} {why}")]
     Program {

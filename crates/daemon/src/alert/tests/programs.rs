@@ -94,5 +94,5 @@ fn sendmail_gets_the_message_and_its_recipients_as_arguments() {
     let section = format!("[alert.email]\nfrom = \"a@b.org\"\nto = [\"c@d.org\", \"e@f.org\"]\nsendmail = \"{path}\"");
     send(&settings(&section), &alert("x\r\nBcc: g@h.org")).unwrap();
     assert_eq!(dir.read("args"), "-i\n-f\na@b.org\n--\nc@d.org\ne@f.org\n");
-    assert!(dir.read("in").contains("\r\nTo: c@d.org, e@f.org\r\n") && !dir.read("in").contains("\nBcc:"));
+    assert!(dir.read("in").contains("\nTo: c@d.org,\n e@f.org\n") && !dir.read("in").contains("\nBcc:"));
 }
