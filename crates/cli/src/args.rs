@@ -9,6 +9,7 @@ use crate::doctor::DoctorArgs;
 use crate::egress::EgressArgs;
 use crate::exec::{ExecArgs, ShellArgs};
 use crate::generate::{CompletionsArgs, ManArgs};
+use crate::halt_cmd::{HaltArgs, ResumeArgs};
 use crate::hook_cmd::HookArgs;
 use crate::install::{InstallArgs, UninstallArgs, VerifyArgs};
 use crate::log_cmd::LogArgs;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Vault(VaultArgs),
     Alert(AlertArgs),
     Daemon(DaemonArgs),
+    Halt(HaltArgs),
+    Resume(ResumeArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

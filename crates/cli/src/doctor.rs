@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context as _;
+use mantlet_sandbox::halt::Halted;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor_causes::{self, Cause};
@@ -53,6 +54,8 @@ struct Attempt {
 struct Findings {
     v: u32,
     tier: String,
+    /// Since when, why and by whom everything is stopped.
+    halted: Option<Halted>,
     tiers: Vec<Attempt>,
     mechanisms: BTreeMap<String, String>,
     settings: BTreeMap<&'static str, Option<String>>,
@@ -90,7 +93,8 @@ fn find(workspace: Option<&Path>) -> anyhow::Result<Findings> {
     let settings = doctor_causes::settings();
     let reasons: Vec<&str> = tiers.iter().filter_map(|t| t.reason.as_deref()).collect();
     let causes = doctor_causes::causes(&reasons, &mechanisms, &settings);
-    Ok(Findings { v: 1, tier, tiers, mechanisms, settings, causes })
+    let halted = mantlet_sandbox::halted()?;
+    Ok(Findings { v: 1, tier, halted, tiers, mechanisms, settings, causes })
 }
 
 fn try_the_jail(workspace: Option<&Path>, tier: &str) -> anyhow::Result<Trial> {
@@ -149,6 +153,9 @@ fn render(findings: &Findings) -> String {
     }
     for Cause { mechanisms, cause, fix } in &findings.causes {
         writeln!(text, "missing: {}\n  cause: {}\n  fix: {fix}", mechanisms.join(", "), escape(cause)).ok();
+    }
+    if let Some(halted) = &findings.halted {
+        writeln!(text, "{halted}\n  nothing starts before: mantlet resume").ok();
     }
     writeln!(text, "tier {}", findings.tier).ok();
     text

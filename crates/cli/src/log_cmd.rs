@@ -2,6 +2,8 @@
 //!
 //! What the ledger holds came from agents: everything is escaped again here, whatever was written.
 
+mod export;
+mod outfile;
 mod render;
 
 use std::collections::VecDeque;
@@ -16,6 +18,7 @@ use mantlet_ledger::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use export::ExportArgs;
 use render::{Ink, render};
 
 /// How often a followed ledger is looked at.
@@ -27,16 +30,13 @@ const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// network that passed or was refused: when, which agent, what was enforced or decided, how it ended, and the command,
 /// arguments or host with their secrets masked.
 #[derive(Debug, Clone, clap::Args)]
+// An option before a subcommand would be one that the subcommand never sees: that is refused.
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct LogArgs {
-    /// Only this agent's entries
-    #[arg(long, value_name = "NAME")]
-    agent: Option<String>,
-    /// Only entries of this kind; several with commas, or repeated
-    #[arg(long, value_enum, value_delimiter = ',')]
-    kind: Vec<Shown>,
-    /// Only entries since then: 90s, 10m, 2h, 3d, 2026-11-23 or 2026-11-23T09:15 (UTC)
-    #[arg(long, value_parser = since)]
-    since: Option<String>,
+    #[command(subcommand)]
+    task: Option<LogTask>,
+    #[command(flatten)]
+    filter: Filter,
     /// At most so many entries
     #[arg(short = 'n', long = "lines", default_value_t = 20)]
     lines: usize,
@@ -46,6 +46,26 @@ pub(crate) struct LogArgs {
     /// One JSON object per line
     #[arg(long)]
     json: bool,
+}
+
+/// What is done with the ledger instead of showing it.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum LogTask {
+    Export(ExportArgs),
+}
+
+/// Which entries are meant.
+#[derive(Debug, Clone, clap::Args)]
+struct Filter {
+    /// Only this agent's entries
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Only entries of this kind; several with commas, or repeated
+    #[arg(long, value_enum, value_delimiter = ',')]
+    kind: Vec<Shown>,
+    /// Only entries since then: 90s, 10m, 2h, 3d, 2026-11-23 or 2026-11-23T09:15 (UTC)
+    #[arg(long, value_parser = since)]
+    since: Option<String>,
 }
 
 /// What an entry is about.
@@ -67,10 +87,14 @@ enum Shown {
     Ledger,
 }
 
-/// Prints the ledger's last entries; exits 1 when a line of it could not be read.
+/// Shows the ledger's last entries, or does what was asked instead; exits 1 when a line of it could not be read.
 pub(crate) fn run(args: &LogArgs) -> anyhow::Result<ExitCode> {
     let path = ledger_file()?;
-    let told = if args.follow { follow(&path, args) } else { show(&path, args) };
+    let told = match &args.task {
+        Some(LogTask::Export(export)) => export::run(&path, export),
+        None if args.follow => follow(&path, args),
+        None => show(&path, args),
+    };
     match told {
         // `mantlet log | head`: the reader has seen enough.
         Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
@@ -166,7 +190,7 @@ fn select(
     for line in lines {
         match line? {
             Line::Unreadable { number, why } => damaged.push((number, why)),
-            Line::Entry(entry) if is_wanted(&entry, args) => {
+            Line::Entry(entry) if args.filter.wants(&entry) => {
                 if entries.len() >= args.lines {
                     entries.pop_front();
                 }
@@ -180,20 +204,22 @@ fn select(
     Ok((entries, damaged))
 }
 
-fn is_wanted(entry: &Entry, args: &LogArgs) -> bool {
-    let kind = match &entry.kind {
-        Kind::Exec(_) => Shown::Exec,
-        Kind::Tool(_) => Shown::Tool,
-        Kind::Egress(_) => Shown::Egress,
-        Kind::Change(_) => Shown::Change,
-        Kind::Alert(_) => Shown::Alert,
-        Kind::Halt(_) => Shown::Halt,
-        Kind::Ledger(_) => Shown::Ledger,
-    };
-    // Times are of one width and in UTC, so their texts compare as they do.
-    args.agent.as_ref().is_none_or(|agent| *agent == entry.agent)
-        && (args.kind.is_empty() || args.kind.contains(&kind))
-        && args.since.as_ref().is_none_or(|since| entry.time >= *since)
+impl Filter {
+    fn wants(&self, entry: &Entry) -> bool {
+        let kind = match &entry.kind {
+            Kind::Exec(_) => Shown::Exec,
+            Kind::Tool(_) => Shown::Tool,
+            Kind::Egress(_) => Shown::Egress,
+            Kind::Change(_) => Shown::Change,
+            Kind::Alert(_) => Shown::Alert,
+            Kind::Halt(_) => Shown::Halt,
+            Kind::Ledger(_) => Shown::Ledger,
+        };
+        // Times are of one width and in UTC, so their texts compare as they do.
+        self.agent.as_ref().is_none_or(|agent| *agent == entry.agent)
+            && (self.kind.is_empty() || self.kind.contains(&kind))
+            && self.since.as_ref().is_none_or(|since| entry.time >= *since)
+    }
 }
 
 /// The text that a time must not be smaller than.
@@ -238,19 +264,16 @@ mod tests {
 
     #[test]
     fn entries_are_chosen_by_agent_and_time() {
-        let args = |agent: Option<&str>, since: Option<&str>| LogArgs {
+        let filter = |agent: Option<&str>, since: Option<&str>| Filter {
             agent: agent.map(Into::into),
             kind: vec![Shown::Exec, Shown::Egress],
             since: since.map(Into::into),
-            lines: 20,
-            follow: false,
-            json: false,
         };
         let entry = render::tests::entry("ls");
-        assert!(is_wanted(&entry, &args(None, None)));
-        assert!(is_wanted(&entry, &args(Some("main"), Some("2026-11-23"))));
-        assert!(!is_wanted(&entry, &args(Some("scout"), None)));
-        assert!(!is_wanted(&entry, &args(None, Some("2026-11-23T09:16"))));
-        assert!(!is_wanted(&entry, &LogArgs { kind: vec![Shown::Tool], ..args(None, None) }));
+        assert!(filter(None, None).wants(&entry));
+        assert!(filter(Some("main"), Some("2026-11-23")).wants(&entry));
+        assert!(!filter(Some("scout"), None).wants(&entry));
+        assert!(!filter(None, Some("2026-11-23T09:16")).wants(&entry));
+        assert!(!Filter { kind: vec![Shown::Tool], ..filter(None, None) }.wants(&entry));
     }
 }

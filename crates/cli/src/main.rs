@@ -10,6 +10,7 @@ mod doctor_causes;
 mod egress;
 mod exec;
 mod generate;
+mod halt_cmd;
 mod hook_cmd;
 mod install;
 mod install_policy;
@@ -99,6 +100,8 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Vault(args) => vault::run(args),
         Command::Alert(args) => alert_cmd::run(args),
         Command::Daemon(args) => daemon_cmd::run(args),
+        Command::Halt(args) => halt_cmd::halt(args),
+        Command::Resume(args) => halt_cmd::resume(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),
         Command::Man(args) => generate::man(args, Cli::command()),

@@ -39,6 +39,10 @@ pub(crate) struct RunArgs {
 /// Runs the jailer on these words, in this process.
 pub(crate) fn pass_on(args: &RunArgs, words: &[OsString]) -> anyhow::Result<ExitCode> {
     if !args.dry_run {
+        // The jailer asks for itself; before it does, the client's program would be asked for its version.
+        if let Some(halted) = mantlet_sandbox::halted()? {
+            bail!("{halted}\nhint: the owner lets agents go on with: mantlet resume");
+        }
         run_seam::check(args)?;
     }
     mantlet_sandbox::close_inherited();

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mantlet_sandbox::channel::{self, Channel};
-use rustix::event::{PollFd, PollFlags, poll};
+use mantlet_sandbox::halt::Notice;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with};
@@ -28,6 +29,9 @@ const MOST_JAILS: usize = 1024;
 
 /// The least time between two starts of the serving process.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long after a halt what is open is cut. The monitors of jails that were killed need it for what passed last.
+const LAST_WORDS: Duration = Duration::from_millis(600);
 
 /// Why there is no daemon.
 #[derive(Debug, thiserror::Error)]
@@ -60,23 +64,65 @@ pub fn run() -> Result<(), DaemonError> {
     let _lock = lock(&state)?;
     let listener = bound(&state)?;
     say(&format!("serves the ways out of jails, at {}", mantlet_ledger::escape(state.as_os_str().as_encoded_bytes())));
-    let mut server = Server::start()?;
+    let notice = Notice::new(&state);
+    let mut server = None;
+    // When what is open is cut.
+    let mut cut = None;
     loop {
-        let mut fds = [PollFd::new(&listener, PollFlags::IN), PollFd::new(&server.line, PollFlags::IN)];
-        match poll(&mut fds, None) {
+        let is_halted = notice.look().is_some();
+        let wait = heed(is_halted, &mut server, &mut cut)?.into_iter().chain(notice.period()).min().map(time);
+        let mut fds = vec![PollFd::new(&listener, PollFlags::IN)];
+        fds.extend(server.as_ref().map(|server: &Server| PollFd::new(&server.line, PollFlags::IN)));
+        let lines = fds.len();
+        fds.extend(notice.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        match poll(&mut fds, wait.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(system("wait at", &state)(e.into())),
         }
-        let (knocks, ended) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
-        if ended {
-            server.end();
-            say("the serving process ended; it is started again, and the jails that it served reconnect");
-            server = Server::start()?;
+        let (knocks, ended) = (!fds[0].revents().is_empty(), lines > 1 && !fds[1].revents().is_empty());
+        drop(fds);
+        if ended && let Some(mut gone) = server.take() {
+            gone.end();
+            if !is_halted {
+                say("the serving process ended; it is started again, and the jails that it served reconnect");
+            }
         }
-        if knocks && let Ok(connection) = accept_with(&listener, SocketFlags::CLOEXEC) {
-            admit(&server, &connection);
+        // Nobody is handed on while everything is halted: dropped, it is told that nobody serves.
+        if knocks
+            && let Ok(connection) = accept_with(&listener, SocketFlags::CLOEXEC)
+            && let (Some(server), None) = (&server, notice.look())
+        {
+            admit(server, &connection);
         }
     }
+}
+
+/// Has a serving process when nothing is halted, and none soon after it is. Answers in which time there is more to do.
+fn heed(
+    is_halted: bool,
+    server: &mut Option<Server>,
+    cut: &mut Option<Instant>,
+) -> Result<Option<Duration>, DaemonError> {
+    if !is_halted {
+        *cut = None;
+        if server.is_none() {
+            *server = Some(Server::start()?);
+        }
+        return Ok(None);
+    }
+    let Some(running) = server else { return Ok(None) };
+    let left = cut.get_or_insert_with(|| Instant::now() + LAST_WORDS).saturating_duration_since(Instant::now());
+    if !left.is_zero() {
+        return Ok(Some(left));
+    }
+    running.kill();
+    *server = None;
+    say("everything is halted: what was open is cut, and nothing is served before: mantlet resume");
+    Ok(None)
+}
+
+fn time(wait: Duration) -> Timespec {
+    Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() }
 }
 
 /// Hands a monitor's connection on, if it is the owner's.
@@ -116,10 +162,14 @@ impl Server {
         Ok(Server { child, line, began: Instant::now() })
     }
 
-    fn end(&mut self) {
-        // It may have shut its line and live on.
+    /// Ends it: it may have shut its line and live on.
+    fn kill(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+
+    fn end(&mut self) {
+        self.kill();
         thread::sleep(PAUSE.saturating_sub(self.began.elapsed()));
     }
 }

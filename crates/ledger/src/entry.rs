@@ -131,15 +131,15 @@ pub struct Halt {
 }
 
 /// What the ledger did to itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Upkeep {
-    /// `checkpoint`, `torn` (the end of a line that a killed writer began was cut off), `rotated`, `dropped` (old segments
-    /// were removed to stay within the bound).
+    /// `checkpoint`, `torn` (what a killed writer began was cut off), `foreign` (what stands before is no entry of the
+    /// chain, and is left), `dropped` (old segments were removed to stay within the bound).
     pub event: String,
-    /// Bytes that were cut or removed.
+    /// Bytes that were cut, left or removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// The SHA-256 of what was cut, in hex.
+    /// The SHA-256 of what was cut or left, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// The last entry that was removed, and its hash: what the oldest one kept must follow.
@@ -148,7 +148,7 @@ pub struct Upkeep {
     /// The Ed25519 public key of a checkpoint, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// The Ed25519 signature (RFC 8032) of the entry before this one, in hex: see `Head::signed_text`.
+    /// The Ed25519 signature (RFC 8032) of the entry before this one, in hex: see [`Head::signed_text`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
@@ -265,4 +265,12 @@ pub struct Link {
     pub prev: String,
     /// The SHA-256 of this line up to the end of `prev`, in hex.
     pub hash: String,
+}
+
+impl Head {
+    /// What a checkpoint signs: nothing else is signed in this form with the same key.
+    #[must_use]
+    pub fn signed_text(&self) -> String {
+        format!("mantlet ledger checkpoint 1\n{}\n{}\n", self.seq, self.hash)
+    }
 }

@@ -3,13 +3,12 @@
 //! What it returns is as untrusted as what was written: escape it before showing it.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use crate::Entry;
+use crate::segment;
 
 /// Why the ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +44,11 @@ pub enum Line {
     },
 }
 
-/// The lines of a ledger, oldest first.
-#[derive(Debug)]
+/// The lines of a segment, oldest first.
 pub struct Reader {
-    file: BufReader<File>,
+    text: BufReader<Box<dyn Read>>,
+    /// What they are read from, for its metadata.
+    file: File,
     path: PathBuf,
     number: u64,
     /// What was read of a line whose end is not there yet.
@@ -57,24 +57,44 @@ pub struct Reader {
     place: u64,
 }
 
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The files of the ledger in a directory, oldest first, the one that is written last.
+///
+/// # Errors
+/// When the directory is not there, or cannot be read.
+pub fn segments(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    match segment::all(dir) {
+        Ok(all) => Ok(all.into_iter().map(|segment| segment.path).collect()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ReadError::Missing { path: dir.into() }),
+        Err(source) => Err(ReadError::Read { path: dir.into(), source }),
+    }
+}
+
 /// A longer line is damage: no writer of ours makes one, and it must not fill the reader's memory.
 const LINE_MAX: u64 = 8 << 20;
 
 impl Reader {
-    /// Opens the ledger file.
+    /// Opens a segment; one whose name ends in `.gz` is decompressed as it is read.
     ///
     /// # Errors
     /// When there is none, or it cannot be read.
     pub fn open(path: &Path) -> Result<Reader, ReadError> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-        let flags = i32::from_ne_bytes(flags.to_ne_bytes());
-        match File::options().read(true).custom_flags(flags).open(path) {
-            Ok(file) => {
-                Ok(Reader { file: BufReader::new(file), path: path.into(), number: 0, begun: Vec::new(), place: 0 })
-            }
+        match Reader::open_file(path) {
+            Ok(reader) => Ok(reader),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ReadError::Missing { path: path.into() }),
             Err(source) => Err(ReadError::Read { path: path.into(), source }),
         }
+    }
+
+    fn open_file(path: &Path) -> std::io::Result<Reader> {
+        let file = segment::open(path)?;
+        let text = BufReader::new(segment::text(file.try_clone()?, path));
+        Ok(Reader { text, file, path: path.into(), number: 0, begun: Vec::new(), place: 0 })
     }
 
     /// The next line, be it the last and without its end.
@@ -93,7 +113,7 @@ impl Reader {
     pub(crate) fn next_whole(&mut self) -> std::io::Result<Option<Line>> {
         loop {
             let room = LINE_MAX.saturating_sub(self.begun.len() as u64);
-            let read = self.file.by_ref().take(room).read_until(b'\n', &mut self.begun)?;
+            let read = self.text.by_ref().take(room).read_until(b'\n', &mut self.begun)?;
             self.place += read as u64;
             let is_long = self.begun.len() as u64 == LINE_MAX;
             if !self.begun.ends_with(b"\n") && !is_long {
@@ -101,12 +121,12 @@ impl Reader {
             }
             self.number += 1;
             if is_long && !self.begun.ends_with(b"\n") {
-                self.place += self.file.skip_until(b'\n')? as u64;
+                self.place += self.text.skip_until(b'\n')? as u64;
                 self.begun.clear();
                 let why = format!("longer than {LINE_MAX} bytes");
                 return Ok(Some(Line::Unreadable { number: self.number, why }));
             }
-            // Two writers that repaired the same torn line leave an empty one between them.
+            // Of before the chain: two writers that repaired the same torn line left an empty one between them.
             if let Some(line) = self.line() {
                 return Ok(Some(line));
             }
@@ -125,13 +145,13 @@ impl Reader {
 
     /// Whether it reads the file with this identity.
     pub(crate) fn is_file(&self, dev: u64, ino: u64) -> std::io::Result<bool> {
-        let meta = self.file.get_ref().metadata()?;
+        let meta = self.file.metadata()?;
         Ok((meta.dev(), meta.ino()) == (dev, ino))
     }
 
     /// Whether the file has become shorter than what was read of it.
     pub(crate) fn is_cut(&self) -> std::io::Result<bool> {
-        Ok(self.file.get_ref().metadata()?.len() < self.place)
+        Ok(self.file.metadata()?.len() < self.place)
     }
 }
 

@@ -1,119 +1,69 @@
-//! Appends entries, each in a single write(2), so that processes need no lock between them.
+//! Appends entries, one writer at a time, each behind the one before it in the chain.
 //!
-//! It writes one file below the owner's state directory and nothing else. No fsync per entry: it sits on the path
-//! of every command, and a crash of the machine may cost the last lines, never the earlier ones.
+//! It writes below the owner's state directory and nothing else. A writer that is killed leaves a torn line at most, which
+//! the next one cuts off and tells of. Acknowledged means written; with [`Durability::Durable`], on the disk.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
+use rustix::fs::{AtFlags, FallocateFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::Entry;
+use crate::chain::{is_checkpoint_due, push, upkeep};
+use crate::durable::Mark;
+use crate::key::Key;
+use crate::lock::{self, PATIENCE};
 use crate::place::{FILE_NAME, open_dir};
+use crate::segment;
+use crate::tail::Tail;
+use crate::{AppendError, Entry, Head, OpenError, Upkeep, rfc3339};
 
-/// Why the ledger was not opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The directory was given by a relative path.
-    #[error("the ledger's directory {path:?} is not absolute\nhint: set HOME or XDG_STATE_HOME to an absolute path")]
-    Relative {
-        /// The path as given.
-        path: PathBuf,
-    },
-    /// The directory cannot be made, resolved, opened or examined.
-    #[error("cannot {step} {path:?}, where the ledger goes: {source}")]
-    Directory {
-        /// What failed.
-        step: &'static str,
-        /// The path it failed at.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: std::io::Error,
-    },
-    /// The directory, or one above it, belongs to somebody else.
-    #[error(
-        "the ledger's place {path:?} belongs to uid {owner}, who could replace it\nhint: chown it, or set XDG_STATE_HOME to a directory of your own"
-    )]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-        /// Who owns it.
-        owner: u32,
-    },
-    /// The directory, or one above it, can be written by others.
-    #[error("the ledger's place {path:?} can be written by others\nhint: chmod go-w {path:?}")]
-    Writable {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The directory lies in a workspace.
-    #[error(
-        "the ledger's directory {path:?} lies in the workspace {workspace:?}, where the agent could rewrite it\nhint: set XDG_STATE_HOME to a directory outside"
-    )]
-    InWorkspace {
-        /// The directory.
-        path: PathBuf,
-        /// The workspace.
-        workspace: PathBuf,
-    },
-    /// The file cannot be opened.
-    #[error("cannot open the ledger {path:?}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: std::io::Error,
-    },
-    /// What is there is no ledger of ours: not a regular file, another owner, several names, or a loose mode.
-    #[error("the ledger {path:?} cannot be trusted: {why}\nhint: move it away; a new one is made")]
-    Untrusted {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+/// What an acknowledged entry has survived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of every process: the kernel has it.
+    #[default]
+    Written,
+    /// A power cut: the disk has it.
+    Durable,
 }
 
-/// Why an entry was not appended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AppendError {
-    /// The entry cannot be put into JSON.
-    #[error("cannot encode the entry: {0}")]
-    Encode(#[from] serde_json::Error),
-    /// The file cannot be read at its end, or written.
-    #[error("cannot append to the ledger {path:?}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: std::io::Error,
-    },
-    /// Only a part was written, as on a full disk. The next writer repairs the torn line.
-    #[error("only {written} of {length} bytes went to the ledger {path:?}\nhint: free some disk space")]
-    Short {
-        /// The file.
-        path: PathBuf,
-        /// How much was written.
-        written: usize,
-        /// How much there was.
-        length: usize,
-    },
-    /// Other writers' torn lines swallowed every attempt.
-    #[error("the ledger {path:?} kept being torn by other writers")]
-    Torn {
-        /// The file.
-        path: PathBuf,
-    },
+/// How much is kept, and how safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// What an acknowledged entry has survived.
+    pub durability: Durability,
+    /// From how many bytes on the file is rotated away.
+    pub segment: u64,
+    /// After which time it is.
+    pub age: Duration,
+    /// How many bytes all segments may have together: the oldest ones are dropped.
+    pub total: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        let age = Duration::from_secs(30 * 86_400);
+        Keep { durability: Durability::Written, segment: 16 << 20, age, total: 1 << 30 }
+    }
 }
 
 /// The ledger, open for appending.
 #[derive(Debug)]
 pub struct Writer {
+    pub(crate) dir: OwnedFd,
+    pub(crate) dir_path: PathBuf,
     file: OwnedFd,
+    /// Device and inode of `file`.
+    identity: (u64, u64),
     path: PathBuf,
+    pub(crate) keep: Keep,
+    mark: Option<Mark>,
+    key: Option<Key>,
+    /// Whether this writer has ended a segment since it last tidied.
+    pub(crate) has_rotated: bool,
 }
 
 impl Writer {
@@ -122,34 +72,19 @@ impl Writer {
     /// # Errors
     /// When the place belongs to somebody else, can be written by others, or lies in one of `workspaces`.
     pub fn open(dir: &Path, workspaces: &[&Path]) -> Result<Writer, OpenError> {
-        let (dir_fd, dir) = open_dir(dir, workspaces)?;
-        let path = dir.join(FILE_NAME);
-        // NOFOLLOW: a planted symlink would send the evidence elsewhere. NONBLOCK: a planted FIFO would hang us.
-        let flags = OFlags::RDWR
-            | OFlags::APPEND
-            | OFlags::CREATE
-            | OFlags::NOFOLLOW
-            | OFlags::NONBLOCK
-            | OFlags::NOCTTY
-            | OFlags::CLOEXEC;
-        let failed = |source: rustix::io::Errno| OpenError::File { path: path.clone(), source: source.into() };
-        let file = rustix::fs::openat(&dir_fd, FILE_NAME, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-        let stat = rustix::fs::fstat(&file).map_err(failed)?;
-        let why = if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            Some("it is not a regular file")
-        } else if stat.st_uid != geteuid().as_raw() {
-            Some("another user owns it")
-        } else if stat.st_nlink != 1 {
-            Some("it has a second name (hard link)")
-        } else if stat.st_mode & 0o077 != 0 {
-            Some("others may read or write it")
-        } else {
-            None
-        };
-        match why {
-            Some(why) => Err(OpenError::Untrusted { path, why }),
-            None => Ok(Writer { file, path }),
-        }
+        Writer::open_with(dir, workspaces, Keep::default())
+    }
+
+    /// Opens the ledger as [`Writer::open`] does, to be kept as the policy says.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub fn open_with(dir: &Path, workspaces: &[&Path], keep: Keep) -> Result<Writer, OpenError> {
+        let (dir, dir_path) = open_dir(dir, workspaces)?;
+        let path = dir_path.join(FILE_NAME);
+        let (file, stat) = open_file(&dir, &path)?;
+        let identity = identity(&stat);
+        Ok(Writer { dir, dir_path, file, identity, path, keep, mark: None, key: None, has_rotated: false })
     }
 
     /// Returns the file that is written.
@@ -157,47 +92,250 @@ impl Writer {
         &self.path
     }
 
-    /// Appends one entry as one line.
+    /// Appends one entry as one line, and gives it its place in the chain.
     ///
     /// # Errors
-    /// When the entry is not, or not wholly, in the file. What was there before is intact in every case.
-    pub fn append(&mut self, entry: &Entry) -> Result<(), AppendError> {
-        const ATTEMPTS: usize = 8;
-        let mut line = vec![b'\n'];
-        serde_json::to_writer(&mut line, entry)?;
-        line.push(b'\n');
-        for _ in 0..ATTEMPTS {
-            if self.append_line(&line)? {
-                return Ok(());
+    /// When the entry is not in the file as the policy wants it. What was there before is intact in every case.
+    pub fn append(&mut self, entry: &Entry) -> Result<Head, AppendError> {
+        self.append_with(entry, self.keep.durability)
+    }
+
+    /// Appends an entry as [`Writer::append`] does, with a durability of its own.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn append_with(&mut self, entry: &Entry, durability: Durability) -> Result<Head, AppendError> {
+        let (head, end) = self.locked(|ledger| ledger.append_locked(entry))?;
+        if durability == Durability::Durable {
+            self.open_mark()?;
+            let Some(mark) = &self.mark else { return Err(self.failed(Errno::BADF)) };
+            mark.wait(&self.file, &self.path, self.identity.1, end)?;
+        }
+        Ok(head)
+    }
+
+    /// Makes sure that an entry of any length the next seconds may bring has room, on a disk that fills up meanwhile.
+    ///
+    /// # Errors
+    /// When the disk has no room for it.
+    pub fn reserve(&mut self) -> Result<(), AppendError> {
+        /// More than the longest entry, several times: other jails end in the meantime.
+        const ROOM: u64 = 1 << 20;
+        let failed = |source: Errno| AppendError::NoRoom { path: self.path.clone(), source: source.into() };
+        let stat = rustix::fs::fstat(&self.file).map_err(failed)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let held = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        if held.saturating_sub(size) > ROOM / 2 {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, size, ROOM) {
+            Ok(()) => Ok(()),
+            // No such thing on this file system: what is free now is all that can be known.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let free = rustix::fs::fstatvfs(&self.file).map_err(failed)?;
+                if free.f_bavail.saturating_mul(free.f_frsize) > ROOM { Ok(()) } else { Err(failed(Errno::NOSPC)) }
+            }
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// Writes a checkpoint now: what is signed before it can be told from what somebody else appends later.
+    ///
+    /// # Errors
+    /// As [`Writer::append`]. An empty ledger has nothing to sign, and none is returned.
+    pub fn checkpoint(&mut self) -> Result<Option<Head>, AppendError> {
+        self.locked(|ledger| {
+            let (mut head, mut text) = (ledger.find_end()?.0, Vec::new());
+            ledger.push_checkpoint(&mut text, &mut head)?;
+            ledger.write(&text)?;
+            Ok(head)
+        })
+    }
+
+    /// Does something while no other writer does.
+    pub(crate) fn locked<T>(
+        &mut self,
+        work: impl FnOnce(&mut Writer) -> Result<T, AppendError>,
+    ) -> Result<T, AppendError> {
+        lock::take(&self.dir).map_err(|e| match e {
+            Errno::WOULDBLOCK => AppendError::Locked { path: self.dir_path.clone(), seconds: PATIENCE.as_secs() },
+            other => self.failed(other),
+        })?;
+        let result = work(self);
+        lock::give(&self.dir);
+        result
+    }
+
+    /// Appends under the lock; returns the entry's place and where it ends.
+    fn append_locked(&mut self, entry: &Entry) -> Result<(Head, u64), AppendError> {
+        let (mut head, mut size) = self.find_end()?;
+        if size >= self.keep.segment {
+            self.rotate(&mut head)?;
+            size = 0;
+        }
+        let mut text = Vec::with_capacity(1024);
+        self.push(&mut text, entry, &mut head)?;
+        self.write(&text)?;
+        let head = head.unwrap_or(Head { seq: 0, hash: String::new() });
+        Ok((head, size + text.len() as u64))
+    }
+
+    /// The last entry and the file's size, after what stands behind that entry was told of.
+    pub(crate) fn find_end(&mut self) -> Result<(Option<Head>, u64), AppendError> {
+        let size = self.refresh()?;
+        let mut tail = Tail::read(&self.file, size).map_err(|e| self.failed(e))?;
+        if tail.torn.is_some() {
+            self.cut(tail.whole)?;
+        }
+        if tail.head.is_none() {
+            tail.head = self.end_of_rotated()?;
+        }
+        let (mut head, mut text) = (tail.head, Vec::new());
+        for (event, rest) in [("foreign", tail.foreign), ("torn", tail.torn)] {
+            if let Some(rest) = rest {
+                let (bytes, sha256) = (Some(rest.bytes), Some(rest.sha256));
+                let told = Upkeep { event: event.into(), bytes, sha256, ..Upkeep::default() };
+                self.push(&mut text, &upkeep(now(), told), &mut head)?;
             }
         }
-        Err(AppendError::Torn { path: self.path.clone() })
+        self.write(&text)?;
+        Ok((head, tail.whole + text.len() as u64))
     }
 
-    /// Writes `line`, which begins and ends with a newline, and says whether it stands on a line of its own.
-    fn append_line(&self, line: &[u8]) -> Result<bool, AppendError> {
-        let failed = |source: rustix::io::Errno| AppendError::Write { path: self.path.clone(), source: source.into() };
-        // A writer that died in the middle left a torn line: the leading newline keeps it from swallowing ours.
-        let end = rustix::fs::seek(&self.file, SeekFrom::End(0)).map_err(failed)?;
-        let is_torn = !self.is_line_start(end).map_err(failed)?;
-        let text = if is_torn { line } else { line.get(1..).unwrap_or(line) };
-        let written = rustix::io::write(&self.file, text).map_err(failed)?;
-        if written < text.len() {
-            return Err(AppendError::Short { path: self.path.clone(), written, length: text.len() });
-        }
-        // O_APPEND moved the offset to the end of what was written. Another writer may have torn its line between
-        // the look and the write: then ours is glued to it, and is written once more.
-        let after = rustix::fs::seek(&self.file, SeekFrom::Current(0)).map_err(failed)?;
-        let start = after.saturating_sub(text.len() as u64);
-        if is_torn { Ok(true) } else { self.is_line_start(start).map_err(failed) }
+    /// Where an empty file goes on: behind the last segment that was rotated away.
+    fn end_of_rotated(&self) -> Result<Option<Head>, AppendError> {
+        let failed = |source| AppendError::Write { path: self.dir_path.clone(), source };
+        let Some(last) = segment::rotated(&self.dir_path).map_err(failed)?.pop() else { return Ok(None) };
+        segment::last_entry(&last).map_err(failed)
     }
 
-    fn is_line_start(&self, offset: u64) -> rustix::io::Result<bool> {
-        let Some(before) = offset.checked_sub(1) else {
-            return Ok(true);
+    /// Follows the file where another writer rotated it; returns its size.
+    fn refresh(&mut self) -> Result<u64, AppendError> {
+        let there = match rustix::fs::statat(&self.dir, FILE_NAME, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) => None,
+            Err(e) => return Err(self.failed(e)),
         };
-        let mut byte = [0];
-        let read = rustix::io::pread(&self.file, &mut byte, before)?;
-        Ok(read == 1 && byte == *b"\n")
+        if let Some(stat) = there.filter(|stat| identity(stat) == self.identity) {
+            return Ok(u64::try_from(stat.st_size).unwrap_or(0));
+        }
+        let opened = open_file(&self.dir, &self.path);
+        let (file, stat) = opened.map_err(|error| self.failed(std::io::Error::other(error.to_string())))?;
+        (self.file, self.identity) = (file, identity(&stat));
+        if there.is_none() {
+            self.open_mark()?;
+            self.mark.as_ref().map_or(Ok(()), Mark::forget).map_err(|e| self.failed(e))?;
+        }
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    /// Ends the segment with a checkpoint and begins another.
+    pub(crate) fn rotate(&mut self, head: &mut Option<Head>) -> Result<(), AppendError> {
+        let mut text = Vec::new();
+        self.push_checkpoint(&mut text, head)?;
+        self.write(&text)?;
+        let Some(last) = head.as_ref() else { return Ok(()) };
+        // A power cut must not leave the new segment without the old one's end.
+        rustix::fs::fdatasync(&self.file).map_err(|e| self.failed(e))?;
+        rustix::fs::renameat(&self.dir, FILE_NAME, &self.dir, segment::name(last.seq)).map_err(|e| self.failed(e))?;
+        self.has_rotated = true;
+        self.refresh()?;
+        rustix::fs::fsync(&self.dir).map_err(|e| self.failed(e))
+    }
+
+    /// Makes an entry the next line, behind a checkpoint where one is due.
+    fn push(&mut self, text: &mut Vec<u8>, entry: &Entry, head: &mut Option<Head>) -> Result<(), AppendError> {
+        if head.as_ref().is_some_and(|head| is_checkpoint_due(head.seq)) {
+            self.push_checkpoint(text, head)?;
+        }
+        Ok(push(text, entry, head)?)
+    }
+
+    fn push_checkpoint(&mut self, text: &mut Vec<u8>, head: &mut Option<Head>) -> Result<(), AppendError> {
+        let Some(signed) = head.clone() else { return Ok(()) };
+        if self.key.is_none() {
+            let key = Key::of(&self.dir);
+            self.key = Some(key.map_err(|source| AppendError::Sign { path: self.path.clone(), source })?);
+        }
+        let Some(key) = &self.key else { return Ok(()) };
+        let (key, signature) = (Some(key.public()), Some(key.sign(&signed)));
+        let told = Upkeep { event: "checkpoint".into(), key, signature, ..Upkeep::default() };
+        Ok(push(text, &upkeep(now(), told), head)?)
+    }
+
+    /// Writes lines at the end of the file in one write(2), or leaves it as it was.
+    fn write(&mut self, text: &[u8]) -> Result<(), AppendError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let result = loop {
+            match rustix::io::write(&self.file, text) {
+                Err(Errno::INTR) => {}
+                result => break result,
+            }
+        };
+        let written = result.map_err(|e| self.failed(e))?;
+        if written == text.len() {
+            return Ok(());
+        }
+        // What cannot be taken back is a torn line, which the next writer finds.
+        let after = rustix::fs::fstat(&self.file).map_err(|e| self.failed(e))?.st_size;
+        self.cut(u64::try_from(after).unwrap_or(0).saturating_sub(written as u64)).ok();
+        Err(AppendError::Short { path: self.path.clone(), written, length: text.len() })
+    }
+
+    fn cut(&mut self, length: u64) -> Result<(), AppendError> {
+        self.open_mark()?;
+        let cut = self.mark.as_ref().map_or(Err(Errno::BADF), |mark| mark.cut(&self.file, length));
+        cut.map_err(|e| self.failed(e))
+    }
+
+    fn open_mark(&mut self) -> Result<(), AppendError> {
+        if self.mark.is_none() {
+            self.mark = Some(Mark::open(&self.dir).map_err(|e| self.failed(e))?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn failed(&self, source: impl Into<std::io::Error>) -> AppendError {
+        AppendError::Write { path: self.path.clone(), source: source.into() }
+    }
+}
+
+pub(crate) fn now() -> String {
+    rfc3339(SystemTime::now())
+}
+
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// Opens the file that is written, once it has been judged.
+fn open_file(dir: &OwnedFd, path: &Path) -> Result<(OwnedFd, Stat), OpenError> {
+    // NOFOLLOW: a planted symlink would send the evidence elsewhere. NONBLOCK: a planted FIFO would hang us.
+    let flags = OFlags::RDWR
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let failed = |source: Errno| OpenError::File { path: path.into(), source: source.into() };
+    let file = rustix::fs::openat(dir, FILE_NAME, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let stat = rustix::fs::fstat(&file).map_err(failed)?;
+    let why = if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        Some("it is not a regular file")
+    } else if stat.st_uid != geteuid().as_raw() {
+        Some("another user owns it")
+    } else if stat.st_nlink != 1 {
+        Some("it has a second name (hard link)")
+    } else if stat.st_mode & 0o077 != 0 {
+        Some("others may read or write it")
+    } else {
+        None
+    };
+    match why {
+        Some(why) => Err(OpenError::Untrusted { path: path.into(), why }),
+        None => Ok((file, stat)),
     }
 }

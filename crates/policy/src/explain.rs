@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::alert::{Alert, MailVia, UrlRef};
 use crate::egress::Protocol;
 use crate::error::escape;
+use crate::evidence::{Ledger, Then};
 use crate::place::show;
 use crate::roles::Preset;
 use crate::sections::Web;
@@ -19,6 +20,8 @@ pub enum Enforced {
     Jail,
     /// The decision on each tool call does, where the client asks `mantlet hook` first, and only there.
     Hook,
+    /// `mantlet watch` does, as long as it runs.
+    Watch,
     /// Nothing does yet: the section is checked and hashed only.
     NotYet,
 }
@@ -41,6 +44,7 @@ impl std::fmt::Display for Sentence {
         match self.enforced {
             Enforced::Jail => write!(f, "{} ({})", self.says, self.rule),
             Enforced::Hook => write!(f, "{} (by `mantlet hook`, and only there; {})", self.says, self.rule),
+            Enforced::Watch => write!(f, "{} (while `mantlet watch run` runs; {})", self.says, self.rule),
             Enforced::NotYet => write!(f, "{} (not enforced yet; {})", self.says, self.rule),
         }
     }
@@ -267,6 +271,21 @@ impl Speaker<'_> {
         }
     }
 
+    fn ledger(&mut self, ledger: &Ledger) {
+        let rule = origin(&ledger.origin);
+        let safe = if ledger.is_durable { "on the disk" } else { "written" };
+        self.say(
+            Enforced::Jail,
+            rule.clone(),
+            format!("An entry of the ledger is {safe} before a command's end is told."),
+        );
+        let full = if ledger.runs_when_full { "runs untold, and says so" } else { "does not start" };
+        self.say(Enforced::Jail, rule.clone(), format!("A command that the disk has no room to tell of {full}."));
+        let (segment, age, keep) = (show_size(ledger.segment), show_time(ledger.age), show_size(ledger.keep));
+        let says = format!("The ledger's files end at {segment} or {age}; beyond {keep} the oldest are dropped.");
+        self.say(Enforced::Jail, rule, says);
+    }
+
     fn whole(&mut self, policy: &Policy) {
         for credential in policy.credentials() {
             let says = format!(
@@ -279,9 +298,22 @@ impl Speaker<'_> {
             let says = format!("Files may pass from {} to {}.", handoff.from, handoff.to);
             self.say(Enforced::NotYet, origin(&handoff.origin), says);
         }
+        if let Some(ledger) = policy.ledger() {
+            self.ledger(ledger);
+        }
+        if let Some(watch) = policy.watch() {
+            let then = match watch.then {
+                Then::Report => "is told of and slowed down",
+                Then::Lock => "finds the file locked",
+                Then::Halt => "ends every jail",
+            };
+            let says = format!("Who makes {} changes within ten seconds that are undone {then}.", watch.tries);
+            self.say(Enforced::Watch, origin(&watch.origin), says);
+        }
         if let Some(watch) = policy.watch() {
             for file in &watch.files {
-                self.say(Enforced::NotYet, origin(file.origin()), format!("Changes of {} are watched.", place(file)));
+                let says = format!("Changes of {} are undone.", place(file));
+                self.say(Enforced::Watch, origin(file.origin()), says);
             }
         }
         if let Some(alert) = policy.alert() {
@@ -460,7 +492,7 @@ mod tests {
             "What listens inside `mantlet run` on 127.0.0.1:18789 can be reached from outside. (line 16)",
             "A secret on its way out: redact. (not enforced yet; line 22)",
             "Files may pass from scout to main. (not enforced yet; line 27)",
-            "Changes of /home/ann/.openclaw/openclaw.json are watched. (not enforced yet; line 31)",
+            "Changes of /home/ann/.openclaw/openclaw.json are undone. (while `mantlet watch run` runs; line 31)",
             "You are told through `notify-send`. (not enforced yet; line 32)",
         ] {
             assert!(text.iter().any(|line| line == wanted), "{wanted}\n{text:#?}");

@@ -5,7 +5,7 @@
 use crate::error::Faults;
 use crate::read::{At, Section};
 
-pub(crate) const ROOT: &[&str] = &["version", "agent", "credential", "handoff", "watch", "alert"];
+pub(crate) const ROOT: &[&str] = &["version", "agent", "credential", "handoff", "ledger", "watch", "alert"];
 pub(crate) const AGENT: &[&str] = &[
     "role",
     "client",
@@ -35,7 +35,8 @@ pub(crate) const TOOLS: &[&str] = &["allow"];
 pub(crate) const ACTION: &[&str] = &["run"];
 pub(crate) const CREDENTIAL: &[&str] = &["from", "use"];
 pub(crate) const HANDOFF: &[&str] = &["from", "to"];
-pub(crate) const WATCH: &[&str] = &["files"];
+pub(crate) const LEDGER: &[&str] = &["sync", "full", "segment", "age", "keep", "anchor", "anchor_command"];
+pub(crate) const WATCH: &[&str] = &["files", "memory", "rescan", "tries", "then"];
 pub(crate) const ALERT: &[&str] = &["command", "desktop", "per_hour", "burst", "webhook", "ntfy", "telegram", "email"];
 pub(crate) const WEBHOOK: &[&str] = &["url", "url_file", "url_secret", "key_file", "key_secret"];
 pub(crate) const NTFY: &[&str] = &["url", "topic", "token_file", "token_secret"];
@@ -53,7 +54,8 @@ pub(crate) struct PolicyFile {
     pub(crate) agents: Vec<(At<String>, AgentFile)>,
     pub(crate) credentials: Vec<(At<String>, CredentialFile)>,
     pub(crate) handoffs: Vec<(At<String>, HandoffFile)>,
-    pub(crate) watch: Option<At<List>>,
+    pub(crate) ledger: Option<LedgerFile>,
+    pub(crate) watch: Option<WatchFile>,
     pub(crate) alert: Option<AlertFile>,
 }
 
@@ -146,6 +148,30 @@ pub(crate) struct HandoffFile {
     pub(crate) to: Text,
 }
 
+/// `[ledger]`.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerFile {
+    pub(crate) at: usize,
+    pub(crate) sync: Text,
+    pub(crate) full: Text,
+    pub(crate) segment: Text,
+    pub(crate) age: Text,
+    pub(crate) keep: Text,
+    pub(crate) anchor: List,
+    pub(crate) anchor_command: List,
+}
+
+/// `[watch]`.
+#[derive(Debug, Default)]
+pub(crate) struct WatchFile {
+    pub(crate) at: usize,
+    pub(crate) files: List,
+    pub(crate) memory: Option<At<bool>>,
+    pub(crate) rescan: Text,
+    pub(crate) tries: Number,
+    pub(crate) then: Text,
+}
+
 /// `[alert]`.
 #[derive(Debug, Default)]
 pub(crate) struct AlertFile {
@@ -230,9 +256,27 @@ impl PolicyFile {
             file.handoffs
                 .push((name, HandoffFile { from: section.text("from", faults), to: section.text("to", faults) }));
         }
+        if let Some(section) = root.section("ledger", LEDGER, faults) {
+            file.ledger = Some(LedgerFile {
+                at: section.at,
+                sync: section.text("sync", faults),
+                full: section.text("full", faults),
+                segment: section.text("segment", faults),
+                age: section.text("age", faults),
+                keep: section.text("keep", faults),
+                anchor: section.list("anchor", faults),
+                anchor_command: section.list("anchor_command", faults),
+            });
+        }
         if let Some(section) = root.section("watch", WATCH, faults) {
-            section.require("files", "name the files to watch", faults);
-            file.watch = Some(At::new(section.list("files", faults), section.at));
+            file.watch = Some(WatchFile {
+                at: section.at,
+                files: section.list("files", faults),
+                memory: section.flag("memory", faults),
+                rescan: section.text("rescan", faults),
+                tries: section.number("tries", faults),
+                then: section.text("then", faults),
+            });
         }
         if let Some(section) = root.section("alert", ALERT, faults) {
             file.alert = Some(AlertFile::read(&section, faults));

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::alert::{Alert, Email, MailVia, Ntfy, SecretRef, Telegram, UrlRef, Webhook};
 use crate::egress::{Budget, Egress, HttpRule};
+use crate::evidence::{Ledger, Then, Watch};
 use crate::sections::Web;
 use crate::types::{Accept, Agent, Limits, PathRule, Policy};
 
@@ -162,6 +163,7 @@ fn later(encoder: &mut Encoder, policy: &Policy) {
         encoder.field("to", &handoff.to);
     }
     encoder.set("watch", policy.watch.as_ref().map_or_else(Vec::new, |watch| rules(&watch.files)));
+    evidence(encoder, policy);
     encoder.ordered("alert", policy.alert.as_ref().map_or(&[], |alert| &alert.command));
     if let Some(alert) = &policy.alert {
         channels(encoder, alert);
@@ -169,6 +171,21 @@ fn later(encoder: &mut Encoder, policy: &Policy) {
 }
 
 /// Came later: without them the hash is what it was.
+/// What is as usual adds nothing, so that a policy without it keeps its hash.
+fn evidence(encoder: &mut Encoder, policy: &Policy) {
+    if let Some(Watch { has_memory, rescan, tries, then, .. }) = &policy.watch {
+        let told = (*has_memory, *rescan, *tries, *then);
+        if told != (false, Watch::RESCAN, Watch::TRIES, Then::Lock) {
+            encoder.field("watch.how", &format!("{told:?}"));
+        }
+    }
+    if let Some(ledger) = &policy.ledger {
+        let Ledger { is_durable, runs_when_full, segment, age, keep, anchors, anchor_command, origin: _ } = ledger;
+        let told = (is_durable, runs_when_full, segment, age, keep, anchors, anchor_command);
+        encoder.field("ledger", &format!("{told:?}"));
+    }
+}
+
 fn channels(encoder: &mut Encoder, alert: &Alert) {
     let secret = |secret: &SecretRef| match secret {
         SecretRef::File(path) => [b"file ", path.as_os_str().as_bytes()].concat(),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::evidence::Then;
 use crate::names::CLIENTS;
 use crate::roles::PRESETS;
 
@@ -17,11 +18,18 @@ pub fn schema() -> Value {
             (
                 "watch",
                 table(
-                    "Files whose changes are watched. Not enforced yet.",
-                    &[("files", strings("Literal paths."))],
-                    &["files"],
+                    "What must not change. Needs `mantlet watch run`.",
+                    &[
+                        ("files", strings("Literal paths, beyond what is known of clients, shells and ssh.")),
+                        ("memory", flag("Whether agents' own memory is among it. Default: false.")),
+                        ("rescan", time("How often everything is read again. Default: 10m.")),
+                        ("tries", count("How often something is undone within ten seconds. Default: 20.")),
+                        ("then", one_of(Then::WORDS, "What follows then. Default: lock.")),
+                    ],
+                    &[],
                 ),
             ),
+            ("ledger", ledger()),
             ("alert", alert()),
         ],
         &["version"],
@@ -65,8 +73,41 @@ fn time(description: &str) -> Value {
     json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "description": description})
 }
 
+fn flag(description: &str) -> Value {
+    json!({"type": "boolean", "description": description})
+}
+
 fn count(description: &str) -> Value {
     json!({"type": "integer", "minimum": 1, "description": description})
+}
+
+fn ledger() -> Value {
+    let anchors = json!({"type": "array", "items": {"type": "string", "pattern": "^(file|git):(/|~/)"}, "description": "Where the newest entry's hash is kept besides: `file:/path`, `git:/path`."});
+    table(
+        "How the evidence is kept.",
+        &[
+            (
+                "sync",
+                one_of(
+                    &["written", "durable"],
+                    "What an acknowledged entry survives: the end of every process, or a power cut. Default: written.",
+                ),
+            ),
+            (
+                "full",
+                one_of(
+                    &["refuse", "run"],
+                    "What happens to commands where the disk has no room to tell of them. Default: refuse.",
+                ),
+            ),
+            ("segment", size("From how many bytes on a file is rotated away. Default: 16MiB.")),
+            ("age", time("After which time it is. Default: 720h.")),
+            ("keep", size("How many bytes all of them may have; the oldest are dropped. Default: 1GiB.")),
+            ("anchor", anchors),
+            ("anchor_command", argv()),
+        ],
+        &[],
+    )
 }
 
 fn agent() -> Value {
@@ -283,7 +324,7 @@ fn alert() -> Value {
         "How the owner is told.",
         &[
             ("command", argv()),
-            ("desktop", json!({"type": "boolean", "description": "A notification on the desktop."})),
+            ("desktop", flag("A notification on the desktop.")),
             ("per_hour", count("Messages in one hour; what exceeds is summed up. Default: 20.")),
             ("burst", count("Messages in one minute. Default: 5.")),
             ("webhook", webhook),
@@ -332,6 +373,7 @@ mod tests {
             (&part("action")["additionalProperties"], file::ACTION),
             (&root["properties"]["credential"]["additionalProperties"], file::CREDENTIAL),
             (&root["properties"]["handoff"]["additionalProperties"], file::HANDOFF),
+            (&root["properties"]["ledger"], file::LEDGER),
             (&root["properties"]["watch"], file::WATCH),
             (&root["properties"]["alert"], file::ALERT),
             (&root["properties"]["alert"]["properties"]["webhook"], file::WEBHOOK),

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::types::{Origin, PathRule};
+use crate::types::Origin;
 
 /// What is done with a secret found in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,15 +87,6 @@ pub struct Handoff {
     pub from: String,
     /// The agent, or role, that takes.
     pub to: String,
-    /// Where it was written.
-    pub origin: Origin,
-}
-
-/// `[watch]`: files whose changes are watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watch {
-    /// The files.
-    pub files: Vec<PathRule>,
     /// Where it was written.
     pub origin: Origin,
 }

@@ -292,7 +292,12 @@ fn every_error_has_its_place_and_its_fix() {
         ("[credential.X]\nfrom = \"env\"\nuse = \"x\"", "6:8: `from` cannot be `env`", "vault"),
         ("[handoff.x]\nfrom = \"main\"\nto = \"nobody\"", "7:6: `to` cannot be `nobody`", "agent"),
         ("[watch]\nfiles = [\"x\"]", "6:10: bad path `x`: not absolute", "absolute"),
-        ("[watch]", "5:2: [watch] has no `files`", "files"),
+        ("[watch]\nthen = \"shrug\"", "6:8: bad word `shrug`: not known here", "report, lock, halt"),
+        ("[watch]\ntries = 0", "6:9: bad number of tries `0`: not of 1 to 1000", "20"),
+        ("[ledger]\nsync = \"sometimes\"", "6:8: bad word `sometimes`: not known here", "written, durable"),
+        ("[ledger]\nsegment = \"1KiB\"", "5:2: a segment holds 1MiB at least, and all of them two segments", "16MiB"),
+        ("[ledger]\nanchor = [\"/mnt/head\"]", "6:11: bad anchor `/mnt/head`: it says not what is there", "file:/"),
+        ("[ledger]\nanchor = [\"file:head\"]", "6:11: bad anchor `file:head`: not absolute", "git:/"),
     ] {
         let (found, fix) = error(&with(section));
         assert!(found.starts_with(place), "{section}\n wanted {place}\n found  {found}");
@@ -609,4 +614,41 @@ fn each_channel_of_alerts_is_hashed_and_explained() {
         assert!(!seen.contains(&policy.hash().to_owned()), "{more}");
         seen.push(policy.hash().to_owned());
     }
+}
+
+#[test]
+fn how_the_evidence_is_kept_is_read_whole_and_in_the_hash() {
+    let base = "version = 1\n[agent.main]\nrole = \"builder\"\nworkspace = \"~/work\"\n";
+    let text = format!(
+        "{base}[ledger]\nsync = \"durable\"\nfull = \"run\"\nsegment = \"2MiB\"\nage = \"24h\"\nkeep = \"8MiB\"\n\
+         anchor = [\"file:/mnt/disk/heads\", \"git:~/audit\"]\nanchor_command = [\"logger\", \"-t\", \"mantlet\"]\n\
+         [watch]\nmemory = true\nrescan = \"1h\"\ntries = 5\nthen = \"halt\"\n"
+    );
+    let policy = read(&text).unwrap();
+    let ledger = policy.ledger().unwrap();
+    assert!(ledger.is_durable && ledger.runs_when_full);
+    assert_eq!((ledger.segment, ledger.keep, ledger.age.as_secs()), (2 << 20, 8 << 20, 86_400));
+    let anchors = [crate::Anchor::File("/mnt/disk/heads".into()), crate::Anchor::Git("/home/ann/audit".into())];
+    assert_eq!(ledger.anchors, anchors);
+    assert_eq!(ledger.anchor_command, ["logger", "-t", "mantlet"]);
+    let watch = policy.watch().unwrap();
+    assert!(watch.has_memory && watch.files.is_empty());
+    assert_eq!((watch.rescan.as_secs(), watch.tries, watch.then), (3600, 5, crate::Then::Halt));
+    for (from, to) in [
+        ("durable", "written"),
+        ("\"run\"", "\"refuse\""),
+        ("2MiB", "3MiB"),
+        ("24h", "25h"),
+        ("8MiB", "9MiB"),
+        ("/mnt/disk", "/mnt/disc"),
+        ("git:~", "file:~"),
+        ("logger", "lodger"),
+        ("memory = true", "memory = false"),
+        ("\"1h\"", "\"2h\""),
+        ("tries = 5", "tries = 6"),
+        ("halt", "lock"),
+    ] {
+        assert_ne!(read(&text.replacen(from, to, 1)).unwrap().hash(), policy.hash(), "{from}");
+    }
+    assert_eq!(read(&format!("{base}[watch]\n")).unwrap().hash(), read(base).unwrap().hash(), "as usual");
 }

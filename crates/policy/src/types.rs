@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::alert::Alert;
 use crate::egress::Egress;
-use crate::sections::{Credential, Dlp, Handoff, NamedAction, Publish, Watch};
+use crate::evidence::{Ledger, Watch};
+use crate::sections::{Credential, Dlp, Handoff, NamedAction, Publish};
 
 /// What validation needs to know of the host it judges for.
 pub trait Host {
@@ -307,6 +308,7 @@ pub struct Policy {
     pub(crate) agents: Vec<Agent>,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) handoffs: Vec<Handoff>,
+    pub(crate) ledger: Option<Ledger>,
     pub(crate) watch: Option<Watch>,
     pub(crate) alert: Option<Alert>,
     pub(crate) hash: String,
@@ -325,7 +327,11 @@ impl Policy {
     pub fn handoffs(&self) -> &[Handoff] {
         &self.handoffs
     }
-    /// Returns the watched files. Nothing enforces them yet.
+    /// Returns how the evidence is kept, where the file says so.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+    /// Returns what must not change, where the file says so.
     pub fn watch(&self) -> Option<&Watch> {
         self.watch.as_ref()
     }

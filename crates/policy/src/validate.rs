@@ -9,9 +9,9 @@ use crate::alert_judge::alert;
 use crate::error::{Fault, Faults, PolicyErrors, escape, nearest};
 use crate::file::{AgentFile, CredentialFile, HandoffFile, PolicyFile};
 use crate::read::At;
-use crate::sections::{Credential, Handoff, Watch};
-use crate::types::{Host, Origin, PathRule, Policy};
-use crate::{hash, names, place, roles};
+use crate::sections::{Credential, Handoff};
+use crate::types::{Host, Origin, Policy};
+use crate::{evidence, hash, names, roles};
 
 /// The version of the format that this program reads.
 pub(crate) const VERSION: u64 = 1;
@@ -72,6 +72,7 @@ fn empty() -> Policy {
         agents: Vec::new(),
         credentials: Vec::new(),
         handoffs: Vec::new(),
+        ledger: None,
         watch: None,
         alert: None,
         hash: String::new(),
@@ -97,10 +98,10 @@ fn finish(file: PolicyFile, mut faults: Faults<'_>, origin: &Path, host: &dyn Ho
     for (name, section) in &file.handoffs {
         policy.handoffs.extend(handoff(name, section, &agents, &mut faults));
     }
-    if let Some(At { value: Some(files), at }) = &file.watch {
-        let files = files.iter().filter_map(|file| watched(file, host, &mut faults)).collect();
-        policy.watch = Some(Watch { files, origin: Origin::Line(faults.line(*at)) });
+    if let Some(section) = &file.ledger {
+        policy.ledger = Some(evidence::ledger(section, host, &mut faults));
     }
+    policy.watch = file.watch.as_ref().map(|section| evidence::watch(section, host, &mut faults));
     if let Some(section) = &file.alert {
         policy.alert = Some(alert(section, &policy, host, &mut faults));
     }
@@ -201,16 +202,4 @@ fn handoff(
     }
     let origin = Origin::Line(faults.line(name.at));
     Some(Handoff { name: name.value.clone(), from: from.value.clone(), to: to.value.clone(), origin })
-}
-
-fn watched(text: &At<String>, host: &dyn Host, faults: &mut Faults<'_>) -> Option<PathRule> {
-    let origin = Origin::Line(faults.line(text.at));
-    match place::literal(&text.value, None, host.home()) {
-        Ok(path) => Some(PathRule { pattern: text.value.clone(), path: Some(path), origin }),
-        Err(why) => {
-            let fault = Fault::BadValue { what: "path", value: escape(&text.value), why };
-            faults.add(text.at, fault, "write an absolute path, or one that begins with `~/`");
-            None
-        }
-    }
 }

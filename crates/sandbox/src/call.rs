@@ -13,6 +13,7 @@ use rustix::fs::{Gid, Uid};
 use crate::advice::{Advisor, Source};
 use crate::ask;
 use crate::client;
+use crate::evidence;
 use crate::host::RealHost;
 use crate::ids::{Ids, Mapping};
 use crate::init::Stdio;
@@ -151,7 +152,7 @@ pub(crate) fn run(request: &Request, origin: &Origin<'_>) -> Result<Outcome, Ref
     let setting = Setting {
         request: &request,
         agent,
-        policy_hash: loaded.policy.hash(),
+        policy: &loaded.policy,
         owner: &owner,
         state: &state.top,
         outer: origin.outer(),
@@ -240,7 +241,7 @@ fn tell_dry(plan: &Plan) -> Result<String, Refusal> {
     let mut text = String::new();
     let mut line = |key: &str, value: &[u8]| text.push_str(&format!("{key}: {}\n", mantlet_ledger::escape(value)));
     line("agent", plan.agent.as_bytes());
-    line("command", outcome::command_text(plan).as_bytes());
+    line("command", evidence::command_text(plan).as_bytes());
     if let Some(whole) = &plan.whole {
         let told = &whole.told;
         line("client", told.client.unwrap_or("none known").as_bytes());

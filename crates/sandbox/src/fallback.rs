@@ -117,24 +117,30 @@ pub(crate) fn kill_tree(init: i32) -> (i32, bool) {
     // Let go by itself first, if it has: its status is the command's.
     let mut code = sys::reap(init, Wait::Poll).ok().flatten().map(|ended| ended.code);
     for _ in 0..500 {
-        let children = descendants(own);
-        // Stopped first, so that nothing is forked between the listing and the kill.
-        for signal in [libc::SIGSTOP, libc::SIGKILL] {
-            for pid in &children {
-                drop(sys::kill(*pid, signal));
-            }
-        }
+        let is_done = kill_below(own) == 0;
         while let Ok(Some(ended)) = sys::reap(-1, Wait::Poll) {
             if ended.pid == init {
                 code = Some(ended.code);
             }
         }
-        if children.is_empty() {
+        if is_done {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     (code.unwrap_or(125), descendants(own).is_empty())
+}
+
+/// Kills what descends from a process now. Answers how many these were.
+pub(crate) fn kill_below(root: i32) -> usize {
+    let children = descendants(root);
+    // Stopped first, so that nothing is forked between the listing and the kill.
+    for signal in [libc::SIGSTOP, libc::SIGKILL] {
+        for pid in &children {
+            drop(sys::kill(*pid, signal));
+        }
+    }
+    children.len()
 }
 
 fn descendants(root: i32) -> Vec<i32> {

@@ -27,6 +27,13 @@ pub(crate) struct Record {
     pub(crate) call: String,
     pub(crate) agent: String,
     pub(crate) policy: String,
+    /// What runs, masked and escaped, and what the client calls its conversation and turn.
+    #[serde(default)]
+    pub(crate) command: String,
+    #[serde(default)]
+    pub(crate) session: Option<String>,
+    #[serde(default)]
+    pub(crate) run: Option<String>,
     /// Bytes of the workspace's path.
     pub(crate) workspace: Vec<u8>,
     /// Wall clock of the start in the kernel's own coarse time, which is what file times are made of.
@@ -35,6 +42,9 @@ pub(crate) struct Record {
     pub(crate) client: (i32, u64),
     /// The same of the jail's init.
     pub(crate) init: (i32, u64),
+    /// The monitor's pid; its start time only where there is no pid namespace, so that what descends from it is the jail.
+    #[serde(default)]
+    pub(crate) monitor: (i32, u64),
     /// Directories to remove: control groups.
     pub(crate) cgroups: Vec<PathBuf>,
     /// What the review does with a finding.

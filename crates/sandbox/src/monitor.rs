@@ -6,18 +6,20 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::Cgroups;
 use crate::covers::{self, Keeping};
+use crate::evidence;
 use crate::fallback;
+use crate::halt;
 use crate::idmap;
 use crate::ids::Mapping;
 use crate::init::{self, Stdio};
 use crate::journal::{self, Entry, Record, State};
-use crate::outcome::{self, Clock, Ending, Facts};
+use crate::outcome::{Clock, Ending, Facts};
 use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::sys::{self, Fork, Wait};
@@ -31,6 +33,9 @@ mod service;
 mod serving;
 
 use jail::Jail;
+
+/// How long the output of a halted call is waited for.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// Runs one call. Never returns.
 pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 3], began: Instant) -> ! {
@@ -59,6 +64,7 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     tell(&client.socket, &outcome);
     // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
     call.strike_out();
+    evidence::tidy(&plan, state);
     // Nobody may reap for us: in many containers pid 1 does not.
     while sys::reap(-1, Wait::Poll).is_ok_and(|reaped| reaped.is_some()) {}
     sys::exit_now(0)
@@ -91,13 +97,19 @@ struct Begun {
 
 /// Writes the call down and opens the evidence, before the command may start: a call killed at any later moment is
 /// found, and none runs that could not be told of.
-fn begin(plan: &Plan, state: &State, client: i32, init: i32) -> Result<Begun, String> {
-    let ledger = outcome::open_ledger(plan, state)?;
+fn begin(plan: &Plan, state: &State, client: i32, jail: &Jail<'_>) -> Result<(Begun, Option<String>), String> {
+    let (ledger, note) = evidence::begin(plan, state)?;
     let cgroups = Cgroups::plan(&plan.call, &plan.limits);
+    let (init, own) = (jail.pid, rustix::process::getpid().as_raw_nonzero().get());
     let record = Record {
         client: (client, journal::process_start(client).unwrap_or(0)),
         init: (init, journal::process_start(init).unwrap_or(0)),
+        // The start is asked for where it is needed: it costs a file of /proc.
+        monitor: (own, if jail.tier == Tier::Full { 0 } else { journal::process_start(own).unwrap_or(0) }),
         call: plan.call.clone(),
+        command: evidence::command_text(plan),
+        session: plan.session.clone(),
+        run: plan.run.clone(),
         agent: plan.agent.clone(),
         policy: plan.policy_hash.clone(),
         workspace: journal::bytes(&plan.workspace),
@@ -110,7 +122,7 @@ fn begin(plan: &Plan, state: &State, client: i32, init: i32) -> Result<Begun, St
         leads: plan.leads.iter().map(|path| journal::bytes(path)).collect(),
     };
     let entry = state.begin(&record).map_err(|e| format!("cannot write the journal in {:?}: {e}", state.top))?;
-    Ok(Begun { entry, cgroups, ledger })
+    Ok((Begun { entry, cgroups, ledger }, note))
 }
 
 fn journal_of(tree: &Tree) -> (Vec<u8>, Vec<String>) {
@@ -144,12 +156,12 @@ impl Call<'_> {
         }
         // Nothing ran, nothing was printed: a client that waits for a terminal would never say so.
         if ending.tier.is_some() {
-            ending.take_output(self.wait_for_output());
+            ending.take_output(self.wait_for_output(ending.is_halted.then_some(LAST_OUTPUT)));
         }
         self.is_untold = ending.is_stuck && wire::is_gone(self.client.socket.as_fd());
         match &mut self.begun {
             Some(begun) => ending.conclude(plan, Ok(&mut begun.ledger), began),
-            None => match outcome::open_ledger(plan, self.state) {
+            None => match evidence::open(plan, self.state) {
                 Ok(mut ledger) => ending.conclude(plan, Ok(&mut ledger), began),
                 Err(why) => ending.conclude(plan, Err(why), began),
             },
@@ -261,10 +273,17 @@ impl Call<'_> {
             // An init that is gone has said why.
             drop(wire::send(jail.init.as_fd(), Tag::IdMap, &[], &[idmap.as_fd()]));
         }
-        let begun = match begin(plan, self.state, self.client.pid, jail.pid) {
-            Ok(begun) => self.begun.insert(begun),
+        let begun = match begin(plan, self.state, self.client.pid, jail) {
+            Ok((begun, note)) => {
+                jail.facts.notes.extend(note);
+                self.begun.insert(begun)
+            }
             Err(why) => return Ok(Some(Ending::refused(why))),
         };
+        // After the entry, before the command: a halt that is not seen here finds the entry, and kills init.
+        if let Some(why) = halt::refusal(&self.state.top) {
+            return Ok(Some(Ending::refused(why)));
+        }
         // The next call waits for this one only if it finds it written down. A client that died before that must
         // not have a command running beside the next call's.
         if wire::is_gone(self.client.socket.as_fd()) {
@@ -296,12 +315,16 @@ impl Call<'_> {
     /// Waits for the client to have relayed all output, which it can since the jail is dead.
     ///
     /// A caller that reads nothing may hold this up, as it would hold up the command; a second signal to the
-    /// client, or its end, goes on without the number.
-    fn wait_for_output(&mut self) -> Option<Output> {
+    /// client, or its end, goes on without the number. So does a halt after its patience: a stopped client says nothing.
+    fn wait_for_output(&mut self, patience: Option<Duration>) -> Option<Output> {
         if self.output.is_some() {
             return self.output.take();
         }
+        let deadline = patience.map(|patience| Instant::now() + patience);
         loop {
+            if deadline.is_some_and(|deadline| !wire::is_readable(self.client.socket.as_fd(), deadline)) {
+                return None;
+            }
             match wire::receive(self.client.socket.as_fd()) {
                 Ok(Some(Message { tag: Tag::OutputDone, payload, .. })) => {
                     return Output::of_payload(&payload);

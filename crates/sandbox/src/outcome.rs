@@ -12,6 +12,8 @@ use mantlet_policy::Review;
 use crate::advice::{Advice, Opening};
 use crate::budget::Budget;
 use crate::covers::Cover;
+use crate::evidence;
+use crate::halt::Halted;
 use crate::journal::State;
 use crate::limits::Breach;
 use crate::live::{self, Live};
@@ -32,7 +34,7 @@ const NOT_EXECUTABLE: i32 = 126;
 /// The command was not found.
 const NOT_FOUND: i32 = 127;
 /// What a shell says of a process killed by SIGKILL.
-const KILLED: i32 = 128 + libc::SIGKILL;
+pub(crate) const KILLED: i32 = 128 + libc::SIGKILL;
 
 /// What a running jail has told of itself.
 #[derive(Default)]
@@ -65,6 +67,8 @@ pub(crate) struct Ending {
     pub(crate) bytes_out: Option<u64>,
     /// Whether something may not stay and could not be moved.
     pub(crate) is_stuck: bool,
+    /// Whether the owner's halt ended it.
+    pub(crate) is_halted: bool,
 }
 
 impl Ending {
@@ -78,6 +82,7 @@ impl Ending {
             findings: Vec::new(),
             bytes_out: None,
             is_stuck: false,
+            is_halted: false,
         }
     }
 
@@ -97,6 +102,11 @@ impl Ending {
 
     pub(crate) fn client_gone() -> Ending {
         Ending { reason: Some("the caller went away; everything was killed".into()), ..Ending::exited(KILLED) }
+    }
+
+    /// Its init was killed, and everything is halted.
+    pub(crate) fn halted(halted: &Halted) -> Ending {
+        Ending { reason: Some(halted.to_string()), is_halted: true, ..Ending::exited(KILLED) }
     }
 
     /// Mantlet's own failure in the midst of a call.
@@ -250,10 +260,19 @@ impl Ending {
             ledger.and_then(|l| l.append(&entry).map_err(|e| format!("the ledger could not be written: {e}")));
         if let Err(why) = written {
             self.facts.notes.push(why.clone());
+            if plan.evidence.runs_when_full {
+                // The policy's own word; the note is for the person.
+                return self.told(plan, began);
+            }
             self.code = REFUSED;
             // A refusal has its own reason, and had nothing to tell of but that.
             self.reason = self.reason.filter(|_| self.tier.is_none()).or(Some(why));
         }
+        self.told(plan, began)
+    }
+
+    /// What the client and the person are told.
+    fn told(mut self, plan: &Plan, began: Instant) -> Outcome {
         if self.tier.is_some() {
             self.facts.notes.extend(tracked::notes(plan));
             self.facts.notes.extend(plan.notes.iter().cloned());
@@ -327,7 +346,7 @@ impl Ending {
             policy: plan.policy_hash.clone(),
             kind: mantlet_ledger::Kind::Exec(mantlet_ledger::Exec {
                 call: plan.call.clone(),
-                command: command_text(plan),
+                command: evidence::command_text(plan),
                 session: plan.session.clone(),
                 run: plan.run.clone(),
                 tier: self.tier.map_or("refused", |t| if t == Tier::Full { "full" } else { "landlock" }).to_owned(),
@@ -348,26 +367,6 @@ impl Ending {
 
 fn milliseconds(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Opens the evidence of a call.
-pub(crate) fn open_ledger(plan: &Plan, state: &State) -> Result<Writer, String> {
-    Writer::open(&state.top.join("ledger"), &[&plan.workspace]).map_err(|e| e.to_string())
-}
-
-/// The longest command text kept in the ledger.
-const LONGEST_COMMAND: usize = 16 * 1024;
-
-/// The command, masked before it is escaped and stored.
-pub(crate) fn command_text(plan: &Plan) -> String {
-    let words: Vec<String> = plan
-        .argv
-        .iter()
-        .map(|w| crate::text::shell_word(std::path::Path::new(std::ffi::OsStr::from_bytes(w.as_bytes()))))
-        .collect();
-    let text = words.join(" ");
-    let masked = mantlet_dlp::mask(&text);
-    mantlet_ledger::shorten(&mantlet_ledger::escape(masked.as_bytes()), LONGEST_COMMAND).into_owned()
 }
 
 fn held(plan: &Plan, tier: Option<Tier>, spots: &[crate::spots::Spot]) -> Vec<Held> {
@@ -418,6 +417,9 @@ pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
             crate::cgroup::Cgroups::remove(&record.cgroups);
             crate::fallback::remove_private(state, &record.call);
             let mut recovered = crate::recovery::review(state, &record);
+            if !recovered.is_stuck {
+                evidence::of_killed(state, &record, &recovered.told)?;
+            }
             told.append(&mut recovered.told);
             if recovered.is_stuck {
                 // It stays written down: the next call tries again.

@@ -8,11 +8,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use mantlet_policy::{Accept, Agent, Exec, Limits, Opened, Review, Rules};
+use mantlet_policy::{Accept, Agent, Exec, Limits, Opened, Policy, Review, Rules};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::advice::{Advisor, Opening};
 use crate::budget;
+use crate::evidence::Evidence;
 use crate::ids::Ids;
 use crate::landlock_rules::Use;
 use crate::layout;
@@ -47,6 +48,7 @@ pub(crate) struct Plan {
     pub(crate) call: String,
     pub(crate) agent: String,
     pub(crate) policy_hash: String,
+    pub(crate) evidence: Evidence,
     pub(crate) review: Review,
     pub(crate) kind: Kind,
     pub(crate) limits: Limits,
@@ -151,7 +153,7 @@ pub(crate) struct Owner {
 pub(crate) struct Setting<'a> {
     pub(crate) request: &'a Request,
     pub(crate) agent: &'a Agent,
-    pub(crate) policy_hash: &'a str,
+    pub(crate) policy: &'a Policy,
     pub(crate) owner: &'a Owner,
     pub(crate) state: &'a Path,
     /// The jail that asks for the call.
@@ -177,7 +179,7 @@ pub(crate) fn compile(
     prepared: Option<Prepared>,
     way_out: Option<WayOut>,
 ) -> Result<Plan, Refusal> {
-    let Setting { request, agent, policy_hash, owner, state, outer } = *setting;
+    let Setting { request, agent, policy, owner, state, outer } = *setting;
     // A whole agent is no command of one: its role says what its commands may do.
     if prepared.is_none() {
         may_run(agent, &request.command)?;
@@ -201,7 +203,8 @@ pub(crate) fn compile(
     Ok(Plan {
         call: call_id(),
         agent: agent.name().to_owned(),
-        policy_hash: policy_hash.to_owned(),
+        policy_hash: policy.hash().to_owned(),
+        evidence: Evidence::of(policy.ledger()),
         // What this call cannot have made is not its to undo.
         review: if files_access == Some(Access::Read) { Review::Report } else { agent.files().review() },
         kind: request.kind,

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
@@ -196,6 +197,13 @@ fn receive_into(socket: BorrowedFd<'_>, control: &mut RecvAncillaryBuffer<'_>) -
     let tag =
         TAGS.iter().copied().find(|t| *t as u8 == buffer[0]).ok_or_else(|| io::Error::other("unknown message"))?;
     Ok(Some(Message { tag, payload: buffer[1..got.bytes].to_vec(), fds }))
+}
+
+/// Waits for something to be heard, or the other side's end, until then.
+pub(crate) fn is_readable(socket: BorrowedFd<'_>, deadline: Instant) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) };
+    poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&left)).is_ok_and(|ready| ready > 0)
 }
 
 /// Whether the other side is gone.

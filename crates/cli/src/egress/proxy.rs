@@ -5,19 +5,21 @@
 
 mod evidence;
 mod password;
+mod served;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use mantlet_egress::{Control, Event, Login, Rules, Server, Settings, Sockets};
+use mantlet_egress::{Login, Rules};
 use mantlet_ledger::{Writer, ledger_dir, posix_word};
 use mantlet_policy::Agent;
+use mantlet_sandbox::halt::Notice;
 use mantlet_sandbox::{Loaded, RealHost, SourceError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
@@ -25,12 +27,14 @@ use rustix::process::Signal;
 use super::source_words;
 use crate::policy_cmd::{is_in_jail, print, tell, with_hint};
 use evidence::Evidence;
+use served::Served;
 
 /// Serve an agent's way out to a client that runs in no jail
 ///
 /// A proxy on a loopback port: HTTP requests by whole URL, CONNECT, and SOCKS 5 by name. It asks for the agent's name and a
 /// password that stays the same over restarts. Cooperative: a program that does not use it is not confined; that is what
 /// `mantlet run` is for. The policy file is read anew every second; one that is not valid changes nothing and is told.
+/// `mantlet halt` cuts what is open and refuses what comes, until `mantlet resume`.
 #[derive(Debug, Args)]
 pub(super) struct ProxyArgs {
     /// The agent; may be left out when there is only one
@@ -84,12 +88,13 @@ pub(super) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     let signals = mantlet_sandbox::signal_fd(&[Signal::INT, Signal::TERM, Signal::HUP].map(Signal::as_raw))?;
     mantlet_daemon::raise_descriptors();
     let evidence = Arc::new(Evidence::new(ledger, &now.agent, &now.hash));
-    let (control, thread) = serve(args.listen, &now, password, &evidence)?;
+    let login = Login::new(now.agent.clone(), password).context("the agent's name cannot be a login")?;
+    let mut served = Served::new(args.listen, login, &evidence)?;
     announce(args, &now.agent)?;
-    let ended = attend(&source, &file, now, &control, &thread, &evidence, &signals);
-    drop(control);
-    let server = thread.join().map_err(|_| anyhow::anyhow!("the server broke"))?;
-    ended.and(server.context("the sockets cannot be used")).and(evidence.close()).map(|()| ExitCode::SUCCESS)
+    let notice = Notice::new(place);
+    let ended = Attending { source: &source, file: &file, evidence: &evidence, signals: &signals, notice: &notice }
+        .attend(now, &mut served);
+    ended.and(served.stop()).and(evidence.close()).map(|()| ExitCode::SUCCESS)
 }
 
 /// What the policy says now.
@@ -133,25 +138,6 @@ fn told(error: SourceError) -> anyhow::Error {
     anyhow::anyhow!(with_hint(&error))
 }
 
-/// Starts the server on a thread of its own.
-fn serve(
-    listen: SocketAddr,
-    now: &Now,
-    password: String,
-    evidence: &Arc<Evidence>,
-) -> anyhow::Result<(Control, JoinHandle<std::io::Result<()>>)> {
-    let listener = TcpListener::bind(listen)
-        .with_context(|| format!("cannot listen at {listen}\nhint: choose another port with --listen"))?;
-    let login = Login::new(now.agent.clone(), password).context("the agent's name cannot be a login")?;
-    let settings = Settings { own: vec![listen], login: Some(login), ..Settings::default() };
-    let events = Arc::clone(evidence);
-    let record = move |event: Event| events.record(event);
-    let (server, control) = Server::new(now.rules.clone(), settings, Arc::new(record));
-    let sockets = Sockets { proxy: vec![listener], ..Sockets::default() };
-    let thread = thread::Builder::new().name("proxy".into()).spawn(move || server.run(sockets));
-    Ok((control, thread.context("no thread can be started")?))
-}
-
 fn announce(args: &ProxyArgs, agent: &str) -> anyhow::Result<()> {
     let policy = args.policy.as_deref().map(|file| format!(" --policy {}", posix_word(file))).unwrap_or_default();
     tell(&format!(
@@ -162,51 +148,89 @@ fn announce(args: &ProxyArgs, agent: &str) -> anyhow::Result<()> {
     ))
 }
 
-/// Reads the policy and writes what is due, until a signal comes or the server has ended.
-fn attend(
-    source: &Source<'_>,
-    file: &std::path::Path,
-    mut now: Now,
-    control: &Control,
-    thread: &JoinHandle<std::io::Result<()>>,
-    evidence: &Evidence,
-    signals: &std::os::fd::OwnedFd,
-) -> anyhow::Result<()> {
-    let mut complaint = None;
-    let mut due = Instant::now() + PERIOD;
-    loop {
-        let left = due.saturating_duration_since(Instant::now());
+/// What is attended to while the proxy serves.
+struct Attending<'a> {
+    source: &'a Source<'a>,
+    file: &'a std::path::Path,
+    evidence: &'a Evidence,
+    signals: &'a OwnedFd,
+    notice: &'a Notice,
+}
+
+impl Attending<'_> {
+    /// Reads the policy, writes what is due and heeds the kill switch, until a signal comes or the server has ended.
+    fn attend(&self, mut now: Now, served: &mut Served) -> anyhow::Result<()> {
+        let mut complaint = None;
+        let mut due = Instant::now() + PERIOD;
+        loop {
+            self.heed(&now, served)?;
+            if Instant::now() >= due {
+                due = Instant::now() + PERIOD;
+                // What cannot be written down does not pass.
+                self.evidence.tick()?;
+                if served.is_over() {
+                    return Ok(());
+                }
+                self.read(&mut now, served, &mut complaint)?;
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            let left = self.notice.period().map_or(left, |period| left.min(period));
+            if self.wait(left, served)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stops when everything is halted, and goes on when it is not.
+    fn heed(&self, now: &Now, served: &mut Served) -> anyhow::Result<()> {
+        match (self.notice.look(), served.is_stopped()) {
+            (Some(halted), false) => {
+                served.stop()?;
+                tell(&format!("{halted}: what was open is cut, and nothing is served before: mantlet resume"))
+            }
+            (None, true) => served.start(now.rules.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for so long, or until something happens. Answers whether it is to end.
+    fn wait(&self, left: Duration, served: &Served) -> anyhow::Result<bool> {
         let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match rustix::event::poll(&mut [PollFd::new(signals, PollFlags::IN)], Some(&left)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(()),
+        let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+        fds.extend(self.notice.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(served.waiting().map(|listener| PollFd::from_borrowed_fd(listener, PollFlags::IN)));
+        match rustix::event::poll(&mut fds, Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("cannot wait"),
         }
-        due = Instant::now() + PERIOD;
-        // What cannot be written down does not pass.
-        evidence.tick()?;
-        if thread.is_finished() {
-            return Ok(());
-        }
+        let is_signalled = !fds[0].revents().is_empty();
+        drop(fds);
+        served.turn_away();
+        Ok(is_signalled)
+    }
+
+    fn read(&self, now: &mut Now, served: &Served, complaint: &mut Option<String>) -> anyhow::Result<()> {
+        let Attending { source, file, evidence, .. } = self;
         match source.load(file) {
             Ok(read) if read.agent != now.agent => {
                 let why = format!(
                     "the policy's only agent is `{}` now, and this is the proxy of `{}`",
                     read.agent, now.agent
                 );
-                complain(&mut complaint, why, file, evidence)?;
+                complain(complaint, why, file, evidence)?;
             }
             Ok(read) => {
-                complaint = None;
+                *complaint = None;
                 if read.text != now.text {
-                    control.reload(read.rules.clone());
+                    served.reload(read.rules.clone());
                     evidence.reloaded(&read.hash, file)?;
                     tell("the policy was changed, and is in force")?;
                 }
-                now = read;
+                *now = read;
             }
-            Err(why) => complain(&mut complaint, why, file, evidence)?,
+            Err(why) => complain(complaint, why, file, evidence)?,
         }
+        Ok(())
     }
 }
 

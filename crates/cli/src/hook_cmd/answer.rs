@@ -6,6 +6,7 @@ use mantlet_clients::{Act, Tool, find_tool};
 use mantlet_guard::dialect::{self, Answer, Event, Moment, Server, Verdict};
 use mantlet_guard::{Decision, Denial, Guard, Jailer, Line, McpServer, ServerRuns, ToolCall, heredoc_patch};
 use mantlet_policy::{Agent, Host as _};
+use mantlet_sandbox::halt::Halted;
 use mantlet_sandbox::{Loaded, RealHost, SourceError};
 use serde_json::{Map, Value};
 
@@ -52,7 +53,12 @@ pub(super) fn answer(options: &Options) -> Result<Answer, String> {
         }
         return Ok(event.answer(Verdict::Pass));
     }
-    let told = decide(options, &event, agent, &host, is_jailed)?;
+    // A jail does not show the owner's state: it ended with the halt.
+    let halted = if is_jailed { None } else { record::halted(&host, place.asks_environment) };
+    let told = match halted {
+        Some(halted) => Told::Deny(stopped(&halted)),
+        None => decide(options, &event, agent, &host, is_jailed)?,
+    };
     let outcome = match &told {
         Told::Pass(rule) => Outcome { decision: "allowed", rule: Some(rule), reason: None },
         Told::Jail(_) => Outcome { decision: "jailed", rule: None, reason: None },
@@ -64,6 +70,15 @@ pub(super) fn answer(options: &Options) -> Result<Answer, String> {
         // A denial stands, whether it could be written down or not.
         (Told::Deny(_), _) | (_, Ok(())) => Ok(rendered(&event, &told)),
         (_, Err(why)) => Err(format!("the call cannot be written to the ledger: {why}")),
+    }
+}
+
+/// The owner has stopped everything.
+fn stopped(halted: &Halted) -> Denial {
+    Denial {
+        rule: "halted".into(),
+        reason: halted.to_string(),
+        hint: Some("the owner lets agents go on with: mantlet resume".into()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! A tool call written to the ledger: what, by whom, decided how; its arguments in short and masked.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use mantlet_guard::dialect::Event;
 use mantlet_ledger::{Entry, Kind, Tool, Writer, escape, ledger_dir, rfc3339, shorten};
 use mantlet_policy::{Agent, Host as _};
 use mantlet_sandbox::RealHost;
+use mantlet_sandbox::halt::{Halted, look};
 use serde_json::Value;
 
 /// The longest text of one argument that is looked at, and shown.
@@ -33,10 +35,22 @@ pub(super) struct Place<'p> {
     pub(super) asks_environment: bool,
 }
 
+/// The ledger's directory.
+fn dir(host: &RealHost, asks_environment: bool) -> PathBuf {
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|_| asks_environment);
+    ledger_dir(state.as_deref(), host.home())
+}
+
+/// Whether the owner has stopped everything.
+pub(super) fn halted(host: &RealHost, asks_environment: bool) -> Option<Halted> {
+    let mut state = dir(host, asks_environment);
+    state.pop();
+    look(&state)
+}
+
 /// Appends one entry. Without fsync: a client waits.
 pub(super) fn write(place: Place<'_>, event: &Event, outcome: Outcome<'_>) -> Result<(), String> {
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|_| place.asks_environment);
-    let dir = ledger_dir(state.as_deref(), place.host.home());
+    let dir = dir(place.host, place.asks_environment);
     let mut writer = Writer::open(&dir, &[place.agent.workspace()]).map_err(|error| error.to_string())?;
     let entry = Entry {
         v: 1,
@@ -55,7 +69,7 @@ pub(super) fn write(place: Place<'_>, event: &Event, outcome: Outcome<'_>) -> Re
         }),
         chain: None,
     };
-    writer.append(&entry).map_err(|error| error.to_string())
+    writer.append(&entry).map(drop).map_err(|error| error.to_string())
 }
 
 /// Masked before it is escaped: an escape in the middle of a token would hide it.

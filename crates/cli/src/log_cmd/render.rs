@@ -121,7 +121,8 @@ fn render_alert(alert: &Alert, ink: Ink) -> String {
 fn render_halt(halt: &Halt, ink: Ink) -> String {
     let why = halt.reason.as_deref().map_or(String::new(), |why| format!("  ({})", short(why)));
     let left = if halt.left == 0 { String::new() } else { format!(", {} could not be ended", halt.left) };
-    format!("{}  by {}  {} jails ended{left}{why}", ink.outcome(&halt.action), short(&halt.by), halt.ended)
+    let ended = if halt.action == "resume" { String::new() } else { format!("  {} jails ended", halt.ended) };
+    format!("{}  by {}{ended}{left}{why}", ink.outcome(&halt.action), short(&halt.by))
 }
 
 fn render_upkeep(upkeep: &Upkeep, ink: Ink) -> String {

@@ -12,10 +12,11 @@ use super::{Begun, Call};
 use crate::covers::Keeping;
 use crate::disk::Disk;
 use crate::fallback;
+use crate::halt;
 use crate::init::{self, Stdio};
 use crate::limits::{Breach, Sampler};
 use crate::live::{Live, Namespaces};
-use crate::outcome::{Ending, Facts};
+use crate::outcome::{self, Ending, Facts};
 use crate::plan::Plan;
 use crate::supervisor::{self, Supervisor};
 use crate::sweep::Sweep;
@@ -96,14 +97,19 @@ impl Jail<'_> {
             supervisor.end();
         }
         self.end_way_out(call.begun.as_mut());
+        // Whoever else kills an init while everything is halted is not told apart from the halt.
+        let halted = if code == outcome::KILLED { halt::look(self.state) } else { None };
         if !self.is_built {
-            return Err(self.why_not_built());
+            return match halt::refusal(self.state) {
+                Some(why) => Ok(Ending::refused(why)),
+                None => Err(self.why_not_built()),
+            };
         }
         live.react(self.plan);
         let mut ending = match (ending?, &self.failure) {
             (Some(ending), _) => ending,
             (None, Some(failure)) => Ending::failed(self.plan, failure),
-            (None, None) => Ending::of_command(code, self.plan),
+            (None, None) => halted.as_ref().map_or_else(|| Ending::of_command(code, self.plan), Ending::halted),
         };
         ending.facts = std::mem::take(&mut self.facts);
         ending.tier = Some(self.tier);
@@ -118,7 +124,11 @@ impl Jail<'_> {
     }
 
     /// Does for the way out what is due.
-    fn tend_way_out(&mut self, begun: Option<&mut Begun>) {
+    fn tend_way_out(&mut self, mut begun: Option<&mut Begun>) {
+        if let Some(begun) = begun.as_deref_mut() {
+            // What fails leaves it larger than it should be; the next call's monitor tries as well.
+            drop(begun.ledger.tidy_rotated());
+        }
         if let (Some(serving), Some(way)) = (&mut self.serving, &self.plan.way_out) {
             let told = serving.tick(self.plan, way, begun.map(|begun| &mut begun.ledger));
             self.broken = self.broken.take().or(told.err());
@@ -298,7 +308,8 @@ impl Jail<'_> {
                 None
             }
             Ok(Some(_)) => None,
-            Ok(None) | Err(_) => Some(Ending::client_gone()),
+            // A halt ends a whole agent and what it asked for at one time: what goes away then goes by the halt.
+            Ok(None) | Err(_) => Some(halt::look(self.state).as_ref().map_or_else(Ending::client_gone, Ending::halted)),
         }
     }
 

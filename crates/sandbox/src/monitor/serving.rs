@@ -11,7 +11,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mantlet_ledger::{Book, Egress, Entry, Kind, Writer};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with, sockopt,
 };
@@ -392,10 +391,7 @@ impl Serving {
     }
 
     fn is_readable(&self, deadline: Instant) -> bool {
-        let Some(channel) = &self.channel else { return false };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) };
-        poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&left)).is_ok_and(|ready| ready > 0)
+        self.channel.as_ref().is_some_and(|channel| wire::is_readable(channel.as_fd(), deadline))
     }
 
     /// Who served, for the report: also when that one has ended since.
