@@ -104,8 +104,7 @@ fn test(from: &From, only: Option<&str>) -> anyhow::Result<ExitCode> {
     }
     let settings = Settings::new(policy).context("the policy has no [alert]")?.with_vault(vault::alert::lookup());
     let ledger = log_cmd::ledger_file()?;
-    let places: Vec<_> = policy.agents().iter().map(mantlet_policy::Agent::workspace).collect();
-    let record = into_ledger(ledger.parent().context("the ledger has no directory")?, &places, policy.hash())?;
+    let record = into_ledger(ledger.parent().context("the ledger has no directory")?, policy)?;
     let alert = Alert::new("a test alert", "Nothing happened: this is what an alert looks like.")
         .who("you, by `mantlet alert test`")
         .outcome("Alerts reach you by this channel.")

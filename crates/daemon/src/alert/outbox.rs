@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mantlet_ledger::{Entry, Kind, OpenError, Writer, escape, rfc3339};
+use mantlet_policy::{Agent, Policy};
 
 use super::channel::{Channel, Settings, configured, prepare};
 use super::limit::{Limiter, Verdict};
@@ -23,13 +24,16 @@ pub type Record = Arc<dyn Fn(mantlet_ledger::Alert) + Send + Sync>;
 /// As many messages as wait for one channel: fewer than the limits let through while it tries one three times.
 const WAITING: usize = 16;
 
-/// Returns a record that appends to the ledger in `dir`, and says on standard error what it could not append.
+/// Returns a record that appends to the ledger in `dir`, kept as the policy says, and that says on standard error what it
+/// could not append.
 ///
 /// # Errors
 /// The ledger cannot be opened.
-pub fn into_ledger(dir: &Path, workspaces: &[&Path], policy: &str) -> Result<Record, OpenError> {
-    let writer = Mutex::new(Writer::open(dir, workspaces)?);
-    let policy = policy.to_owned();
+pub fn into_ledger(dir: &Path, policy: &Policy) -> Result<Record, OpenError> {
+    let workspaces: Vec<&Path> = policy.agents().iter().map(Agent::workspace).collect();
+    let keep = mantlet_sandbox::ledger_keep(policy.ledger());
+    let writer = Mutex::new(Writer::open_with(dir, &workspaces, keep)?);
+    let policy = policy.hash().to_owned();
     Ok(Arc::new(move |alert| {
         let time = rfc3339(SystemTime::now());
         let kind = Kind::Alert(alert);

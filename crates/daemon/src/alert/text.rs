@@ -91,13 +91,17 @@ impl Alert {
             write!(what, " What was found is kept in {copy}.").ok();
         }
         let reason = change.reason.as_deref().map_or(String::new(), |why| format!(" {why}"));
+        let next = match change.outcome.as_str() {
+            "reported" => "mantlet log --kind change -n 20 (and to stop every agent: mantlet halt)",
+            _ => "mantlet log --kind change -n 20",
+        };
         // The end of a path says more than its beginning, and the verdict must not be cut off.
         let name = clean(&change.path, SUBJECT - 60);
         Alert::new(&format!("{verdict}: {name} was {}", done(&change.what)), &what)
             .when(when)
             .who(&culprit(agent, change.culprit.as_ref()))
             .outcome(&format!("{outcome}{reason}"))
-            .next("mantlet log --kind change -n 20")
+            .next(next)
             .times(change.count)
     }
 
@@ -120,7 +124,12 @@ impl Alert {
             "watch" => "the watch of protected files, after too many tries",
             other => other,
         };
-        alert.when(when).who(by).next("mantlet log --kind halt,change -n 20")
+        let next = match (halt.action.as_str(), halt.left) {
+            ("resume", _) => "mantlet log --kind halt -n 20",
+            (_, 0) => "mantlet log --kind halt,change -n 20, and when all is well: mantlet resume",
+            _ => "mantlet halt (again: it names what could not be ended)",
+        };
+        alert.when(when).who(by).next(next)
     }
 
     /// Returns what tells two alerts apart: all but when it was and how often.

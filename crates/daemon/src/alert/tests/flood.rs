@@ -98,7 +98,8 @@ fn the_ledger_has_what_was_sent_and_what_was_not() {
         web.url(),
         dir.token()
     );
-    let record = crate::alert::into_ledger(&ledger, &[], "hash").unwrap();
+    let policy = parse("version = 1", Path::new("test.toml"), &Nowhere).unwrap();
+    let record = crate::alert::into_ledger(&ledger, &policy).unwrap();
     let alerter = Alerter::start(settings(&section), record).unwrap();
     alerter.raise(alert(KNOWN));
     assert!(alerter.close(Duration::from_secs(20)));
