@@ -1,9 +1,9 @@
 //! The channels of a policy, each with what it takes to send one message.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mantlet_ledger::escape;
-use mantlet_policy::{Alert as Policy, MailVia, Policy as Whole, UrlRef};
+use mantlet_policy::{Alert as Policy, MailVia, PathRule, Policy as Whole, UrlRef};
 
 use super::http::{self, Request};
 use super::mail::Mail;
@@ -102,7 +102,9 @@ pub fn configured(policy: &Policy) -> Vec<Channel> {
 #[derive(Clone)]
 pub struct Settings {
     pub(super) policy: Policy,
-    reachable: Vec<PathBuf>,
+    /// What an agent can write, and what it can read: no program of the owner's lies in the one, no secret in the other.
+    writable: Vec<PathBuf>,
+    readable: Vec<PathBuf>,
     vault: Option<VaultLookup>,
     host: String,
     pub(super) pace: Pace,
@@ -112,14 +114,22 @@ impl Settings {
     /// Takes them from a policy; none where it has no `[alert]`.
     pub fn new(policy: &Whole) -> Option<Settings> {
         let alert = policy.alert()?.clone();
-        let mut reachable = Vec::new();
+        let (mut writable, mut readable) = (Vec::new(), Vec::new());
         for agent in policy.agents() {
-            reachable.push(agent.workspace().to_owned());
-            reachable.extend(agent.files().write().iter().filter_map(|rule| rule.path()).map(PathBuf::from));
+            let opened = |rules: &[PathRule]| rules.iter().filter_map(PathRule::path).map(Path::to_owned).collect();
+            let written: Vec<PathBuf> = opened(agent.files().write());
+            writable.extend(written.into_iter().chain([agent.workspace().to_owned()]));
+            readable.extend::<Vec<PathBuf>>(opened(agent.files().read()));
+        }
+        readable.extend(writable.iter().cloned());
+        // By their real places as well: what is compared with them is one.
+        for list in [&mut writable, &mut readable] {
+            let real: Vec<PathBuf> = list.iter().filter_map(|path| path.canonicalize().ok()).collect();
+            list.extend(real);
         }
         let name = rustix::system::uname();
         let host = mantlet_ledger::shorten(&escape(name.nodename().to_bytes()), 64).into_owned();
-        Some(Settings { policy: alert, reachable, vault: None, host, pace: Pace::default() })
+        Some(Settings { policy: alert, writable, readable, vault: None, host, pace: Pace::default() })
     }
 
     /// Lends the vault, for secrets that are named as `*_secret`.
@@ -138,11 +148,11 @@ pub(super) enum Prepared<'s> {
 
 /// Reads the secrets and writes the message; what fails here fails again.
 pub(super) fn prepare<'s>(settings: &'s Settings, channel: Channel, alert: &Alert) -> Result<Prepared<'s>, SendError> {
-    let Settings { policy, reachable, host, .. } = settings;
-    let sources = Sources { vault: settings.vault.as_ref(), reachable };
+    let Settings { policy, writable, readable, host, .. } = settings;
+    let sources = Sources { vault: settings.vault.as_ref(), readable };
     let prepared = match channel {
-        Channel::Command => Some(Program::command(&policy.command, alert, host, reachable).map(Prepared::Program)),
-        Channel::Desktop => Some(Program::desktop(alert, host, reachable).map(Prepared::Program)),
+        Channel::Command => Some(Program::command(&policy.command, alert, host, writable).map(Prepared::Program)),
+        Channel::Desktop => Some(Program::desktop(alert, host, writable).map(Prepared::Program)),
         Channel::Webhook => {
             policy.webhook.as_ref().map(|to| http::webhook(to, alert, host, &sources).map(Prepared::Http))
         }
@@ -150,9 +160,10 @@ pub(super) fn prepare<'s>(settings: &'s Settings, channel: Channel, alert: &Aler
         Channel::Telegram => {
             policy.telegram.as_ref().map(|to| http::telegram(to, alert, host, &sources).map(Prepared::Http))
         }
-        Channel::Email => {
-            policy.email.as_ref().map(|to| Mail::new(to, alert, host, &sources).map(|m| Prepared::Mail(Box::new(m))))
-        }
+        Channel::Email => policy
+            .email
+            .as_ref()
+            .map(|to| Mail::new(to, alert, host, &sources, writable).map(|m| Prepared::Mail(Box::new(m)))),
     };
     prepared.unwrap_or_else(|| Err(SendError::Network("the policy has no such channel".into())))
 }

@@ -1,5 +1,6 @@
 //! A mail, given to a server or to sendmail.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mantlet_policy::{Email, MailVia};
@@ -17,13 +18,19 @@ pub(super) enum Mail<'e> {
 }
 
 impl<'e> Mail<'e> {
-    pub(super) fn new(to: &'e Email, alert: &Alert, host: &str, sources: &Sources<'_>) -> Result<Self, SendError> {
+    pub(super) fn new(
+        to: &'e Email,
+        alert: &Alert,
+        host: &str,
+        sources: &Sources<'_>,
+        writable: &[PathBuf],
+    ) -> Result<Self, SendError> {
         let message = message::written(&to.from, &to.to, &alert.title(host), &alert.body());
         match &to.via {
             MailVia::Program(path) => {
                 // Between programs of one host lines end as in its files.
                 let message = message.into_iter().filter(|byte| *byte != b'\r').collect();
-                Program::sendmail(path, &to.from, &to.to, message, sources.reachable).map(Mail::Program)
+                Program::sendmail(path, &to.from, &to.to, message, writable).map(Mail::Program)
             }
             MailVia::Server { host, port, security, login } => {
                 let server = Server { host: host.clone(), port: *port, security: *security };

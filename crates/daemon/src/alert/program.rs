@@ -38,7 +38,7 @@ impl Program {
         words: &[String],
         alert: &Alert,
         host: &str,
-        reachable: &[PathBuf],
+        writable: &[PathBuf],
     ) -> Result<Self, SendError> {
         let (program, args) = words.split_first().ok_or_else(|| refused(Path::new(""), "is no program"))?;
         let path = match program.contains('/') {
@@ -62,17 +62,17 @@ impl Program {
         }
         let input = format!("{}\n\n{}", alert.title(host), alert.body()).into_bytes();
         let args = args.iter().map(OsString::from).collect();
-        Ok(Program { path: trusted(&path, reachable)?, args, env, input })
+        Ok(Program { path: trusted(&path, writable)?, args, env, input })
     }
 
     /// A notification on the owner's desktop.
-    pub(super) fn desktop(alert: &Alert, host: &str, reachable: &[PathBuf]) -> Result<Self, SendError> {
+    pub(super) fn desktop(alert: &Alert, host: &str, writable: &[PathBuf]) -> Result<Self, SendError> {
         let path = Path::new(NOTIFY_SEND);
         if !path.exists() {
             return Err(refused(path, "is not there\nhint: install libnotify (libnotify-bin)"));
         }
         let args = notification(alert, host).map(OsString::from);
-        Ok(Program { path: trusted(path, reachable)?, args: args.into(), env: Vec::new(), input: Vec::new() })
+        Ok(Program { path: trusted(path, writable)?, args: args.into(), env: Vec::new(), input: Vec::new() })
     }
 
     /// sendmail(8): the message as it is, the recipients as arguments and not from its headers.
@@ -81,11 +81,11 @@ impl Program {
         from: &str,
         to: &[String],
         message: Vec<u8>,
-        reachable: &[PathBuf],
+        writable: &[PathBuf],
     ) -> Result<Self, SendError> {
         let args = ["-i", "-f", from, "--"].into_iter().chain(to.iter().map(String::as_str));
         let args = args.map(OsString::from).collect();
-        Ok(Program { path: trusted(path, reachable)?, args, env: Vec::new(), input: message })
+        Ok(Program { path: trusted(path, writable)?, args, env: Vec::new(), input: message })
     }
 
     pub(super) fn run(&self, timeout: Duration) -> Result<(), SendError> {
@@ -134,7 +134,7 @@ fn surroundings() -> Vec<(&'static str, OsString)> {
 }
 
 /// The program's real place, when nobody but root and the owner can write it and no agent reaches it.
-fn trusted(path: &Path, reachable: &[PathBuf]) -> Result<PathBuf, SendError> {
+fn trusted(path: &Path, writable: &[PathBuf]) -> Result<PathBuf, SendError> {
     let real = path.canonicalize().map_err(|e| refused(path, &format!("cannot be found: {e}")))?;
     let meta = real.metadata().map_err(|e| refused(path, &format!("cannot be examined: {e}")))?;
     let why = if !meta.is_file() {
@@ -143,8 +143,8 @@ fn trusted(path: &Path, reachable: &[PathBuf]) -> Result<PathBuf, SendError> {
         "belongs to another user"
     } else if meta.mode() & 0o022 != 0 {
         "can be written by others\nhint: chmod go-w"
-    } else if reachable.iter().any(|place| real.starts_with(place)) {
-        "lies where an agent can reach it"
+    } else if writable.iter().any(|place| real.starts_with(place)) {
+        "lies where an agent can write"
     } else {
         // Started by the name it has: some programs are several.
         return Ok(path.to_owned());

@@ -88,8 +88,8 @@ impl Secret {
 /// Where secrets may come from, and may not lie.
 pub(super) struct Sources<'s> {
     pub(super) vault: Option<&'s VaultLookup>,
-    /// What agents can reach.
-    pub(super) reachable: &'s [PathBuf],
+    /// What agents can read.
+    pub(super) readable: &'s [PathBuf],
 }
 
 impl Sources<'_> {
@@ -131,8 +131,8 @@ impl Sources<'_> {
         }
         // Its real place: a link among the directories above may lead into a workspace.
         let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(failed)?;
-        if self.reachable.iter().any(|place| real.starts_with(place)) {
-            return Err(untrusted(&shown, "an agent can reach it"));
+        if self.readable.iter().any(|place| real.starts_with(place)) {
+            return Err(untrusted(&shown, "an agent can read it"));
         }
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST + 2));
         std::fs::File::from(file).take(MOST as u64 + 2).read_to_end(&mut bytes).map_err(failed)?;

@@ -83,12 +83,19 @@ impl Drop for Dir {
     }
 }
 
-/// The settings of a policy with this section, in a hurry.
+/// The settings of a policy with this section, with short pauses.
 fn settings(section: &str) -> Settings {
     let policy = parse(&format!("version = 1\n{section}"), Path::new("test.toml"), &Nowhere).unwrap();
     let mut settings = Settings::new(&policy).unwrap();
     let pause = Duration::from_millis(20);
-    settings.pace = Pace { timeout: Duration::from_millis(700), pauses: [pause, pause] };
+    settings.pace = Pace { timeout: Duration::from_secs(5), pauses: [pause, pause] };
+    settings
+}
+
+/// The same, for what will not answer.
+fn hasty(section: &str) -> Settings {
+    let mut settings = settings(section);
+    settings.pace.timeout = Duration::from_millis(500);
     settings
 }
 

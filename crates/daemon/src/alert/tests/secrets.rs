@@ -51,7 +51,16 @@ fn a_secret_that_a_link_brings_into_a_workspace_is_refused() {
         dir.path("keys/token")
     );
     let said = send(&settings(&section), &alert("x")).unwrap_err().to_string();
-    assert!(said.contains("an agent can reach it"), "{said}");
+    assert!(said.contains("an agent can read it"), "{said}");
+    // The same through what a rule opens.
+    fs::create_dir(dir.path("other")).unwrap();
+    let section = section.replace(&format!("{work:?}"), &format!("{:?}", dir.path("other")));
+    let section = section.replace("[alert.ntfy]", &format!("[agent.a.files]\nread = [{work:?}]\n[alert.ntfy]"));
+    let said = send(&settings(&section), &alert("x")).unwrap_err().to_string();
+    assert!(said.contains("an agent can read it"), "{said}");
+    // Control: without the rule it is read, and the server is what is missing.
+    let section = section.replace("read = [", "protect = [");
+    assert!(matches!(send(&settings(&section), &alert("x")), Err(SendError::Network(_))));
 }
 
 #[test]
