@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::alert_cmd::AlertArgs;
 use crate::daemon_cmd::DaemonArgs;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Log(LogArgs),
     Vault(VaultArgs),
+    Alert(AlertArgs),
     Daemon(DaemonArgs),
     Halt(HaltArgs),
     Resume(ResumeArgs),

@@ -1,6 +1,7 @@
 //! `mantlet`: reads its arguments and calls the rooms. It decides nothing.
 #![forbid(unsafe_code)]
 
+mod alert_cmd;
 mod args;
 mod daemon_cmd;
 mod demo;
@@ -97,6 +98,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => install::verify(args),
         Command::Log(args) => log_cmd::run(args),
         Command::Vault(args) => vault::run(args),
+        Command::Alert(args) => alert_cmd::run(args),
         Command::Daemon(args) => daemon_cmd::run(args),
         Command::Halt(args) => halt_cmd::halt(args),
         Command::Resume(args) => halt_cmd::resume(args),

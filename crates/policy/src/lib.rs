@@ -8,6 +8,7 @@ pub mod address;
 mod advice;
 mod agent;
 mod alert;
+mod alert_judge;
 mod diff;
 mod edit;
 mod egress;
@@ -35,7 +36,8 @@ mod units;
 mod validate;
 
 pub use advice::{Advice, advise};
-pub use alert::{Alert, Email, MailSecurity, MailVia, Ntfy, SecretRef, Telegram, UrlRef, Webhook, alert_url};
+pub use alert::{Alert, Email, MailSecurity, MailVia, Ntfy, SecretRef, Telegram, UrlRef, Webhook};
+pub use alert_judge::alert_url;
 pub use diff::unified;
 pub use edit::{AllowError, Edit, Grant, allow, starter, would_help};
 pub use egress::{Budget, Egress, HttpRule, Local, Protocol};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::agent::agent;
-use crate::alert::alert;
+use crate::alert_judge::alert;
 use crate::error::{Fault, Faults, PolicyErrors, escape, nearest};
 use crate::file::{AgentFile, CredentialFile, HandoffFile, PolicyFile};
 use crate::read::At;

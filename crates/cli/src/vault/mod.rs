@@ -2,6 +2,7 @@
 //!
 //! A value is never an argument: it comes from standard input or a terminal without echo, and goes to a pipe.
 
+pub(crate) mod alert;
 mod create;
 mod credential;
 mod edit;
