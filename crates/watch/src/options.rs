@@ -9,8 +9,8 @@ use std::time::Duration;
 pub struct Options {
     /// Where baseline, key, copies and quarantine are: 0700, below the owner's state directory.
     pub state: PathBuf,
-    /// How often at least every place is looked at without being read; longer where that would take more than about
-    /// half a percent of one processor.
+    /// How often every place is looked at without being read. Rarer where that would take more than about half a percent
+    /// of one processor, which is from some hundred paths on.
     pub sweep: Duration,
     /// How often everything is read and hashed.
     pub rescan: Duration,
@@ -48,7 +48,7 @@ impl Options {
         const MIB: u64 = 1024 * 1024;
         Options {
             state,
-            sweep: Duration::from_secs(1),
+            sweep: Duration::from_millis(100),
             rescan: Duration::from_secs(600),
             copy_max: 16 * MIB,
             kept_items: 256,
