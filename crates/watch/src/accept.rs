@@ -8,16 +8,20 @@ use std::path::{Path, PathBuf};
 
 use mantlet_ledger::escape;
 
+use crate::error::Error;
 use crate::look;
 use crate::record::{Is, Record};
 use crate::report::Report;
 use crate::text::Sha256;
-use crate::watch::{Error, Heard, Node, Watch};
+use crate::watch::{Heard, Node, Watch};
 
 /// The largest text of which lines are shown.
 const TEXT_MAX: usize = 256 * 1024;
 /// How many lines of a difference are shown.
 const LINES_MAX: usize = 400;
+
+/// What stands at paths, and the beginning of what is shown of it.
+type Standing = BTreeMap<PathBuf, (Record, Option<Vec<u8>>)>;
 
 /// How one path differs from the baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +47,7 @@ impl Watch {
         let mut all = Vec::new();
         for path in paths {
             let path = self.protected(path)?;
-            let mut now = BTreeMap::new();
-            self.scan(&path, &mut |at, record, bytes| {
-                now.insert(at.to_owned(), (record, bytes));
-            })?;
+            let now = self.scan(&path)?;
             all.extend(self.diff(&path, &now));
         }
         Ok(all)
@@ -72,8 +73,7 @@ impl Watch {
                 }
             }
             let taken = self.take(&path);
-            let now: BTreeMap<_, _> =
-                self.below(&path).map(|(at, node)| (at.clone(), (node.record.clone(), None))).collect();
+            let now: Standing = self.below(&path).map(|(at, node)| (at.clone(), (node.record.clone(), None))).collect();
             let new = std::mem::take(&mut self.nodes);
             // The difference is told against what was; afterwards what is new counts.
             self.nodes = old.into_iter().map(|(at, record)| (at, Node::new(record))).collect();
@@ -185,11 +185,12 @@ impl Watch {
     }
 
     /// Goes through what stands at a path and below it.
-    fn scan(&self, path: &Path, each: &mut dyn FnMut(&Path, Record, Option<Vec<u8>>)) -> Result<(), Error> {
+    fn scan(&self, path: &Path) -> Result<Standing, Error> {
+        let mut all = Standing::new();
         let mut open = vec![path.to_owned()];
         while let Some(path) = open.pop() {
             let Some((found, record)) = self.record_at(&path)? else {
-                each(&path, Record::absent(), None);
+                all.insert(path, (Record::absent(), None));
                 continue;
             };
             if record.is == Is::Directory {
@@ -197,12 +198,12 @@ impl Watch {
             }
             let file = found.look.as_ref().and_then(|look| look.file.as_ref()).filter(|_| record.is_regular());
             let bytes = file.and_then(|file| look::read(file, TEXT_MAX as u64).ok().flatten());
-            each(&path, record, bytes);
+            all.insert(path, (record, bytes));
         }
-        Ok(())
+        Ok(all)
     }
 
-    fn diff(&self, path: &Path, now: &BTreeMap<PathBuf, (Record, Option<Vec<u8>>)>) -> Vec<Diff> {
+    fn diff(&self, path: &Path, now: &Standing) -> Vec<Diff> {
         let absent = (Record::absent(), None);
         let mut paths: Vec<&PathBuf> = now.keys().collect();
         paths.extend(self.below(path).map(|(at, _)| at).filter(|at| !now.contains_key(*at)));

@@ -145,10 +145,10 @@ impl Watch {
     fn is_stamped(&mut self, look: &Look) -> bool {
         let dev = (look.stat.stx_dev_major, look.stat.stx_dev_minor);
         let Some(file) = &look.file else { return true };
-        *self.stamped.entry(dev).or_insert_with(|| {
-            rustix::fs::fstatfs(file)
-                .is_ok_and(|fs| i64::try_from(fs.f_type).is_ok_and(|kind| STAMPING.contains(&kind)))
-        })
+        *self
+            .stamped
+            .entry(dev)
+            .or_insert_with(|| rustix::fs::fstatfs(file).is_ok_and(|fs| STAMPING.contains(&fs.f_type)))
     }
 
     /// Makes a place what is wanted there, without asking whether it differs.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::content::{Difference, Restored};
+use crate::error::Error;
 use crate::look::{self, Found};
 use crate::record::{Is, Record, What};
 use crate::text::Sha256;
-use crate::watch::{Error, Watch};
+use crate::watch::Watch;
 
 /// What a look means.
 #[must_use]

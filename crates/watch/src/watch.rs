@@ -14,66 +14,22 @@ use rustix::time::{
 
 use crate::baseline::{self, BaselineError, Key};
 use crate::content::Content;
+use crate::error::Error;
 use crate::fan::Fan;
 use crate::kept::Kept;
 use crate::look::Stamp;
 use crate::options::Options;
 use crate::pace::Pace;
-use crate::place::{Compare, Place, PlaceError, PlaceKind, Step, follow};
+use crate::place::Place;
 use crate::record::{Is, Record};
-use crate::report::{Notice, Report, Status};
+use crate::report::{Notice, Report};
+use crate::spots::{Spot, covering, spots};
 use crate::state::{StateDir, StateError};
 use crate::store::Store;
 use crate::text::Sha256;
 use crate::told::Told;
 use crate::watches::Watches;
 use crate::ways::Way;
-
-/// Why a watch cannot work.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// A place cannot be protected.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// The state directory cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The baseline is refused.
-    #[error(transparent)]
-    Baseline(#[from] BaselineError),
-    /// The kernel refuses what noticing needs.
-    #[error("cannot {step}: {source}")]
-    Kernel {
-        /// What was tried.
-        step: &'static str,
-        /// Its answer.
-        source: std::io::Error,
-    },
-    /// What was to be accepted is no protected place.
-    #[error("{path:?} is no protected place, and not below one")]
-    Unknown {
-        /// The path.
-        path: PathBuf,
-    },
-    /// It cannot be looked at.
-    #[error("cannot look at {path:?}: {why}")]
-    Look {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-}
-
-/// One protected name after links were followed.
-#[derive(Debug, Clone)]
-pub(crate) struct Spot {
-    /// The path by which the owner named it.
-    pub(crate) given: PathBuf,
-    pub(crate) is_tree: bool,
-    pub(crate) is_judged: bool,
-}
 
 /// How a place is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,14 +94,14 @@ pub struct Watch {
     pub(crate) can_lock: bool,
     pub(crate) unsigned_since: Option<Instant>,
     pub(crate) undone: u64,
-    overflows: u64,
-    rescans: u64,
+    pub(crate) overflows: u64,
+    pub(crate) rescans: u64,
     sweep_at: Instant,
     rescan_at: Instant,
     hot_at: Instant,
     /// How far a rescan has come.
     cursor: Option<PathBuf>,
-    told_unwatched: usize,
+    pub(crate) told_unwatched: usize,
 }
 
 fn kernel(step: &'static str) -> impl FnOnce(Errno) -> Error {
@@ -403,47 +359,6 @@ impl Watch {
         report.notice(Notice::ClockSet);
     }
 
-    /// Says what the watch holds.
-    pub fn status(&self) -> Status {
-        let mut standing: Vec<PathBuf> = self.standing.keys().cloned().collect();
-        standing.sort_unstable();
-        Status {
-            paths: self.nodes.len(),
-            watched: self.watches.count(),
-            unwatched: self.watches.unwatched().iter().cloned().collect(),
-            names_culprits: self.fan.is_some(),
-            undone: self.undone,
-            standing,
-            locked: self.nodes.iter().filter(|(_, n)| n.lock.is_some()).map(|(p, _)| p.clone()).collect(),
-            overflows: self.overflows,
-            rescans: self.rescans,
-            key: self.key.public(),
-        }
-    }
-
-    fn say_unwatched(&mut self, report: &mut dyn Report) {
-        let count = self.watches.unwatched().len();
-        if count > self.told_unwatched {
-            let some = self.watches.unwatched().iter().take(8).cloned().collect();
-            report.notice(Notice::Unwatched { count, some });
-        }
-        self.told_unwatched = count;
-    }
-
-    fn say_uncopied(&self, report: &mut dyn Report) {
-        let is_uncopied = |record: &Record| match &record.is {
-            Is::File { size, .. } | Is::Judged { size, .. } => *size > self.options.copy_max,
-            Is::Unreadable { .. } => true,
-            _ => false,
-        };
-        let mut all = self.nodes.iter().filter(|(_, node)| is_uncopied(&node.record)).map(|(path, _)| path);
-        let some: Vec<PathBuf> = all.by_ref().take(8).cloned().collect();
-        let count = some.len() + all.count();
-        if count > 0 {
-            report.notice(Notice::Uncopied { count, some });
-        }
-    }
-
     /// Signs the baseline as it is in memory.
     pub(crate) fn sign(&mut self) -> Result<(), BaselineError> {
         let on_the_way = self.ways.iter().filter(|(path, _)| !self.nodes.contains_key(*path));
@@ -475,39 +390,6 @@ impl Watch {
 enum Turn {
     Again,
     Over,
-}
-
-fn covering<'a>(spots: &'a BTreeMap<PathBuf, Spot>, path: &Path) -> Option<(&'a Path, &'a Spot)> {
-    path.ancestors().find_map(|at| {
-        let (real, spot) = spots.get_key_value(at)?;
-        (spot.is_tree || at == path).then_some((real.as_path(), spot))
-    })
-}
-
-/// Follows every place; each symlink on its way becomes a place as well.
-fn spots(places: &[Place], records: &BTreeMap<PathBuf, Record>) -> Result<BTreeMap<PathBuf, Spot>, PlaceError> {
-    let known = |path: &Path| {
-        records.get(path).and_then(|record| match &record.is {
-            Is::Symlink { target } => Some(Step::Link(target.clone())),
-            // It may have appeared since, and is then an intruder, whatever it leads to.
-            _ => Some(Step::Plain),
-        })
-    };
-    let mut spots: BTreeMap<PathBuf, Spot> = BTreeMap::new();
-    for place in places {
-        let route = follow(&place.path, known)?;
-        for link in route.links {
-            spots.entry(link.clone()).or_insert(Spot { given: link, is_tree: false, is_judged: false });
-        }
-        let is_tree = place.kind == PlaceKind::Directory;
-        let is_judged = place.content == Compare::Judged;
-        let new = Spot { given: place.path.clone(), is_tree, is_judged };
-        let spot = spots.entry(route.real).or_insert_with(|| new.clone());
-        // Two places that are one: the stricter of both.
-        spot.is_tree |= is_tree;
-        spot.is_judged &= is_judged;
-    }
-    Ok(spots)
 }
 
 /// A timer that never fires, and tells when the clock is set.

@@ -121,9 +121,8 @@ fn trial(case: &Case) -> Result<(Duration, String, String), String> {
         return Err("the queue did not overflow".into());
     }
     unmount_all(&world.top);
-    took.map(|took| (took, noticed, what)).ok_or_else(|| {
-        format!("{}\n    told: {:?}", difference(&before, &world.seen()), told.changes.lock().unwrap())
-    })
+    took.map(|took| (took, noticed, what))
+        .ok_or_else(|| format!("{}\n    told: {:?}", difference(&before, &world.seen()), told.changes.lock().unwrap()))
 }
 
 /// Waits until everything is as before, and stays so for a moment.
@@ -206,7 +205,8 @@ fn run(as_user: bool) -> String {
         command
     };
     let arguments = ["--ignored", "--exact", "table", "--nocapture", "--test-threads=1"];
-    let output = command.args(arguments).env("MANTLET_ROWS", &rows).env("MANTLET_WORLDS", &dir).current_dir("/").output();
+    let output =
+        command.args(arguments).env("MANTLET_ROWS", &rows).env("MANTLET_WORLDS", &dir).current_dir("/").output();
     let output = output.unwrap();
     let text = fs::read_to_string(&rows).unwrap_or_default();
     fs::remove_dir_all(&dir).unwrap();
@@ -257,7 +257,8 @@ fn write_page(page: &Path, user: &str, root: &str) {
             _ => ("not run".into(), String::new(), String::new()),
         }
     };
-    let mut table = String::from("| way | told as | noticed by | user: ms, median / most | root: ms, median / most |\n");
+    let mut table =
+        String::from("| way | told as | noticed by | user: ms, median / most | root: ms, median / most |\n");
     table += "|---|---|---|---|---|\n";
     for case in CASES {
         let (user, root) = (cell(user, case.name), cell(root, case.name));

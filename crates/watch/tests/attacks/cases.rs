@@ -189,9 +189,7 @@ pub(crate) const CASES: &[Case] = &[
     on("write, then set the times back", |w, _| {
         let before = fs::metadata(w.settings())?;
         let file = write_at_start(&w.settings())?;
-        file.set_times(
-            fs::FileTimes::new().set_modified(before.modified()?).set_accessed(before.accessed()?),
-        )?;
+        file.set_times(fs::FileTimes::new().set_modified(before.modified()?).set_accessed(before.accessed()?))?;
         done()
     }),
     on("chmod", |w, _| {
@@ -475,4 +473,3 @@ pub(crate) const CASES: &[Case] = &[
         done()
     }),
 ];
-

@@ -118,7 +118,11 @@ fn see(path: &Path, name: &str, all: &mut BTreeMap<String, String>) {
     if kind.is_file() {
         // A restored file may have lost names; it must not have gained any.
         let most = if name == "linked.txt" { 2 } else { 1 };
-        said += &format!(" names {} {}", meta.nlink().max(most), String::from_utf8_lossy(&fs::read(path).unwrap_or_default()));
+        said += &format!(
+            " names {} {}",
+            meta.nlink().max(most),
+            String::from_utf8_lossy(&fs::read(path).unwrap_or_default())
+        );
     }
     if kind.is_dir() {
         let names = fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.file_name());
@@ -152,13 +156,12 @@ impl Drop for World {
             if !meta.is_file() && !meta.is_dir() {
                 continue;
             }
-            if let Ok(file) = fs::File::open(&path) {
-                if let Ok(flags) = rustix::fs::ioctl_getflags(&file) {
-                    let hindering = rustix::fs::IFlags::IMMUTABLE | rustix::fs::IFlags::APPEND;
-                    if flags.intersects(hindering) {
-                        rustix::fs::ioctl_setflags(&file, flags - hindering).ok();
-                    }
-                }
+            let hindering = rustix::fs::IFlags::IMMUTABLE | rustix::fs::IFlags::APPEND;
+            if let Ok(file) = fs::File::open(&path)
+                && let Ok(flags) = rustix::fs::ioctl_getflags(&file)
+                && flags.intersects(hindering)
+            {
+                rustix::fs::ioctl_setflags(&file, flags - hindering).ok();
             }
             if meta.is_dir() {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).ok();
