@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::look::{self, Found};
 use crate::record::{Is, Record, What};
 use crate::report::Report;
+use crate::sys::{self, Writer};
 use crate::undo::{Hands, Job, Stands};
 use crate::verdict::{Back, Verdict};
 use crate::watch::{Heard, Lock, Watch};
@@ -115,6 +116,9 @@ impl Watch {
                 Ok(found) => found,
                 Err(e) => return self.say_stands(path, &[What::Replaced], &Record::absent(), e.into(), heard, report),
             };
+            if self.is_being_written(path, &wanted, &found) {
+                return;
+            }
             match self.judge(path, &wanted, &found) {
                 Verdict::Same { update } => {
                     self.settle(path, &found, update);
@@ -149,6 +153,27 @@ impl Watch {
             // Whoever is that fast is counted as well; and the next sweep looks again.
             self.count(path, heard, report);
         }
+    }
+
+    /// Whether a judged file differs while somebody has it open for writing, who still has time. The end of the writing is
+    /// an event, and so is looked at at once.
+    fn is_being_written(&mut self, path: &Path, wanted: &Record, found: &Found) -> bool {
+        const PENDING_MAX: usize = 1024;
+        let file = found.look.as_ref().and_then(|look| look.file.as_ref()).filter(|_| found.record.is_regular());
+        let is_open = file.is_some_and(|file| {
+            wanted.sha256() != found.record.sha256()
+                && matches!(wanted.is, Is::Judged { .. } | Is::Absent)
+                && self.judged(path).is_some()
+                && sys::writer_of(file) != Writer::Absent
+        });
+        let now = Instant::now();
+        let has_time = is_open && self.pending.get(path).is_none_or(|until| *until > now);
+        if has_time && self.pending.len() < PENDING_MAX {
+            self.pending.entry(path.to_owned()).or_insert(now + self.options.patience);
+            return true;
+        }
+        self.pending.remove(path);
+        false
     }
 
     fn undo(&mut self, path: &Path, differing: &Differing<'_>, attempt: usize) -> Result<Option<PathBuf>, Stands> {

@@ -29,6 +29,9 @@ pub struct Options {
     /// How long a place is left alone after each step and after the last one, so that undoing cannot be made to take the
     /// whole machine. What was done meanwhile is undone then.
     pub pause: Duration,
+    /// How long a judged file that somebody has open for writing is left to its writer, who may have truncated it and not
+    /// written it yet. Without that, what an owner's program saves would be undone half-way, and lost.
+    pub patience: Duration,
     /// How many entries of changes are handed out in a second; further ones are counted, and told later.
     pub told_per_second: usize,
 }
@@ -57,6 +60,7 @@ impl Options {
             within: Duration::from_secs(10),
             escalation: vec![Escalation::Lock, Escalation::Halt],
             pause: Duration::from_secs(1),
+            patience: Duration::from_millis(50),
             told_per_second: 50,
         }
     }

@@ -90,6 +90,8 @@ pub struct Watch {
     pub(crate) told: Told,
     pub(crate) standing: HashMap<PathBuf, Record>,
     pub(crate) hot: BTreeSet<PathBuf>,
+    /// Judged files that are being written, and until when their writers have time.
+    pub(crate) pending: HashMap<PathBuf, Instant>,
     pub(crate) stamped: HashMap<(u32, u32), bool>,
     pub(crate) can_lock: bool,
     pub(crate) unsigned_since: Option<Instant>,
@@ -152,6 +154,7 @@ impl Watch {
             pace: Pace::default(),
             standing: HashMap::new(),
             hot: BTreeSet::new(),
+            pending: HashMap::new(),
             stamped: HashMap::new(),
             can_lock: may_set_immutable(),
             unsigned_since: None,
@@ -253,7 +256,8 @@ impl Watch {
         }
         let hot = (!self.hot.is_empty()).then_some(self.hot_at);
         let signing = self.unsigned_since.map(|since| since + Duration::from_secs(1));
-        let dues = [Some(self.sweep_at), Some(self.rescan_at), hot, signing, self.pace.due(), self.told.due()];
+        let pending = self.pending.values().min().copied();
+        let dues = [pending, Some(self.sweep_at), Some(self.rescan_at), hot, signing, self.pace.due(), self.told.due()];
         let due = dues.into_iter().flatten().min().unwrap_or(self.sweep_at);
         due.saturating_duration_since(Instant::now())
     }
@@ -282,6 +286,11 @@ impl Watch {
         let now = Instant::now();
         for path in self.pace.rested(now) {
             self.look_again(&path, Heard { how: "rescan", when: now }, report);
+        }
+        let pending: Vec<PathBuf> =
+            self.pending.iter().filter(|(_, until)| **until <= now).map(|(p, _)| p.clone()).collect();
+        for path in pending {
+            self.check(&path, Heard { how: "inotify", when: now }, report);
         }
         if !self.hot.is_empty() && now >= self.hot_at {
             self.look_at_hot(report);

@@ -43,7 +43,7 @@ fn may_be_unsafe(path: &str) -> bool {
         "crates/probe/src/sys",
         "crates/vault/src/sys",
         "crates/watch/src/sys",
-        "crates/watch/tests/attacks/sys",
+        "crates/watch/tests/watch/sys",
     ];
     places
         .iter()

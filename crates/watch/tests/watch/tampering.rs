@@ -4,10 +4,6 @@
 //! `MANTLET_DOCS=docs/tampering.md` (from the repository's top) the measured table replaces the one on that page. Run as
 //! root, everything happens in a private mount namespace, once as root and once as an ordinary user.
 
-#![allow(clippy::unwrap_used)]
-
-mod attacks;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -16,9 +12,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use attacks::cases::{CASES, Case, Held, When};
-use attacks::running::Running;
-use attacks::world::World;
+use crate::cases::{CASES, Case, Held, When};
+use crate::running::Running;
+use crate::world::World;
 use mantlet_watch::{Notice, Whole};
 
 /// One way, tried.
@@ -204,7 +200,7 @@ fn run(as_user: bool) -> String {
         }
         command
     };
-    let arguments = ["--ignored", "--exact", "table", "--nocapture", "--test-threads=1"];
+    let arguments = ["--ignored", "--exact", "tampering::table", "--nocapture", "--test-threads=1"];
     let output =
         command.args(arguments).env("MANTLET_ROWS", &rows).env("MANTLET_WORLDS", &dir).current_dir("/").output();
     let output = output.unwrap();
