@@ -7,7 +7,8 @@ use mantlet_house::{arrows, metadata, reaches};
 /// Pure: no crate of ours below them.
 const GROUND: &[&str] = &["mantlet-policy", "mantlet-clients", "mantlet-ledger", "mantlet-dlp"];
 /// Each may use the ground floor and no other room.
-const ROOMS: &[&str] = &["mantlet-sandbox", "mantlet-guard", "mantlet-change", "mantlet-egress", "mantlet-vault"];
+const ROOMS: &[&str] =
+    &["mantlet-sandbox", "mantlet-guard", "mantlet-change", "mantlet-egress", "mantlet-vault", "mantlet-watch"];
 /// The only ones that put rooms together.
 const TOP: &[&str] = &["mantlet-cli", "mantlet-daemon"];
 /// Attack or check what the others build; import none of it.
