@@ -3,7 +3,7 @@
 //! Where a client writes only what its user sets, what has no row is guarded. Where it keeps its counters in the same
 //! file (`.claude.json`, Copilot's and Cursor's `config.json`), only what grants something has a row.
 
-use super::keys::{Keys, Settings, Syntax, free, grant, guarded};
+use super::keys::{Settings, Syntax, free, grant, guarded};
 
 const COMMANDS: &str =
     "a command, a permission, a variable or an address: what is not known to be harmless is not let through";
@@ -226,7 +226,7 @@ pub(super) const FILES: &[(&str, &str, &Settings)] = &[
 
 /// Every row of every client, for tests that hold for all.
 #[cfg(test)]
-pub(super) fn every() -> impl Iterator<Item = (&'static Settings, &'static Keys)> {
+pub(super) fn every() -> impl Iterator<Item = (&'static Settings, &'static super::keys::Keys)> {
     FILES.iter().flat_map(|(_, _, settings)| settings.keys.iter().map(|row| (*settings, row)))
 }
 
