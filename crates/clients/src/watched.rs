@@ -91,9 +91,18 @@ impl Watched {
     /// Whether a path below the base is this row, or below it where it is a directory.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        let row = self.path();
+        let rest = match self.dir {
+            "" => Some(path),
+            dir => path.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')),
+        };
+        rest.is_some_and(|rest| self.matches_name(rest))
+    }
+
+    /// As [`Watched::matches`], for a path below the row's directory, wherever that is.
+    #[must_use]
+    pub fn matches_name(&self, path: &str) -> bool {
         let mut names = path.split('/');
-        let is_start = row.split('/').all(|wanted| {
+        let is_start = self.name.split('/').all(|wanted| {
             names.next().is_some_and(|name| match wanted.strip_prefix('*') {
                 None => wanted == name,
                 Some(ending) => !name.is_empty() && name.ends_with(ending),
@@ -289,14 +298,6 @@ fn in_workspace(client: &'static str, row: &Protected) -> Watched {
         reason: row.reason,
         ..own_settings(client)
     }
-}
-
-/// Returns how the file at this path below the home is compared, if it is not by its bytes.
-#[must_use]
-pub fn compared_at(below_home: &str) -> Option<Compared> {
-    let clients = WHOLE.iter().flat_map(|row| of_client(row.client));
-    let found = clients.filter(|row| row.base == Base::Home).find(|row| row.matches(below_home));
-    found.map(|row| row.compared).filter(|compared| *compared != Compared::Whole)
 }
 
 #[cfg(test)]

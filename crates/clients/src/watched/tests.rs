@@ -32,6 +32,13 @@ fn no_place_has_two_rows() {
     assert_eq!(paths.len(), all);
 }
 
+/// How the file at this path below the home is compared, if it is not by its bytes.
+fn compared_at(below_home: &str) -> Option<Compared> {
+    let clients = WHOLE.iter().flat_map(|row| of_client(row.client));
+    let found = clients.filter(|row| row.base == Base::Home).find(|row| row.matches(below_home));
+    found.map(|row| row.compared).filter(|compared| *compared != Compared::Whole)
+}
+
 #[test]
 fn what_a_client_rewrites_is_not_compared_by_its_bytes() {
     for path in [
