@@ -23,6 +23,7 @@ mod run_seam;
 mod shell_prefix;
 mod throwaway;
 mod vault;
+mod watch;
 mod write;
 
 use std::ffi::OsString;

@@ -10,7 +10,7 @@ mod rows;
 mod user;
 
 pub use keys::{Guard, Held, Keys, Settings, Syntax};
-pub use rows::{Database, Gone, Held as HeldColumn, Rows};
+pub use rows::{Database, Gone, Held as HeldColumn, New, Rows};
 pub use user::{OWN, USER};
 
 use crate::protected::{Action, MEMORY, PROTECTED, Protected, Scope};

@@ -22,16 +22,22 @@ pub(crate) struct Meaning {
 
 impl Meaning {
     /// For the clients of a home, as these variables move their state, and for workspaces of theirs.
-    pub(crate) fn new(home: &Path, variable: &dyn Fn(&str) -> Option<OsString>, workspaces: &[(&str, PathBuf)]) -> Meaning {
+    pub(crate) fn new(
+        home: &Path,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        workspaces: &[(&str, PathBuf)],
+    ) -> Meaning {
         let clients = mantlet_clients::STATE_DIRS.iter().flat_map(|state| of_client(state.client));
         let of_home = clients.filter(|row| row.base == Base::Home).map(|row| {
-            let moved = row.moved.and_then(|(name, below)| variable(name).map(|value| PathBuf::from(value).join(below)));
+            let moved =
+                row.moved.and_then(|(name, below)| variable(name).map(|value| PathBuf::from(value).join(below)));
             (moved.unwrap_or_else(|| home.join(row.dir)), row)
         });
         let ids = mantlet_clients::STATE_DIRS.iter().map(|state| state.client);
         let known = |client: &str| ids.clone().find(|id| *id == client);
         let of_work = workspaces.iter().filter_map(|(client, at)| known(client).map(|client| (client, at)));
-        let of_work = of_work.flat_map(|(client, at)| of_workspace(client).into_iter().map(move |row| (at.join(row.dir), row)));
+        let of_work =
+            of_work.flat_map(|(client, at)| of_workspace(client).into_iter().map(move |row| (at.join(row.dir), row)));
         let places = of_home.chain(of_work).filter(|(_, row)| row.compared != Compared::Whole);
         Meaning { places: places.collect() }
     }
@@ -120,12 +126,16 @@ mod tests {
         ] {
             assert!(here.knows(Path::new(path)), "{path}");
         }
-        for path in ["/h/.bashrc", "/h/openclaw.json", "/h/.openclaw/state/openclaw.sqlite-wal", "/w/.openclaw/openclaw.json"] {
+        for path in
+            ["/h/.bashrc", "/h/openclaw.json", "/h/.openclaw/state/openclaw.sqlite-wal", "/w/.openclaw/openclaw.json"]
+        {
             assert!(!here.knows(Path::new(path)), "{path}");
         }
         let moved = |name: &str| (name == "OPENCLAW_STATE_DIR").then(|| OsString::from("/srv/oc"));
         let moved = Meaning::new(Path::new("/h"), &moved, &[]);
-        assert!(moved.knows(Path::new("/srv/oc/openclaw.json")) && !moved.knows(Path::new("/h/.openclaw/openclaw.json")));
+        assert!(
+            moved.knows(Path::new("/srv/oc/openclaw.json")) && !moved.knows(Path::new("/h/.openclaw/openclaw.json"))
+        );
     }
 
     #[test]

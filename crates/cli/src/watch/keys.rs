@@ -47,7 +47,9 @@ impl Comparison<'_> {
             return self.tampered(before);
         }
         let held = self.settings.held(&self.path);
-        if held.is_mixed {
+        // Two tables are gone through even where one rule holds for all of them: what is named and put back is less.
+        let is_table = |value: Option<&Value>| value.is_some_and(Value::is_object);
+        if held.is_mixed || (held.guard != Guard::Grant && is_table(before) && is_table(after)) {
             return self.mixed(held.guard, before, after);
         }
         match held.guard {
@@ -58,7 +60,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// A key of which some parts are held and others are free.
+    /// A key whose parts are looked at one by one.
     fn mixed(&mut self, guard: Guard, before: Option<&Value>, after: Option<&Value>) {
         let is_new_entry = guard == Guard::Entry && before.is_none();
         // Where there is something else than a table, nothing of it is a free key.
@@ -83,7 +85,9 @@ impl Comparison<'_> {
     fn grant(&mut self, before: Option<&Value>, after: Option<&Value>) {
         match (before, after) {
             (_, after) if is_nothing(after) => self.accepted(),
-            (Some(Value::Array(before)), Some(Value::Array(after))) if after.iter().all(|item| before.contains(item)) => {
+            (Some(Value::Array(before)), Some(Value::Array(after)))
+                if after.iter().all(|item| before.contains(item)) =>
+            {
                 self.accepted();
             }
             (before @ (None | Some(Value::Object(_))), Some(Value::Object(after))) => {
@@ -111,7 +115,7 @@ impl Comparison<'_> {
             return true;
         }
         let mut known = BTreeSet::new();
-        before.into_iter().for_each(|value| texts(value, &mut |text| drop(known.insert(text))));
+        before.into_iter().for_each(|value| texts(value, &mut |text| known.extend([text])));
         let mut is_new = false;
         texts(after, &mut |text| {
             let refers = self.settings.references.iter().any(|mark| text.contains(mark));
@@ -175,7 +179,8 @@ fn named(path: &[String]) -> String {
     let is_plain = |name: &String| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'))
     };
-    let names = path.iter().map(|name| if is_plain(name) { name.clone() } else { Value::from(name.as_str()).to_string() });
+    let names =
+        path.iter().map(|name| if is_plain(name) { name.clone() } else { Value::from(name.as_str()).to_string() });
     let whole = names.collect::<Vec<_>>().join(".");
     match whole.char_indices().nth(LONG) {
         Some((at, _)) => format!("{}…", &whole[..at]),

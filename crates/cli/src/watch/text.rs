@@ -55,7 +55,9 @@ fn value(text: &str, node: &Node) -> Result<Value, ContentError> {
             }
             Value::Object(members)
         }
-        Shape::Array(items) => Value::Array(items.iter().map(|item| value(text, &item.value)).collect::<Result<_, _>>()?),
+        Shape::Array(items) => {
+            Value::Array(items.iter().map(|item| value(text, &item.value)).collect::<Result<_, _>>()?)
+        }
         Shape::Text(found) => Value::String(sound(found, &text[node.span.clone()])?),
         Shape::Word(word) => word_value(word),
     })
@@ -110,7 +112,9 @@ mod tests {
 
     #[test]
     fn what_a_client_computes_with_alike_is_alike() {
-        for same in ["{a: 1}", "{a: 1.0}", "{a: 1e0}", "{a: 0x1}", "{a: +1}", "{'a': 1,}", "\u{feff}{\"\\u0061\": 1} // x"] {
+        for same in
+            ["{a: 1}", "{a: 1.0}", "{a: 1e0}", "{a: 0x1}", "{a: +1}", "{'a': 1,}", "\u{feff}{\"\\u0061\": 1} // x"]
+        {
             assert_eq!(json5(same), Some(json!({"a": 1})), "{same}");
         }
         assert_eq!(json5("{a: -0}"), json5("{a: 0}"));

@@ -78,21 +78,25 @@ impl Settings {
     #[must_use]
     pub fn held(&self, path: &[String]) -> Held {
         let mut best: Option<(Rank, &Keys)> = None;
-        let mut below = [false; 2];
+        let mut below = Vec::new();
         for row in self.keys {
             for pattern in row.patterns() {
                 match pattern.meets(path) {
                     Meets::Covers(rank) if best.as_ref().is_none_or(|(found, _)| rank > *found) => {
                         best = Some((rank, row));
                     }
-                    Meets::Below => below[usize::from(row.guard == Guard::Free)] = true,
+                    Meets::Below => below.push(row.guard),
                     Meets::Covers(_) | Meets::Not => {}
                 }
             }
         }
-        let (guard, why) = best.map_or((Guard::Free, ""), |(_, row)| (row.guard, row.why));
-        let is_mixed = if guard == Guard::Free { below[0] } else { below[1] };
-        Held { guard, why, is_mixed }
+        let (guard, why) = match best {
+            // What is inside an entry may come and go as its own rows say.
+            Some(((length, _), row)) if row.guard == Guard::Entry && length < path.len() => (Guard::Guarded, row.why),
+            Some((_, row)) => (row.guard, row.why),
+            None => (Guard::Free, ""),
+        };
+        Held { guard, why, is_mixed: below.iter().any(|below| *below != guard) }
     }
 
     /// Whether a name is guarded wherever it stands.
@@ -199,7 +203,7 @@ mod tests {
             ("a.x.open.y", (Guard::Free, false)),
             ("list", (Guard::Free, true)),
             ("list.x", (Guard::Entry, true)),
-            ("list.x.y", (Guard::Entry, false)),
+            ("list.x.y", (Guard::Guarded, false)),
             ("list.x.open", (Guard::Free, false)),
         ] {
             assert_eq!(held(path), wanted, "{path}");

@@ -22,6 +22,15 @@ pub enum Gone {
     PutBack,
 }
 
+/// What a row that was not there means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum New {
+    /// It is a grant: it is taken out.
+    TakenOut,
+    /// It grants nothing by itself, and taking it out would destroy something: it is accepted.
+    Accepted,
+}
+
 /// The rows of one table that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rows {
@@ -33,7 +42,9 @@ pub struct Rows {
     pub only: &'static str,
     /// What is held of each.
     pub held: &'static [Held],
-    /// What a row that is gone means. A new one is always tampering.
+    /// What a row that was not there means.
+    pub new: New,
+    /// What a row that is gone means.
     pub gone: Gone,
     /// What somebody who writes there gets.
     pub why: &'static str,
@@ -75,6 +86,7 @@ pub(super) const OPENCLAW: Database = Database {
                 Column("agent_count"),
                 Column("allowlist_count"),
             ],
+            new: New::TakenOut,
             gone: Gone::PutBack,
             why: "which commands run on the host without a question, and which socket answers for the owner",
         },
@@ -83,6 +95,7 @@ pub(super) const OPENCLAW: Database = Database {
             key: &["channel_key", "account_id", "entry"],
             only: "1",
             held: &[],
+            new: New::TakenOut,
             gone: Gone::Accepted,
             why: "a sender that every agent of the channel obeys",
         },
@@ -98,6 +111,7 @@ pub(super) const OPENCLAW: Database = Database {
                 Column("approved_scopes_json"),
                 Column("approved_via"),
             ],
+            new: New::TakenOut,
             gone: Gone::Accepted,
             why: "a device that may do what its scopes say, up to everything",
         },
@@ -106,6 +120,7 @@ pub(super) const OPENCLAW: Database = Database {
             key: &["plugin_root", "channel", "account_id"],
             only: "1",
             held: &[Column("plugin_id")],
+            new: New::TakenOut,
             gone: Gone::Accepted,
             why: "a plugin that may take over a conversation",
         },
@@ -114,6 +129,7 @@ pub(super) const OPENCLAW: Database = Database {
             key: &["state_key"],
             only: "state_key = 'plugins.installedIndex'",
             held: &[Within("value_json", "$.index.installRecords")],
+            new: New::TakenOut,
             gone: Gone::Accepted,
             why: "where the code of an installed plugin is loaded from, into the gateway's own process",
         },
@@ -126,7 +142,8 @@ pub(super) const OPENCLAW: Database = Database {
                    OR CASE WHEN json_valid(job_json) \
                    THEN coalesce(json_extract(job_json, '$.payload.kind'), '') NOT IN \
                    ('agentTurn', 'systemEvent', 'heartbeat', 'skillCollectionReview', 'script') ELSE 1 END",
-            held: &[Column("payload_kind"), Within("job_json", "$.payload"), Within("job_json", "$.schedule")],
+            held: &[Column("payload_kind"), Json("job_json", &["state", "updatedAtMs"])],
+            new: New::TakenOut,
             gone: Gone::Accepted,
             why: "a command that the gateway runs on the host by the clock, without an agent and without a question",
         },
@@ -135,6 +152,7 @@ pub(super) const OPENCLAW: Database = Database {
             key: &["scope_kind", "scope_id", "name"],
             only: "deleted_at_ms IS NULL",
             held: &[Column("allowed_hosts")],
+            new: New::Accepted,
             gone: Gone::Accepted,
             why: "the hosts that a secret is sent to",
         },
@@ -143,6 +161,7 @@ pub(super) const OPENCLAW: Database = Database {
             key: &["id"],
             only: "1",
             held: &[Column("role"), Column("merged_into")],
+            new: New::Accepted,
             gone: Gone::Accepted,
             why: "what a person may do who logs in to the gateway",
         },
@@ -151,6 +170,7 @@ pub(super) const OPENCLAW: Database = Database {
             key: &["provider", "subject"],
             only: "1",
             held: &[Column("profile_id")],
+            new: New::TakenOut,
             gone: Gone::Accepted,
             why: "as whom a person counts who logs in to the gateway",
         },
@@ -159,6 +179,7 @@ pub(super) const OPENCLAW: Database = Database {
             key: &["email"],
             only: "1",
             held: &[Column("profile_id")],
+            new: New::TakenOut,
             gone: Gone::Accepted,
             why: "as whom a person counts who logs in to the gateway",
         },
