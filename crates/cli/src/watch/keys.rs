@@ -27,7 +27,7 @@ pub(super) struct Found {
 
 /// Compares two versions of a settings file.
 pub(super) fn compare(settings: &Settings, before: &Value, after: &Value) -> Found {
-    let mut comparison = Comparison { settings, found: Found::default(), path: Vec::new() };
+    let mut comparison = Comparison { settings, found: Found::default(), path: Vec::new(), accepted: 0 };
     comparison.walk(Some(before), Some(after));
     comparison.found
 }
@@ -36,6 +36,8 @@ struct Comparison<'s> {
     settings: &'s Settings,
     found: Found,
     path: Vec<String>,
+    /// How many keys were accepted, named or not.
+    accepted: usize,
 }
 
 impl Comparison<'_> {
@@ -68,6 +70,8 @@ impl Comparison<'_> {
         if is_new_entry || is_other {
             return self.tampered(before);
         }
+        let (accepted, edits) = (self.accepted, self.found.edits.len());
+        let is_new = before.is_none();
         let members = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
         let (before, after) = (members(before), members(after));
         if before.is_empty() && after.is_empty() {
@@ -78,6 +82,11 @@ impl Comparison<'_> {
             self.path.push(name.clone());
             self.walk(before.get(name), after.get(name));
             self.path.pop();
+        }
+        // A table of which nothing may stay was made for what was in it.
+        if is_new && self.accepted == accepted {
+            self.found.edits.truncate(edits);
+            self.found.edits.push(Op::Remove { path: self.path.clone() });
         }
     }
 
@@ -125,6 +134,7 @@ impl Comparison<'_> {
     }
 
     fn accepted(&mut self) {
+        self.accepted += 1;
         note(&mut self.found.accepted, &self.path);
     }
 

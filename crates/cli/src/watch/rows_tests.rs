@@ -82,76 +82,80 @@ impl Drop for World {
     }
 }
 
+/// What an attacker writes, where it shows, and which row that is.
+const ATTACKS: &[(&str, &str, &str)] = &[
+    (
+        "UPDATE exec_approvals_config SET raw_json = json_set(raw_json, '$.defaults.security', 'full')",
+        "SELECT raw_json FROM exec_approvals_config",
+        "exec_approvals_config(current)",
+    ),
+    (
+        r#"UPDATE exec_approvals_config SET raw_json = json_insert(raw_json, '$.agents.main.allowlist[#]', json('{"pattern":"/bin/sh"}'))"#,
+        "SELECT raw_json FROM exec_approvals_config",
+        "exec_approvals_config(current)",
+    ),
+    (
+        "UPDATE exec_approvals_config SET raw_json = 'x'",
+        "SELECT raw_json FROM exec_approvals_config",
+        "exec_approvals_config(current)",
+    ),
+    // Without the row everything is allowed.
+    (
+        "DELETE FROM exec_approvals_config",
+        "SELECT raw_json FROM exec_approvals_config",
+        "exec_approvals_config(current)",
+    ),
+    (
+        "INSERT INTO channel_pairing_allow_entries VALUES ('telegram', 'default', '666', 1, 2)",
+        "SELECT entry FROM channel_pairing_allow_entries",
+        "channel_pairing_allow_entries(telegram, default, 666)",
+    ),
+    (
+        r#"UPDATE device_pairing_paired SET scopes_json = '["operator.admin"]', approved_scopes_json = '["operator.admin"]'"#,
+        "SELECT scopes_json || approved_scopes_json FROM device_pairing_paired",
+        "device_pairing_paired(phone)",
+    ),
+    (
+        "INSERT INTO device_pairing_paired SELECT 'evil', 'k', 'operator', '[]', '[]', '[\"operator.admin\"]', 'silent', 1",
+        "SELECT device_id FROM device_pairing_paired",
+        "device_pairing_paired(evil)",
+    ),
+    (
+        "UPDATE config_machine_state SET value_json = json_set(value_json, '$.index.installRecords.mine.installPath', '/evil')",
+        "SELECT value_json FROM config_machine_state",
+        "config_machine_state(plugins.installedIndex)",
+    ),
+    (
+        r#"INSERT INTO cron_jobs VALUES ('s', 'x', 'command', '{"payload":{"kind":"command","argv":["evil"]}}', '{}')"#,
+        "SELECT job_id FROM cron_jobs",
+        "cron_jobs(s, x)",
+    ),
+    // The column says one thing, and the job another.
+    (
+        r#"INSERT INTO cron_jobs VALUES ('s', 'x', 'agentTurn', '{"payload":{"kind":"command","argv":["evil"]}}', '{}')"#,
+        "SELECT job_id FROM cron_jobs",
+        "cron_jobs(s, x)",
+    ),
+    (
+        "UPDATE cron_jobs SET job_json = json_set(job_json, '$.payload.argv', json('[\"evil\"]'))",
+        "SELECT job_json FROM cron_jobs",
+        "cron_jobs(s, backup)",
+    ),
+    (
+        "UPDATE secret_store_entries SET allowed_hosts = '[\"evil.example\"]'",
+        "SELECT allowed_hosts FROM secret_store_entries",
+        "secret_store_entries(team, , KEY)",
+    ),
+];
+
 #[test]
 fn each_row_that_grants_something_is_put_back_under_a_client_that_has_the_database_open() {
-    for (at, (attack, looks, key)) in [
-        (
-            "UPDATE exec_approvals_config SET raw_json = json_set(raw_json, '$.defaults.security', 'full')",
-            "SELECT raw_json FROM exec_approvals_config",
-            "exec_approvals_config(current)",
-        ),
-        (
-            r#"UPDATE exec_approvals_config SET raw_json = json_insert(raw_json, '$.agents.main.allowlist[#]', json('{"pattern":"/bin/sh"}'))"#,
-            "SELECT raw_json FROM exec_approvals_config",
-            "exec_approvals_config(current)",
-        ),
-        (
-            "UPDATE exec_approvals_config SET raw_json = 'x'",
-            "SELECT raw_json FROM exec_approvals_config",
-            "exec_approvals_config(current)",
-        ),
-        // Without the row everything is allowed.
-        ("DELETE FROM exec_approvals_config", "SELECT raw_json FROM exec_approvals_config", "exec_approvals_config(current)"),
-        (
-            "INSERT INTO channel_pairing_allow_entries VALUES ('telegram', 'default', '666', 1, 2)",
-            "SELECT entry FROM channel_pairing_allow_entries",
-            "channel_pairing_allow_entries(telegram, default, 666)",
-        ),
-        (
-            r#"UPDATE device_pairing_paired SET scopes_json = '["operator.admin"]', approved_scopes_json = '["operator.admin"]'"#,
-            "SELECT scopes_json || approved_scopes_json FROM device_pairing_paired",
-            "device_pairing_paired(phone)",
-        ),
-        (
-            "INSERT INTO device_pairing_paired SELECT 'evil', 'k', 'operator', '[]', '[]', '[\"operator.admin\"]', 'silent', 1",
-            "SELECT device_id FROM device_pairing_paired",
-            "device_pairing_paired(evil)",
-        ),
-        (
-            "UPDATE config_machine_state SET value_json = json_set(value_json, '$.index.installRecords.mine.installPath', '/evil')",
-            "SELECT value_json FROM config_machine_state",
-            "config_machine_state(plugins.installedIndex)",
-        ),
-        (
-            r#"INSERT INTO cron_jobs VALUES ('s', 'x', 'command', '{"payload":{"kind":"command","argv":["evil"]}}', '{}')"#,
-            "SELECT job_id FROM cron_jobs",
-            "cron_jobs(s, x)",
-        ),
-        // The column says one thing, and the job another.
-        (
-            r#"INSERT INTO cron_jobs VALUES ('s', 'x', 'agentTurn', '{"payload":{"kind":"command","argv":["evil"]}}', '{}')"#,
-            "SELECT job_id FROM cron_jobs",
-            "cron_jobs(s, x)",
-        ),
-        (
-            "UPDATE cron_jobs SET job_json = json_set(job_json, '$.payload.argv', json('[\"evil\"]'))",
-            "SELECT job_json FROM cron_jobs",
-            "cron_jobs(s, backup)",
-        ),
-        (
-            "UPDATE secret_store_entries SET allowed_hosts = '[\"evil.example\"]'",
-            "SELECT allowed_hosts FROM secret_store_entries",
-            "secret_store_entries(team, , KEY)",
-        ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (at, (attack, looks, key)) in ATTACKS.iter().enumerate() {
         let world = World::new(&format!("attack-{at}"));
         let was = world.read(looks);
         world.client.execute_batch(attack).unwrap();
         assert_ne!(world.read(looks), was, "the control: without the watch the attack stays: {attack}");
-        assert_eq!(world.difference(), Difference::Tampered { keys: vec![key.to_owned()] }, "{attack}");
+        assert_eq!(world.difference(), Difference::Tampered { keys: vec![(*key).to_owned()] }, "{attack}");
         world.restore().unwrap();
         assert_eq!(world.read(looks), was, "{attack}");
         assert_eq!(world.difference(), Difference::Same, "{attack}");
@@ -251,9 +255,9 @@ fn a_second_row_of_one_key_is_tampering() {
         .unwrap();
     assert!(matches!(world.difference(), Difference::Tampered { .. }));
     // Both say again what the owner's said; or it is an error. Never is the attacker's left.
-    let _ = world.restore();
+    let restored = world.restore();
     let left = world.read("SELECT default_security FROM exec_approvals_config WHERE default_security = 'full'");
-    assert!(left.is_empty() || world.restore().is_err());
+    assert!(left.is_empty() || restored.is_err());
 }
 
 #[test]
