@@ -39,7 +39,8 @@ const KEYS: &[Keys] = &[
         &["tools"],
         &[
             "updatePlan",
-            "toolSearch",
+            "toolSearch.searchDefaultLimit",
+            "toolSearch.maxSearchLimit",
             "web.search.maxResults",
             "web.search.timeoutSeconds",
             "web.search.cacheTtlMinutes",
@@ -89,7 +90,6 @@ const KEYS: &[Keys] = &[
             "pdfMaxPages",
             "models",
             "modelSelectionScope",
-            "params",
             "name",
             "description",
             "identity",
@@ -138,13 +138,13 @@ const KEYS: &[Keys] = &[
     ),
     guarded(
         &["agents.defaults.models.*", "agents.entries.*.models.*"],
-        &["agentRuntime", "codeMode"],
+        &["agentRuntime", "codeMode", "params"],
         "the program that runs the agent: another one has tools that no sandbox of OpenClaw's holds",
     ),
     guarded(AGENT, &["compaction.provider"], "a plugin that is given every conversation"),
     guarded(
         &["tts", "agents.entries.*.tts"],
-        &["providers", "personas"],
+        &["providers", "personas", "prefsPath"],
         "where what is spoken is sent, and with whose key",
     ),
     free(&[""], &["tts"]),
@@ -161,7 +161,7 @@ const KEYS: &[Keys] = &[
     free(&["models.providers.*"], &["maxTokens", "timeoutSeconds", "injectNumCtxForOpenAICompat"]),
     guarded(&[""], &["auth"], "with whose account a provider is used"),
     guarded(&[""], &["memory"], "which files are read into memory, and where they are sent to be indexed"),
-    free(&["memory"], &["citations", "search.query", "search.cache", "search.store", "search.outputDimensionality"]),
+    free(&["memory"], &["citations", "search.query", "search.cache", "search.outputDimensionality"]),
     guarded(&[""], &["talk"], "where what is said is sent, and with whose key"),
     free(
         &["talk"],
@@ -250,7 +250,7 @@ const KEYS: &[Keys] = &[
             "markdown",
             "historyLimit",
             "dmHistoryLimit",
-            "dms",
+            "dms.*.historyLimit",
             "textChunkLimit",
             "streaming",
             "heartbeatVisibility",
@@ -339,6 +339,10 @@ mod tests {
             "secrets.providers.vault.command",
             "tools.exec.something-later",
             "gateway.something-later.deep",
+            "memory.search.store.vector.extensionPath",
+            "channels.feishu.dms.x.systemPrompt",
+            "agents.entries.main.tts.prefsPath",
+            "tools.toolSearch.mode",
         ] {
             assert_ne!(guard(path), Guard::Free, "{path}");
         }
