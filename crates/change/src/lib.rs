@@ -26,7 +26,7 @@ pub use error::ChangeError;
 pub use install::{Listed, Notes, Prepared};
 pub use journal::{Journal, Record, Seen, Verified, changes_dir, peek, standing};
 pub use lent::{Lent, LentError, Row};
-pub use op::{EditError, Format, Op, Undo, apply, take_back};
+pub use op::{EditError, Format, Op, Undo, apply, take_back, value};
 pub use plan::{Change, Content, FilePlan, Level, Plan};
 
 /// Between two steps on the disk: where a test kills the process.

@@ -183,6 +183,16 @@ pub(crate) fn put_back(bytes: &[u8], undos: &[Undo]) -> Vec<u8> {
     out
 }
 
+/// Returns the whole of a settings file as a value; nothing when there is nothing in it. A value that JSON does not have
+/// is a text that begins with NUL.
+///
+/// # Errors
+/// The file is not what its client reads. Of two members with one name the last counts.
+pub fn value(text: &str, format: Format) -> Result<Option<Value>, EditError> {
+    let body = unmarked(text).1;
+    get(&body, format, &[]).map(|found| found.map(|(value, _)| value)).map_err(|trouble| trouble.explain(&body))
+}
+
 /// Returns the value at a path; nothing when there is none, or the text cannot be read.
 pub(crate) fn value_at(text: &str, format: Format, path: &[&str]) -> Option<Value> {
     let path: Vec<String> = path.iter().map(|name| (*name).to_owned()).collect();

@@ -25,6 +25,8 @@ mod run_seam;
 mod shell_prefix;
 mod throwaway;
 mod vault;
+#[allow(dead_code, unused_imports)] // Lent to the watch; until that is called, tests and `examples/judge.rs` use it.
+mod watch;
 mod write;
 
 use std::ffi::OsString;

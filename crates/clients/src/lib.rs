@@ -14,6 +14,7 @@ mod protected;
 mod secrets;
 mod state;
 mod tools;
+pub mod watched;
 pub mod watchlist;
 mod whole;
 
