@@ -62,8 +62,12 @@ impl Default for Ledger {
 pub struct Watch {
     /// Files and directories beyond those that are known of clients, shells and ssh.
     pub files: Vec<PathRule>,
-    /// Whether agents' own memory is among them.
+    /// Whether what agents are told at their start is among them: AGENTS.md and settings at the top of workspaces.
+    pub has_bootstrap: bool,
+    /// Whether agents' own memory is.
     pub has_memory: bool,
+    /// Whether the machine's settings are: cron, profiles, units, sudoers.
+    pub has_system: bool,
     /// How often everything is read again, whatever was noticed.
     pub rescan: Duration,
     /// How often something is undone within ten seconds before `then`.
@@ -109,7 +113,17 @@ impl Watch {
 impl Default for Watch {
     fn default() -> Self {
         let (files, origin) = (Vec::new(), Origin::Builtin);
-        Watch { files, has_memory: false, rescan: Watch::RESCAN, tries: Watch::TRIES, then: Then::Lock, origin }
+        let (has_bootstrap, has_memory, has_system) = (false, false, false);
+        Watch {
+            files,
+            has_bootstrap,
+            has_memory,
+            has_system,
+            rescan: Watch::RESCAN,
+            tries: Watch::TRIES,
+            then: Then::Lock,
+            origin,
+        }
     }
 }
 
@@ -183,12 +197,18 @@ pub(crate) fn watch(section: &WatchFile, host: &dyn Host, faults: &mut Faults<'_
     };
     Watch {
         files: section.files.iter().flatten().filter_map(|file| watched(file, host, faults)).collect(),
-        has_memory: section.memory.as_ref().is_some_and(|memory| memory.value),
+        has_bootstrap: is_set(&section.bootstrap),
+        has_memory: is_set(&section.memory),
+        has_system: is_set(&section.system),
         rescan: time(&section.rescan, faults).unwrap_or(Watch::RESCAN),
         tries: tries.unwrap_or(Watch::TRIES),
         then,
         origin: Origin::Line(faults.line(section.at)),
     }
+}
+
+fn is_set(flag: &Option<At<bool>>) -> bool {
+    flag.as_ref().is_some_and(|flag| flag.value)
 }
 
 fn watched(text: &At<String>, host: &dyn Host, faults: &mut Faults<'_>) -> Option<PathRule> {

@@ -36,7 +36,7 @@ pub(crate) const ACTION: &[&str] = &["run"];
 pub(crate) const CREDENTIAL: &[&str] = &["from", "use"];
 pub(crate) const HANDOFF: &[&str] = &["from", "to"];
 pub(crate) const LEDGER: &[&str] = &["sync", "full", "segment", "age", "keep", "anchor", "anchor_command"];
-pub(crate) const WATCH: &[&str] = &["files", "memory", "rescan", "tries", "then"];
+pub(crate) const WATCH: &[&str] = &["files", "bootstrap", "memory", "system", "rescan", "tries", "then"];
 pub(crate) const ALERT: &[&str] = &["command", "desktop", "per_hour", "burst", "webhook", "ntfy", "telegram", "email"];
 pub(crate) const WEBHOOK: &[&str] = &["url", "url_file", "url_secret", "key_file", "key_secret"];
 pub(crate) const NTFY: &[&str] = &["url", "topic", "token_file", "token_secret"];
@@ -166,7 +166,9 @@ pub(crate) struct LedgerFile {
 pub(crate) struct WatchFile {
     pub(crate) at: usize,
     pub(crate) files: List,
+    pub(crate) bootstrap: Option<At<bool>>,
     pub(crate) memory: Option<At<bool>>,
+    pub(crate) system: Option<At<bool>>,
     pub(crate) rescan: Text,
     pub(crate) tries: Number,
     pub(crate) then: Text,
@@ -272,7 +274,9 @@ impl PolicyFile {
             file.watch = Some(WatchFile {
                 at: section.at,
                 files: section.list("files", faults),
+                bootstrap: section.flag("bootstrap", faults),
                 memory: section.flag("memory", faults),
+                system: section.flag("system", faults),
                 rescan: section.text("rescan", faults),
                 tries: section.number("tries", faults),
                 then: section.text("then", faults),

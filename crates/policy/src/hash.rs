@@ -173,9 +173,9 @@ fn later(encoder: &mut Encoder, policy: &Policy) {
 /// Came later: without them the hash is what it was.
 /// What is as usual adds nothing, so that a policy without it keeps its hash.
 fn evidence(encoder: &mut Encoder, policy: &Policy) {
-    if let Some(Watch { has_memory, rescan, tries, then, .. }) = &policy.watch {
-        let told = (*has_memory, *rescan, *tries, *then);
-        if told != (false, Watch::RESCAN, Watch::TRIES, Then::Lock) {
+    if let Some(Watch { has_bootstrap, has_memory, has_system, rescan, tries, then, .. }) = &policy.watch {
+        let told = (*has_bootstrap, *has_memory, *has_system, *rescan, *tries, *then);
+        if told != (false, false, false, Watch::RESCAN, Watch::TRIES, Then::Lock) {
             encoder.field("watch.how", &format!("{told:?}"));
         }
     }

@@ -21,6 +21,16 @@ pub fn schema() -> Value {
                     "What must not change. Needs `mantlet watch run`.",
                     &[
                         ("files", strings("Literal paths, beyond what is known of clients, shells and ssh.")),
+                        (
+                            "bootstrap",
+                            flag(
+                                "Whether AGENTS.md and settings at the top of workspaces are among it. Default: false.",
+                            ),
+                        ),
+                        (
+                            "system",
+                            flag("Whether cron, profiles, units and sudoers of the machine are. Default: false."),
+                        ),
                         ("memory", flag("Whether agents' own memory is among it. Default: false.")),
                         ("rescan", time("How often everything is read again. Default: 10m.")),
                         ("tries", count("How often something is undone within ten seconds. Default: 20.")),

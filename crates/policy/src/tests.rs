@@ -627,7 +627,7 @@ fn how_the_evidence_is_kept_is_read_whole_and_in_the_hash() {
     let text = format!(
         "{base}[ledger]\nsync = \"durable\"\nfull = \"run\"\nsegment = \"2MiB\"\nage = \"24h\"\nkeep = \"8MiB\"\n\
          anchor = [\"file:/mnt/disk/heads\", \"git:~/audit\"]\nanchor_command = [\"logger\", \"-t\", \"mantlet\"]\n\
-         [watch]\nmemory = true\nrescan = \"1h\"\ntries = 5\nthen = \"halt\"\n"
+         [watch]\nbootstrap = true\nmemory = true\nsystem = true\nrescan = \"1h\"\ntries = 5\nthen = \"halt\"\n"
     );
     let policy = read(&text).unwrap();
     let ledger = policy.ledger().unwrap();
@@ -637,7 +637,7 @@ fn how_the_evidence_is_kept_is_read_whole_and_in_the_hash() {
     assert_eq!(ledger.anchors, anchors);
     assert_eq!(ledger.anchor_command, ["logger", "-t", "mantlet"]);
     let watch = policy.watch().unwrap();
-    assert!(watch.has_memory && watch.files.is_empty());
+    assert!(watch.has_bootstrap && watch.has_memory && watch.has_system && watch.files.is_empty());
     assert_eq!((watch.rescan.as_secs(), watch.tries, watch.then), (3600, 5, crate::Then::Halt));
     for (from, to) in [
         ("durable", "written"),
@@ -648,7 +648,9 @@ fn how_the_evidence_is_kept_is_read_whole_and_in_the_hash() {
         ("/mnt/disk", "/mnt/disc"),
         ("git:~", "file:~"),
         ("logger", "lodger"),
+        ("bootstrap = true", "bootstrap = false"),
         ("memory = true", "memory = false"),
+        ("system = true", "system = false"),
         ("\"1h\"", "\"2h\""),
         ("tries = 5", "tries = 6"),
         ("halt", "lock"),
