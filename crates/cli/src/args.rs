@@ -18,6 +18,7 @@ use crate::mcp::McpArgs;
 use crate::policy_cmd::{AllowArgs, PolicyArgs};
 use crate::run::RunArgs;
 use crate::vault::VaultArgs;
+use crate::watch::WatchArgs;
 
 /// Enforcement for self-hosted AI agents that a prompt cannot talk its way around
 #[derive(Debug, Parser)]
@@ -51,6 +52,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Log(LogArgs),
     Vault(VaultArgs),
+    Watch(WatchArgs),
     Alert(AlertArgs),
     Daemon(DaemonArgs),
     Halt(HaltArgs),

@@ -25,7 +25,6 @@ mod run_seam;
 mod shell_prefix;
 mod throwaway;
 mod vault;
-#[allow(dead_code, unused_imports)] // Lent to the watch; until that is called, tests and `examples/judge.rs` use it.
 mod watch;
 mod write;
 
@@ -57,6 +56,9 @@ fn main() -> ExitCode {
         Some(mantlet_daemon::SERVER_WORD) => {
             mantlet_daemon::serve_all();
             return ExitCode::SUCCESS;
+        }
+        Some(watch::WORD) => {
+            watch::Source::of_words(words.get(1..).unwrap_or_default()).and_then(|s| watch::watching(&s))
         }
         Some(shell_prefix::WORD) => shell_prefix::run(&words),
         Some(shell_prefix::RELAY) => shell_prefix::relay(&words),
@@ -100,6 +102,7 @@ fn run(words: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => install::verify(args),
         Command::Log(args) => log_cmd::run(args),
         Command::Vault(args) => vault::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Alert(args) => alert_cmd::run(args),
         Command::Daemon(args) => daemon_cmd::run(args),
         Command::Halt(args) => halt_cmd::halt(args),

@@ -7,6 +7,11 @@ use crate::report::{Notice, Report, Status};
 use crate::watch::Watch;
 
 impl Watch {
+    /// The real paths of all places.
+    pub fn places(&self) -> Vec<PathBuf> {
+        self.spots.keys().cloned().collect()
+    }
+
     /// Says what the watch holds.
     pub fn status(&self) -> Status {
         let mut standing: Vec<PathBuf> = self.standing.keys().cloned().collect();

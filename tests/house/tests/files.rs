@@ -45,9 +45,7 @@ fn may_be_unsafe(path: &str) -> bool {
         "crates/watch/src/sys",
         "crates/watch/tests/watch/sys",
     ];
-    places
-        .iter()
-        .any(|place| path.strip_prefix(place).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
+    places.iter().any(|place| path.strip_prefix(place).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
 }
 
 #[test]

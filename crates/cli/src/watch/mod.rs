@@ -1,10 +1,132 @@
-//! What the watch is lent by the top floor: what settings and databases of clients mean.
+//! `mantlet watch`: protected files, watched for their owner. It puts together what the room `watch` notices and undoes, what
+//! settings and databases of clients mean, and who is told.
 
+mod command;
 mod content;
+mod hold;
 mod keys;
+mod line;
+mod places;
 mod rows;
 mod rows_dump;
+mod run;
 mod settings;
+mod status;
+mod teller;
 mod text;
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use mantlet_daemon::alert::{Alerter, Settings, into_ledger};
+use mantlet_ledger::Writer;
+use mantlet_policy::{Host as _, Watch as Said};
+use mantlet_sandbox::{Loaded, RealHost};
+use mantlet_watch::{Options, Watch};
+
+pub(crate) use command::{WatchArgs, run};
 pub(crate) use content::Meaning;
+pub(crate) use hold::Hold;
+pub(crate) use run::{WORD, watching};
+
+use crate::policy_cmd::with_hint;
+use places::{Ground, Reasoned, places};
+use teller::Teller;
+
+/// The policy that a watch works by, and the host.
+pub(crate) struct Source {
+    file: Option<PathBuf>,
+    host: RealHost,
+    loaded: Loaded,
+}
+
+impl Source {
+    /// Reads the policy; the usual one where none is named.
+    pub(crate) fn new(file: Option<&Path>) -> anyhow::Result<Source> {
+        if crate::policy_cmd::is_in_jail() {
+            bail!("nothing in a jail watches or accepts\nhint: ask the owner to do it outside");
+        }
+        let host = RealHost::new()?;
+        let loaded = mantlet_sandbox::load(file, &host).map_err(|error| anyhow::anyhow!(with_hint(&error)))?;
+        let loaded =
+            loaded.context("there is no policy\nhint: mantlet watch works by mantlet.toml: mantlet policy check")?;
+        Ok(Source { file: file.map(Path::to_owned), host, loaded })
+    }
+
+    /// As [`Source::new`], from the words behind [`WORD`].
+    pub(crate) fn of_words(words: &[OsString]) -> anyhow::Result<Source> {
+        let file = match words {
+            [name, file] if name == "--policy" => Some(PathBuf::from(file)),
+            [] => None,
+            _ => bail!("the watching process takes --policy FILE"),
+        };
+        Source::new(file.as_deref())
+    }
+
+    fn words(&self) -> Vec<OsString> {
+        self.file.iter().flat_map(|file| [OsString::from("--policy"), file.clone().into()]).collect()
+    }
+
+    /// The owner's state directory, judged.
+    fn owner(&self) -> anyhow::Result<PathBuf> {
+        Ok(mantlet_sandbox::state_dir()?)
+    }
+
+    fn state(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.owner()?.join("watch"))
+    }
+
+    fn has_baseline(&self) -> anyhow::Result<bool> {
+        Ok(self.state()?.join("baseline").exists())
+    }
+
+    fn options(&self) -> anyhow::Result<Options> {
+        let usual = Said::default();
+        let said = self.loaded.policy.watch().unwrap_or(&usual);
+        let mut options = Options::new(self.state()?);
+        options.rescan = said.rescan;
+        options.tries = usize::try_from(said.tries).context("too many tries")?;
+        options.escalation = run::escalation(said.then);
+        Ok(options)
+    }
+
+    fn places(&self) -> Vec<Reasoned> {
+        let programs = programs();
+        let variable = |name: &str| std::env::var_os(name);
+        let policy_file = self.loaded.file.as_deref();
+        let ground = Ground { home: self.host.home(), variable: &variable, policy_file, programs: &programs };
+        places(&self.loaded.policy, &ground)
+    }
+
+    fn watch(&self, options: Options) -> Result<Watch, mantlet_watch::Error> {
+        let agents = self.loaded.policy.agents();
+        let workspaces: Vec<(&str, PathBuf)> =
+            agents.iter().filter_map(|agent| Some((agent.client()?, agent.workspace().to_owned()))).collect();
+        let meaning = Meaning::new(self.host.home(), &|name| std::env::var_os(name), &workspaces);
+        Watch::open(options, self.places().into_iter().map(|reasoned| reasoned.place).collect(), Box::new(meaning))
+    }
+
+    fn teller(&self) -> anyhow::Result<Teller> {
+        let policy = &self.loaded.policy;
+        let dir = self.owner()?.join("ledger");
+        let workspaces: Vec<&Path> = policy.agents().iter().map(mantlet_policy::Agent::workspace).collect();
+        let ledger = Writer::open_with(&dir, &workspaces, mantlet_sandbox::ledger_keep(policy.ledger()))?;
+        let alerter = match Settings::new(policy) {
+            Some(settings) => {
+                let settings = settings.with_vault(crate::vault::alert::lookup());
+                Some(Alerter::start(settings, into_ledger(&dir, policy)?).context("cannot start what tells you")?)
+            }
+            None => None,
+        };
+        Ok(Teller { ledger, alerter, policy: policy.hash().to_owned() })
+    }
+}
+
+/// This program and the jailer beside it, where they are installed: where they are built, every build would be undone.
+fn programs() -> Vec<PathBuf> {
+    let Ok(own) = std::env::current_exe() else { return Vec::new() };
+    let is_installed = own.parent().and_then(Path::file_name).is_some_and(|name| name == "bin" || name == "sbin");
+    let beside = own.with_file_name("mantlet-run");
+    if is_installed { vec![own, beside] } else { Vec::new() }
+}

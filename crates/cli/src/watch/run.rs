@@ -1,0 +1,279 @@
+//! `mantlet watch run`: the watching process, and the one that starts it again.
+//!
+//! The attack: somebody kills the watch, changes what it protects, and has time. The supervisor notices at once, and the
+//! next watch begins with everything compared. Whoever kills the supervisor finds the watcher become one.
+
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use mantlet_ledger::Change;
+use mantlet_watch::{Escalation, Options, Watch};
+use rustix::process::Signal;
+
+use super::Source;
+use super::line::{self, Answer, Ask, Line};
+use super::teller::{Teller, say};
+
+/// The word by which this program starts itself as the watching process.
+pub(crate) const WORD: &str = "--watching";
+/// A watch that ends sooner than this did not work, and is not started again at once.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Watches until it is told to end, by SIGTERM, SIGINT or SIGHUP.
+pub(crate) fn supervise(source: &Source) -> anyhow::Result<ExitCode> {
+    // Everything that could be wrong is, before a second process hides it.
+    let mut teller = source.teller()?;
+    drop(source.options()?);
+    let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::CHILD].map(Signal::as_raw);
+    let signals = mantlet_sandbox::signal_fd(&signals)?;
+    let mut began = Instant::now();
+    let mut child = start(source)?;
+    loop {
+        let told = wait(&signals)?;
+        match child.0.try_wait().context("cannot wait for the watch")? {
+            None if told != Signal::CHILD.as_raw() => {
+                // Closed, its line tells it to end: it settles what it has.
+                drop(child.1);
+                child.0.wait().context("cannot wait for the watch")?;
+                teller.close();
+                return Ok(ExitCode::SUCCESS);
+            }
+            None => continue,
+            Some(status) if status.code() == Some(i32::from(crate::REFUSED)) && began.elapsed() < SHORT => {
+                bail!("the watch cannot work; it said why");
+            }
+            Some(status) => {
+                teller.own(killed(status));
+                std::thread::sleep(SHORT.saturating_sub(began.elapsed().max(SHORT / 2)));
+            }
+        }
+        began = Instant::now();
+        child = start(source)?;
+    }
+}
+
+fn start(source: &Source) -> anyhow::Result<(Child, ChildStdin)> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("mantlet").arg(WORD).args(source.words()).stdin(Stdio::piped());
+    let mut child = command.spawn().context("cannot start the watch")?;
+    let line = child.stdin.take().context("the watch has no line")?;
+    Ok((child, line))
+}
+
+/// The next signal.
+fn wait(signals: &OwnedFd) -> anyhow::Result<i32> {
+    let mut told = [0; 128];
+    loop {
+        match rustix::io::read(signals, &mut told) {
+            Ok(read) if read >= 4 => {
+                let number = told.first_chunk::<4>().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+                return Ok(i32::try_from(number).unwrap_or(0));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                let mut fds = [rustix::event::PollFd::new(signals, rustix::event::PollFlags::IN)];
+                rustix::event::poll(&mut fds, None).ok();
+            }
+            other => bail!("cannot wait for signals: {other:?}"),
+        }
+    }
+}
+
+fn killed(status: ExitStatus) -> Change {
+    let why = match status.signal() {
+        Some(signal) => format!("by signal {signal}"),
+        None => format!("it ended with {status}"),
+    };
+    own("killed", "undone", &format!("{why}; it is started again, and compares everything"))
+}
+
+/// A change of the watch itself.
+fn own(what: &str, outcome: &str, reason: &str) -> Change {
+    Change {
+        path: "(the watch)".into(),
+        what: what.into(),
+        outcome: outcome.into(),
+        noticed: "supervisor".into(),
+        took_ms: 0,
+        before: None,
+        after: None,
+        keys: Vec::new(),
+        culprit: None,
+        copy: None,
+        reason: Some(reason.into()),
+        count: 1,
+    }
+}
+
+/// The watching process. It ends when its supervisor wants it to, and takes its place when that was killed.
+pub(crate) fn watching(source: &Source) -> anyhow::Result<ExitCode> {
+    let mut teller = source.teller()?;
+    let options = source.options()?;
+    let state = options.state.clone();
+    let mut watch = open(source, options)?;
+    let listener = line::listen(&state)?;
+    watch.begin(&mut teller)?;
+    say(&format!("watches {} paths", watch.status().paths));
+    let stop = Stop::new(&listener)?;
+    loop {
+        watch.run(&mut teller, stop.descriptor()?)?;
+        if stop.is_over() {
+            break;
+        }
+        attend(&listener, &mut watch, &mut teller);
+    }
+    teller.close();
+    if stop.was_killed() {
+        say("its supervisor was killed: it takes its place");
+        return Err(Command::new("/proc/self/exe").arg0("mantlet").args(["watch", "run"]).args(source.words()).exec())
+            .context("cannot take the supervisor's place");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for the lock of a watch that was killed a moment ago.
+fn open(source: &Source, options: Options) -> anyhow::Result<Watch> {
+    let began = Instant::now();
+    loop {
+        match source.watch(options.clone()) {
+            Ok(watch) => return Ok(watch),
+            Err(mantlet_watch::Error::State(mantlet_watch::StateError::Busy { .. })) if began.elapsed() < SHORT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Answers one connection. Meanwhile nothing is undone; events wait.
+fn attend(listener: &UnixListener, watch: &mut Watch, teller: &mut Teller) {
+    let result = line::admit(listener).and_then(|mut line| answer(&mut line, watch, teller));
+    if let Err(error) = result {
+        say(&format!("a connection ended: {error:#}"));
+    }
+}
+
+fn answer(line: &mut Line, watch: &mut Watch, teller: &mut Teller) -> anyhow::Result<()> {
+    let until = Instant::now() + line::LONGEST_HOLD;
+    while Instant::now() < until
+        && let Some(ask) = line.hear::<Ask>()?
+    {
+        let by = line.peer().map_or("somebody".into(), |pid| format!("pid {pid}"));
+        let answer = match ask {
+            Ask::Status => Answer::Status(Box::new(super::status::of(watch))),
+            Ask::Hold => {
+                teller.own(own("held", "accepted", &format!("by {by}, until it has done its work")));
+                Answer::Done
+            }
+            Ask::Differences { paths } => differences(watch.differences(&named(watch, paths))),
+            Ask::Accept { paths } => {
+                let done = watch.accept(&named(watch, paths));
+                for diff in done.iter().flatten() {
+                    teller.own(accepted(diff, &by));
+                }
+                differences(done)
+            }
+            Ask::AcceptContent { path, from } => {
+                match content(&from).and_then(|content| Ok(watch.accept_content(&path, &content, teller)?)) {
+                    Ok(()) => {
+                        teller.own(Change {
+                            path: mantlet_ledger::escape(path.as_os_str().as_encoded_bytes()),
+                            ..own("written", "accepted", &format!("by {by}"))
+                        });
+                        Answer::Done
+                    }
+                    Err(error) => Answer::Refused { why: format!("{error:#}") },
+                }
+            }
+        };
+        line.say(&answer)?;
+    }
+    Ok(())
+}
+
+/// All places where none is named.
+fn named(watch: &Watch, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    if paths.is_empty() { watch.places() } else { paths }
+}
+
+fn differences(result: Result<Vec<mantlet_watch::Diff>, mantlet_watch::Error>) -> Answer {
+    match result {
+        Ok(diffs) => Answer::Differences { diffs: diffs.into_iter().map(Into::into).collect() },
+        Err(error) => Answer::Refused { why: error.to_string() },
+    }
+}
+
+fn accepted(diff: &mantlet_watch::Diff, by: &str) -> Change {
+    Change {
+        path: mantlet_ledger::escape(diff.path.as_os_str().as_encoded_bytes()),
+        before: diff.before.clone(),
+        after: diff.after.clone(),
+        noticed: "owner".into(),
+        ..own(diff.what.first().copied().unwrap_or("written"), "accepted", &format!("by {by}"))
+    }
+}
+
+fn content(from: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+    const MOST: u64 = 64 << 20;
+    let file = std::fs::File::open(from).with_context(|| format!("cannot read {from:?}"))?;
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes).with_context(|| format!("cannot read {from:?}"))?;
+    Ok(bytes)
+}
+
+/// What ends a turn of the watch: a connection, the supervisor's word, or its death.
+struct Stop {
+    poll: OwnedFd,
+}
+
+/// What an epoll descriptor says of the supervisor's line.
+const SUPERVISOR: u64 = 1;
+
+impl Stop {
+    fn new(listener: &UnixListener) -> anyhow::Result<Stop> {
+        use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create};
+        let poll = create(CreateFlags::CLOEXEC).context("cannot wait for two things")?;
+        let failed = "cannot wait for two things";
+        add(&poll, listener, EventData::new_u64(0), EventFlags::IN).context(failed)?;
+        add(&poll, rustix::stdio::stdin(), EventData::new_u64(SUPERVISOR), EventFlags::IN).context(failed)?;
+        Ok(Stop { poll })
+    }
+
+    fn descriptor(&self) -> anyhow::Result<OwnedFd> {
+        self.poll.try_clone().context("no descriptors are left")
+    }
+
+    /// Whether the supervisor's line is at its end.
+    fn is_over(&self) -> bool {
+        let mut fds = [rustix::event::PollFd::from_borrowed_fd(rustix::stdio::stdin(), rustix::event::PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Whether the supervisor is gone without having said so: one that ends waits for this process.
+    fn was_killed(&self) -> bool {
+        rustix::process::getppid().is_none_or(|parent| !is_ours(parent.as_raw_nonzero().get()))
+    }
+}
+
+/// Whether a process is this program.
+fn is_ours(pid: i32) -> bool {
+    let of = |path: String| std::fs::metadata(path).ok().map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));
+    let own = of("/proc/self/exe".into());
+    own.is_some() && of(format!("/proc/{pid}/exe")) == own
+}
+
+/// How the policy wants those met who keep trying.
+pub(super) fn escalation(then: mantlet_policy::Then) -> Vec<Escalation> {
+    match then {
+        mantlet_policy::Then::Report => Vec::new(),
+        mantlet_policy::Then::Lock => vec![Escalation::Lock],
+        mantlet_policy::Then::Halt => vec![Escalation::Lock, Escalation::Halt],
+    }
+}
