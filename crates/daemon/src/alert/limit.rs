@@ -1,7 +1,8 @@
 //! How often the owner is disturbed: so many messages in a minute and in an hour, the same thing once, and of the rest one
 //! message that sums it up. Pure; who sends asks it.
 //!
-//! The attack: a flood of alerts under which the one that matters is not read, or that makes a server refuse them all.
+//! The attack: a flood of alerts under which the one that matters is not read, or that makes a server refuse them all. So
+//! there is room that only urgent ones use, and they wait behind nothing.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,8 +31,10 @@ pub(super) enum Verdict {
 /// Counts what was sent, and keeps what was not.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    per_hour: usize,
-    burst: usize,
+    /// In an hour and in a minute.
+    most: [usize; 2],
+    /// What of that is for urgent ones only.
+    reserved: [usize; 2],
     /// When the messages of the last hour were sent.
     sent: VecDeque<Instant>,
     /// What was sent in the last minute.
@@ -44,9 +47,11 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub(super) fn new(per_hour: u32, burst: u32) -> Limiter {
+        let most = [per_hour as usize, burst as usize];
         Limiter {
-            per_hour: per_hour as usize,
-            burst: burst as usize,
+            most,
+            // A quarter, and where there is one message only nothing can be kept back.
+            reserved: most.map(|most| if most > 1 { most.div_ceil(4) } else { 0 }),
             sent: VecDeque::new(),
             recent: VecDeque::new(),
             held: Vec::new(),
@@ -60,7 +65,8 @@ impl Limiter {
         self.forget(now);
         let is_known = self.recent.iter().any(|(_, sent)| sent.key() == alert.key());
         // Behind what waits already, so that nothing overtakes.
-        if !is_known && self.since.is_none() && self.opens(now) <= now {
+        let is_free = alert.is_urgent() || self.since.is_none();
+        if !is_known && is_free && self.opens(alert.is_urgent(), now) <= now {
             self.note(&alert, now);
             return Verdict::Send(alert);
         }
@@ -72,6 +78,9 @@ impl Limiter {
             *times = times.saturating_add(count);
         } else if self.held.len() < KEPT {
             self.held.push((alert, count));
+        } else if let Some(other) = self.held.iter_mut().find(|(held, _)| alert.is_urgent() && !held.is_urgent()) {
+            self.others = self.others.saturating_add(other.1);
+            *other = (alert, count);
         } else {
             self.others = self.others.saturating_add(count);
         }
@@ -81,7 +90,8 @@ impl Limiter {
     /// Returns when [`Limiter::flush`] is wanted.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         // A moment later what comes in a rush is in one message.
-        self.since.map(|since| (since + MINUTE).max(self.opens(now)))
+        let is_urgent = self.held.iter().any(|(held, _)| held.is_urgent());
+        self.since.map(|since| (since + MINUTE).max(self.opens(is_urgent, now)))
     }
 
     /// Returns the message of what was held, if its time has come, and how many alerts it stands for.
@@ -99,7 +109,8 @@ impl Limiter {
     }
 
     fn summed(&mut self, now: Instant) -> Option<(Alert, u64)> {
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
+        held.sort_by_key(|(alert, _)| !alert.is_urgent());
         let others = std::mem::take(&mut self.others);
         self.since = None;
         let total = held.iter().fold(others, |sum, (_, count)| sum.saturating_add(*count));
@@ -131,12 +142,13 @@ impl Limiter {
     }
 
     /// When the next message may go.
-    fn opens(&self, now: Instant) -> Instant {
-        let after = |most: usize, length| {
+    fn opens(&self, is_urgent: bool, now: Instant) -> Instant {
+        let after = |index: usize, length| {
+            let most = self.most[index] - if is_urgent { 0 } else { self.reserved[index] };
             let oldest = self.sent.len().checked_sub(most).and_then(|index| self.sent.get(index));
             oldest.map_or(now, |at| *at + length)
         };
-        after(self.per_hour, HOUR).max(after(self.burst, MINUTE))
+        after(0, HOUR).max(after(1, MINUTE))
     }
 }
 
@@ -144,6 +156,7 @@ fn summary(held: &[(Alert, u64)], total: u64) -> Alert {
     let line = |(alert, count): &(Alert, u64)| alert.clone().times(*count).line();
     let named: Vec<String> = held.iter().take(NAMED).map(line).collect();
     let told = held.iter().take(NAMED).fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
+    let is_urgent = held.iter().any(|(alert, _)| alert.is_urgent());
     let rest = match total.saturating_sub(told) {
         0 => String::new(),
         more => format!("; and {more} more"),
@@ -151,6 +164,7 @@ fn summary(held: &[(Alert, u64)], total: u64) -> Alert {
     Alert::new(&format!("{total} more alerts"), &format!("{}{rest}", named.join("; ")))
         .outcome("They came faster than messages may be sent; the ledger has each of them.")
         .next("mantlet log -n 200")
+        .urgent_if(is_urgent)
 }
 
 #[cfg(test)]
@@ -166,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_in_a_second_are_five_messages_and_one_sum() {
+    fn ten_thousand_in_a_second_are_a_few_messages_and_one_sum() {
         let (mut limiter, start) = (Limiter::new(20, 5), Instant::now());
         let mut sent = 0;
         let mut first_held = 0;
@@ -177,12 +191,12 @@ mod tests {
                 Verdict::Held => {}
             }
         }
-        assert_eq!((sent, first_held, limiter.held.len()), (5, 1, KEPT));
+        assert_eq!((sent, first_held, limiter.held.len()), (3, 1, KEPT));
         assert_eq!(limiter.flush(second(start, 59)), None);
         let (sum, total) = limiter.flush(second(start, 60)).unwrap();
-        assert_eq!(total, 9_995);
-        assert_eq!(sum.line(), "9995 more alerts");
-        assert!(sum.body().contains("file 5; file 6") && sum.body().contains("; and 9989 more"), "{}", sum.body());
+        assert_eq!(total, 9_997);
+        assert_eq!(sum.line(), "9997 more alerts");
+        assert!(sum.body().contains("file 3; file 4") && sum.body().contains("; and 9991 more"), "{}", sum.body());
         assert_eq!(limiter.flush(second(start, 600)), None);
     }
 
@@ -214,7 +228,29 @@ mod tests {
             assert!(within(3600) <= 20 && within(60) <= 5, "{times:?}");
         }
         // Control: it does not fall silent either.
-        assert!(times.len() >= 50, "{times:?}");
+        assert!(times.len() >= 40, "{times:?}");
+    }
+
+    #[test]
+    fn a_flood_does_not_hold_up_what_is_urgent() {
+        let (mut limiter, start) = (Limiter::new(20, 5), Instant::now());
+        for hour in 0..3600 {
+            for number in 0..3 {
+                drop(limiter.take(alert(&format!("{hour} {number}")), second(start, hour)));
+            }
+            drop(limiter.flush(second(start, hour)));
+        }
+        let now = second(start, 3599);
+        // Control: an ordinary one waits.
+        assert!(!matches!(limiter.take(alert("ordinary"), now), Verdict::Send(_)));
+        let urgent = |text: &str| alert(text).urgent_if(true);
+        for number in 0..5 {
+            assert!(matches!(limiter.take(urgent(&format!("urgent {number}")), now), Verdict::Send(_)), "{number}");
+        }
+        // As many as there may be, and not one more; and in what sums them up it comes first.
+        assert_eq!(limiter.take(urgent("urgent 5"), now), Verdict::Held);
+        let (sum, _) = limiter.close(now).unwrap();
+        assert!(sum.body().starts_with("what: urgent 5; "), "{}", sum.body());
     }
 
     #[test]

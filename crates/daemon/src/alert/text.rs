@@ -16,6 +16,7 @@ pub struct Alert {
     outcome: String,
     next: String,
     count: u64,
+    is_urgent: bool,
 }
 
 /// As many bytes of each field. All of them together fit the narrowest channel: 4096 bytes at ntfy.
@@ -42,6 +43,7 @@ impl Alert {
             outcome: String::new(),
             next: String::new(),
             count: 1,
+            is_urgent: false,
         }
     }
 
@@ -69,6 +71,12 @@ impl Alert {
     #[must_use]
     pub fn times(self, count: u64) -> Alert {
         Alert { count: count.max(1), ..self }
+    }
+
+    /// Says whether it must not wait behind others: something stands that should not, or everything was stopped.
+    #[must_use]
+    pub fn urgent_if(self, is_urgent: bool) -> Alert {
+        Alert { is_urgent, ..self }
     }
 
     /// Makes the alert of a protected file that differed; `agent` is `-` where none is known.
@@ -103,6 +111,7 @@ impl Alert {
             .outcome(&format!("{outcome}{reason}"))
             .next(next)
             .times(change.count)
+            .urgent_if(!matches!(change.outcome.as_str(), "undone" | "accepted"))
     }
 
     /// Makes the alert of the kill switch.
@@ -129,12 +138,16 @@ impl Alert {
             (_, 0) => "mantlet log --kind halt,change -n 20, and when all is well: mantlet resume",
             _ => "mantlet halt (again: it names what could not be ended)",
         };
-        alert.when(when).who(by).next(next)
+        alert.when(when).who(by).next(next).urgent_if(true)
     }
 
     /// Returns what tells two alerts apart: all but when it was and how often.
     pub(super) fn key(&self) -> [&str; 5] {
         [&self.subject, &self.what, &self.who, &self.outcome, &self.next]
+    }
+
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_urgent
     }
 
     pub(super) fn count(&self) -> u64 {
