@@ -14,6 +14,7 @@ use mantlet_sandbox::RealHost;
 
 use crate::install_policy::{self, Section};
 use crate::policy_cmd::{is_in_jail, tell};
+use crate::watch::Hold;
 use crate::{REFUSED, install_trial};
 
 /// Put Mantlet between a client and its tools, and try it with a live call
@@ -193,8 +194,12 @@ pub(crate) fn install(args: &InstallArgs) -> anyhow::Result<ExitCode> {
         tell("nothing was changed")?;
         return Ok(ExitCode::from(REFUSED));
     }
+    let mut hold = Hold::usual()?;
     let record = explained(journal.apply(prepared))?;
-    finish(&call, &journal, record, trial.as_deref())
+    let files: Vec<PathBuf> = record.files().map(Path::to_owned).collect();
+    let code = finish(&call, &journal, record, trial.as_deref())?;
+    hold.settle(&files)?;
+    Ok(code)
 }
 
 fn finish(call: &Call, journal: &Journal, record: Record, program: Option<&Path>) -> anyhow::Result<ExitCode> {
@@ -273,6 +278,9 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
     let call = Call::new(&args.target, None)?;
     let journal = call.journal()?;
     let (client, level) = (call.seam.client, call.site.level);
+    let record = explained(journal.record(client, level))?;
+    let files: Vec<PathBuf> = record.iter().flat_map(Record::files).map(Path::to_owned).collect();
+    let mut hold = Hold::usual()?;
     match explained(journal.uninstall(client, level))? {
         None => tell(&format!("{client}: nothing is installed at level {}", level.name()))?,
         Some(notes) => {
@@ -282,6 +290,7 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
             tell(&format!("{client} is as it was before `mantlet install`"))?;
         }
     }
+    hold.settle(&files)?;
     Ok(ExitCode::SUCCESS)
 }
 

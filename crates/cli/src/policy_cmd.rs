@@ -236,11 +236,13 @@ pub(crate) fn allow(args: &AllowArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(REFUSED));
     }
     // The new text is judged where it will lie: a directory that others can write refuses before, not after.
+    let mut hold = crate::watch::Hold::usual()?;
     write::replace(&file, &loaded.text, &text, |written| {
         let judged = mantlet_sandbox::load(Some(written), &host).map(|_| ());
         let named = |text: String| text.replace(&*written.to_string_lossy(), &file.to_string_lossy());
         judged.map_err(|error| anyhow::anyhow!(named(with_hint(&error))))
     })?;
+    hold.settle(std::slice::from_ref(&file))?;
     match json {
         true => {
             print(&json_text(&json!({"file": shown(&file), "agent": agent.name(), "changed": true, "diff": diff}))?)

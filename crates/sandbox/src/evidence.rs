@@ -52,14 +52,6 @@ pub(crate) fn begin(plan: &Plan, state: &State) -> Result<(Writer, Option<String
     }
 }
 
-/// Rotates, compresses and drops, when nobody waits any more.
-pub(crate) fn tidy(plan: &Plan, state: &State) {
-    // What fails here leaves a ledger that is larger than it should be; the next call tries again.
-    if let Ok(mut ledger) = open(plan, state) {
-        drop(ledger.tidy());
-    }
-}
-
 /// The longest command text kept in the ledger: a call may have a megabyte of it, and the ledger's bound is everybody's.
 const LONGEST_COMMAND: usize = 128 * 1024;
 

@@ -54,6 +54,7 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
         state,
         client: &client,
         begun: None,
+        ledger: None,
         clock,
         output: None,
         leaving: None,
@@ -64,7 +65,10 @@ pub(crate) fn run(mut plan: Plan, state: &State, client: Client, stdio: [Stdio; 
     tell(&client.socket, &outcome);
     // All is dead and reviewed: the client need not wait for the rest. The next call does, if it comes that soon.
     call.strike_out();
-    evidence::tidy(&plan, state);
+    if let Some(mut ledger) = call.ledger {
+        // What fails leaves it larger than it should be; the next call tries again.
+        drop(ledger.tidy());
+    }
     // Nobody may reap for us: in many containers pid 1 does not.
     while sys::reap(-1, Wait::Poll).is_ok_and(|reaped| reaped.is_some()) {}
     sys::exit_now(0)
@@ -134,6 +138,8 @@ struct Call<'a> {
     state: &'a State,
     client: &'a Client,
     begun: Option<Begun>,
+    /// That of a call that is over, to be tidied when nobody waits any more.
+    ledger: Option<Writer>,
     clock: Clock,
     /// What the client said of the output, once that is at its end: it says so once, in whichever attempt.
     output: Option<Output>,
@@ -260,6 +266,7 @@ impl Call<'_> {
             if !self.is_untold {
                 drop(begun.entry.finish());
             }
+            self.ledger = Some(begun.ledger);
         }
     }
 

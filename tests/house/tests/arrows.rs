@@ -69,8 +69,9 @@ fn the_detectors_depend_on_nothing_at_all() {
 /// a word; up, it needs one in the commit.
 #[test]
 fn the_jailer_keeps_its_budget_of_dependencies() {
-    // The 48th is `const-oid`: constants that age turns on in the hash function both use.
-    const BUDGET: usize = 48;
+    // Twenty of them are the ledger's: Ed25519 for the checkpoints that a monitor signs, and gzip for what it rotated.
+    // Neither runs before or in a jail, but in the monitor, after the command.
+    const BUDGET: usize = 68;
     let reached = reaches(&metadata(), "mantlet-sandbox");
     assert!(reached.len() <= BUDGET, "{} crates, {BUDGET} allowed: {reached:?}", reached.len());
 }

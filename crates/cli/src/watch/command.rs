@@ -13,9 +13,9 @@ use serde_json::json;
 use super::hold::{self, Hold};
 use super::line::Shown;
 use super::{Source, run as running, status};
+use crate::REFUSED;
 use crate::install::is_confirmed;
 use crate::policy_cmd::{json_text, print, tell};
-use crate::{REFUSED, log_cmd};
 
 /// Watch protected files, and undo what should not have changed
 ///

@@ -34,6 +34,16 @@ impl Hold {
         Ok(Hold::Own(Box::new(source.watch(source.options()?)?)))
     }
 
+    /// Holds the watch of the usual policy, where there is one: for what Mantlet itself changes.
+    pub(crate) fn usual() -> anyhow::Result<Hold> {
+        let ledger = crate::log_cmd::ledger_file()?;
+        let dir = ledger.ancestors().nth(2).map(|state| state.join("watch"));
+        if !dir.is_some_and(|dir| dir.is_dir()) {
+            return Ok(Hold::Nothing);
+        }
+        Hold::begin(&Source::new(None)?).context("the watch of protected files would undo this, and cannot be held")
+    }
+
     /// How places differ; all of them where none is named.
     pub(crate) fn differences(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
         match self {

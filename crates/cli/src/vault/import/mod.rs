@@ -14,17 +14,18 @@ mod survey;
 mod variables;
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
-use mantlet_change::{Journal, Level, Plan};
+use mantlet_change::{Journal, Level, Plan, Record};
 use mantlet_clients::openclaw::PROFILE_STORES;
 
 use crate::REFUSED;
 use crate::install::{explained, is_confirmed};
 use crate::policy_cmd::{is_in_jail, print, tell};
+use crate::watch::Hold;
 use site::Site;
 use survey::Survey;
 
@@ -138,8 +139,11 @@ fn import(args: &ImportArgs, site: &Site, journal: &Journal, histories: Historie
     }
     let plan = Plan { client: next(journal)?, level: Level::User, files: again.files, keep: Vec::new() };
     let prepared = explained(journal.prepare(&plan))?;
+    let mut hold = Hold::usual()?;
     let record = explained(journal.apply(prepared))?;
+    let files: Vec<PathBuf> = record.files().map(Path::to_owned).collect();
     explained(journal.keep(record))?;
+    hold.settle(&files)?;
     if args.json {
         say(args, &survey, site, "done")?;
     }
@@ -174,11 +178,16 @@ fn undo(site: &Site, journal: &Journal) -> anyhow::Result<ExitCode> {
     }
     settle(site)?;
     records.sort();
+    let mut hold = Hold::usual()?;
+    let mut files: Vec<PathBuf> = Vec::new();
     for (_, name) in records.iter().rev() {
+        let record = explained(journal.record(name, Level::User))?;
+        files.extend(record.iter().flat_map(Record::files).map(Path::to_owned));
         for note in explained(journal.uninstall(name, Level::User))?.unwrap_or_default() {
             tell(&note)?;
         }
     }
+    hold.settle(&files)?;
     tell("OpenClaw's files are as they were before the import, with their credentials in the clear")?;
     if PathBuf::from(&site.vault).is_file() {
         tell(&format!("{} stays, encrypted; remove it when you no longer want it", site.vault.display()))?;
