@@ -1,3 +1,5 @@
+//! What the tables of the watch hold for every client.
+
 use super::*;
 use crate::STATE_DIRS;
 
