@@ -112,8 +112,16 @@ impl Watched {
     }
 }
 
-/// Programs and updates that a client replaces by itself: every update would be undone.
-const REPLACED: &[(&str, &str)] = &[("claude", "local/"), ("cursor", "extensions/"), ("cursor", "argv.json")];
+/// What a client writes by itself, as it starts or as it updates itself: a jail can leave it as it is, a watch would undo it.
+const REPLACED: &[(&str, &str)] =
+    &[("claude", "local/"), ("claude", "plugins/"), ("cursor", "extensions/"), ("cursor", "argv.json")];
+
+/// What counts of Claude Code's plugins: which there are, where they come from, and their code.
+const CLAUDE_PLUGINS: &[(&str, Kind)] = &[
+    ("plugins/installed_plugins.json", Kind::File),
+    ("plugins/known_marketplaces.json", Kind::File),
+    ("plugins/cache", Kind::Directory),
+];
 
 /// What OpenClaw keeps where nothing in its jail may write, below its state directory.
 const OPENCLAW: &[(&str, Kind, Compared, &str, &str)] = &[
@@ -209,6 +217,11 @@ pub fn of_client(client: &str) -> Vec<Watched> {
         ("openclaw", Some(place)) => found.extend(OPENCLAW.iter().map(|(name, kind, compared, runs, reason)| {
             Watched { kind: *kind, compared: *compared, runs, reason, ..below(whole.client, place, name) }
         })),
+        ("claude", Some(place)) => {
+            found.extend(
+                CLAUDE_PLUGINS.iter().map(|(name, kind)| Watched { kind: *kind, ..below(whole.client, place, name) }),
+            );
+        }
         ("opencode", Some(place)) => {
             found.extend(
                 OPENCODE.iter().map(|(name, kind)| Watched { kind: *kind, ..below(whole.client, place, name) }),

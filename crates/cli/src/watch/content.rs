@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use mantlet_clients::watched::{Base, Compared, Watched, of_client, of_workspace};
 use mantlet_watch::{Content, ContentError, Difference, Restored};
 
-use super::{rows, settings};
+use super::{included, rows, settings};
 
 /// More than any client's settings; a file that is larger is none of them.
 const LARGEST: u64 = 16 << 20;
@@ -48,6 +48,35 @@ impl Meaning {
             name.is_some_and(|name| row.matches_name(name))
         };
         self.places.iter().find(is_here).map(|(_, row)| row.compared)
+    }
+
+    /// Returns what changes in the place of a file: a database is written into the log beside it, and keeps its own bytes
+    /// for long. Whoever waits for a change has to wait for one there too, and may not take equal bytes for the same rows.
+    pub(crate) fn beside(&self, path: &Path) -> Vec<PathBuf> {
+        let Some(Compared::Rows(database)) = self.compared(path) else { return Vec::new() };
+        let with = |ending: &&str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        database.beside.iter().map(with).collect()
+    }
+
+    /// Whether an earlier copy may take the place of a file. That of a database may not, while its client has it open or a
+    /// log lies beside it: the two would be of different times, and the database broken.
+    pub(crate) fn may_be_replaced(&self, path: &Path) -> bool {
+        !matches!(self.compared(path), Some(Compared::Rows(_)))
+    }
+
+    /// Returns the files that a settings file takes in. They are to be watched whole.
+    ///
+    /// # Errors
+    /// When one of them cannot be read: what it takes in is then unknown.
+    pub(crate) fn included(&self, path: &Path) -> Result<Vec<PathBuf>, ContentError> {
+        match self.compared(path) {
+            Some(Compared::ByKey(keys)) if !keys.includes.is_empty() => included::included(keys, path),
+            _ => Ok(Vec::new()),
+        }
     }
 }
 
@@ -90,7 +119,7 @@ fn unknown() -> ContentError {
 }
 
 /// Reads a file from its beginning, wherever its descriptor stands. It may be replaced meanwhile, but not under us.
-fn read(file: &File) -> Result<Vec<u8>, ContentError> {
+pub(super) fn read(file: &File) -> Result<Vec<u8>, ContentError> {
     struct From0<'f>(&'f File, u64);
     impl std::io::Read for From0<'_> {
         fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
@@ -136,6 +165,16 @@ mod tests {
         assert!(
             moved.knows(Path::new("/srv/oc/openclaw.json")) && !moved.knows(Path::new("/h/.openclaw/openclaw.json"))
         );
+    }
+
+    #[test]
+    fn a_database_changes_in_its_log_and_is_not_replaced() {
+        let meaning = Meaning::new(Path::new("/h"), &|_| None, &[]);
+        let (database, config) =
+            (Path::new("/h/.openclaw/state/openclaw.sqlite"), Path::new("/h/.openclaw/openclaw.json"));
+        assert_eq!(meaning.beside(database), [PathBuf::from("/h/.openclaw/state/openclaw.sqlite-wal")]);
+        assert!(meaning.beside(config).is_empty());
+        assert!(!meaning.may_be_replaced(database) && meaning.may_be_replaced(config));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Each row of a database that grants something, attacked under a client that has the database open.
+
 use mantlet_clients::watched::{Compared, of_client};
 use serde_json::json;
 

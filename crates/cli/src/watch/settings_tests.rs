@@ -1,3 +1,5 @@
+//! Attacks on settings by key, ordinary work on them, and the rule of what is put back, tried on random ones.
+
 use mantlet_clients::watched::{Compared, Guard, of_client};
 use serde_json::json;
 

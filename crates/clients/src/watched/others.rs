@@ -83,6 +83,18 @@ pub(super) const CLAUDE_STATE: Settings = Settings {
     includes: &[],
 };
 
+/// Where Claude Code's plugins come from; it notes there when it looked last.
+pub(super) const CLAUDE_MARKETPLACES: Settings = Settings {
+    client: "claude",
+    syntax: Syntax::Json,
+    keys: &[
+        guarded(&[""], &[""], "where the code of plugins is fetched from at the next update"),
+        free(&["*"], &["lastUpdated"]),
+    ],
+    references: &[],
+    includes: &[],
+};
+
 /// Codex's `config.toml`. Names after 0.169.0.
 pub(super) const CODEX: Settings = Settings {
     client: "codex",
@@ -214,6 +226,7 @@ pub(super) const FILES: &[(&str, &str, &Settings)] = &[
     ("claude", "settings.json", &CLAUDE),
     ("claude", "settings.local.json", &CLAUDE),
     ("claude", ".claude.json", &CLAUDE_STATE),
+    ("claude", "plugins/known_marketplaces.json", &CLAUDE_MARKETPLACES),
     ("codex", "config.toml", &CODEX),
     ("gemini", "settings.json", &GEMINI),
     ("copilot", "config.json", &COPILOT),

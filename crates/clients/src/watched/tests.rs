@@ -1,3 +1,5 @@
+//! What the tables of the watch hold for every client.
+
 use super::*;
 use crate::STATE_DIRS;
 
@@ -47,6 +49,7 @@ fn what_a_client_rewrites_is_not_compared_by_its_bytes() {
         ".claude/settings.json",
         ".claude.json",
         ".claude/.claude.json",
+        ".claude/plugins/known_marketplaces.json",
         ".codex/config.toml",
         ".gemini/settings.json",
         ".copilot/config.json",
@@ -58,6 +61,17 @@ fn what_a_client_rewrites_is_not_compared_by_its_bytes() {
     for path in [".bashrc", ".openclaw/.env", ".claude/hooks/x.sh", ".openclaw/openclaw.json.bak", "openclaw.json"] {
         assert!(compared_at(path).is_none(), "{path}");
     }
+}
+
+/// Seen on the real client: it writes there with every start.
+#[test]
+fn what_claude_writes_beside_its_plugins_is_its_own() {
+    let rows = of_client("claude");
+    let is_held = |path: &str| rows.iter().any(|row| row.matches(path));
+    assert!(!is_held(".claude/plugins/store/x.json") && !is_held(".claude/local/claude"));
+    assert!(
+        is_held(".claude/plugins/cache/a/b/1/hooks/hooks.json") && is_held(".claude/plugins/installed_plugins.json")
+    );
 }
 
 /// An agent that may not write its own memory could not work; one that rewrites AGENTS.md has persisted.
