@@ -4,8 +4,8 @@
 #![allow(clippy::print_stdout)] // Answers whoever started it.
 
 #[allow(dead_code)] // Not everything that it says is asked for here.
-#[path = "../src/watch/mod.rs"]
-mod watch;
+#[path = "../src/watch/meaning/mod.rs"]
+mod meaning;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: judge HOME snapshot|compare|restore PATH [BASELINE]".into()),
     };
     let place = Path::new(place);
-    let meaning = watch::Meaning::new(Path::new(home), &|_| None, &[]);
+    let meaning = meaning::Meaning::new(Path::new(home), &|_| None, &[]);
     if !meaning.knows(place) {
         return Err(format!("{} is no file with a meaning", place.display()).into());
     }

@@ -2,18 +2,13 @@
 //! settings and databases of clients mean, and who is told.
 
 mod command;
-mod content;
 mod hold;
-mod keys;
 mod line;
+mod meaning;
 mod places;
-mod rows;
-mod rows_dump;
 mod run;
-mod settings;
 mod status;
 mod teller;
-mod text;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,11 +21,11 @@ use mantlet_sandbox::{Loaded, RealHost};
 use mantlet_watch::{Options, Watch};
 
 pub(crate) use command::{WatchArgs, run};
-pub(crate) use content::Meaning;
 pub(crate) use hold::Hold;
 pub(crate) use run::{WORD, watching};
 
 use crate::policy_cmd::with_hint;
+use meaning::Meaning;
 use places::{Ground, Reasoned, places};
 use teller::Teller;
 
