@@ -107,7 +107,7 @@ fn trial(case: &Case) -> Result<(Duration, String, String), String> {
         changes.first().map(|c| (c.noticed.clone(), c.what.clone())).ok_or("nothing was told")?
     };
     let told = running.told.clone();
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + Duration::from_secs(10);
     let is_overflown = || told.notices.lock().unwrap().contains(&Notice::Overflow);
     while case.when == When::Stalled && !is_overflown() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
