@@ -67,6 +67,8 @@ impl Watch {
             let mut old: BTreeMap<PathBuf, Record> = BTreeMap::new();
             let below: Vec<PathBuf> = self.below(&path).map(|(at, _)| at.clone()).collect();
             for at in below {
+                // Our lock is no state that anybody accepted.
+                self.unlock(&at)?;
                 if let Some(node) = self.nodes.remove(&at) {
                     self.watches.forget(&at, node.watched.map(|(_, _, wd)| wd));
                     old.insert(at, node.record);
@@ -159,10 +161,11 @@ impl Watch {
             self.settle(&path, &found, None);
             // Watched first, listed afterwards: what appears in between is heard.
             if is_directory && self.spot_of(&path).is_some_and(|(_, spot)| spot.is_tree) {
-                let names = self
-                    .names(&path)
-                    .ok_or_else(|| Error::Look { path: path.clone(), why: "the directory cannot be listed".into() })?;
-                open.extend(names.into_iter().map(|name| path.join(name)));
+                match self.names(&path, usize::MAX, |_| true) {
+                    Some(paths) => open.extend(paths),
+                    // No right to read it: what appears in it is not seen, which the status says.
+                    None => self.watches.miss(&path),
+                }
             }
         }
         Ok(())
@@ -194,7 +197,7 @@ impl Watch {
                 continue;
             };
             if record.is == Is::Directory {
-                open.extend(self.names(&path).unwrap_or_default().into_iter().map(|name| path.join(name)));
+                open.extend(self.names(&path, usize::MAX, |_| true).unwrap_or_default());
             }
             let file = found.look.as_ref().and_then(|look| look.file.as_ref()).filter(|_| record.is_regular());
             let bytes = file.and_then(|file| look::read(file, TEXT_MAX as u64).ok().flatten());

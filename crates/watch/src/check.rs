@@ -32,6 +32,12 @@ impl Watch {
     pub(crate) fn look_at(&mut self, paths: &BTreeSet<PathBuf>, heard: Heard, report: &mut dyn Report) {
         if paths.iter().any(|path| self.ways.contains_key(path)) {
             self.check_ways(heard, report);
+            // A directory that gave its rights back may have kept us from undoing something below.
+            let is_near = |at: &&PathBuf| paths.iter().any(|path| at.starts_with(path));
+            let standing: Vec<PathBuf> = self.standing.keys().filter(is_near).cloned().collect();
+            for at in standing {
+                self.look_again(&at, heard, report);
+            }
         }
         for path in paths {
             if self.nodes.contains_key(path) {
@@ -50,8 +56,11 @@ impl Watch {
         }
     }
 
-    /// Looks again at a place that rested.
+    /// Looks again at what rested or stood.
     pub(crate) fn look_again(&mut self, path: &Path, heard: Heard, report: &mut dyn Report) {
+        if self.ways.contains_key(path) {
+            self.check_ways(heard, report);
+        }
         self.look_wholly(path, heard, report);
     }
 
@@ -69,23 +78,25 @@ impl Watch {
     }
 
     fn check_listing(&mut self, path: &Path, heard: Heard, report: &mut dyn Report) {
-        let Some(names) = self.names(path) else { return };
-        for name in names {
-            let at = path.join(name);
-            if !self.nodes.contains_key(&at) {
-                self.check(&at, heard, report);
-            }
+        // Those beyond that follow in the next sweep: taking these away has changed the directory.
+        const INTRUDERS_MAX: usize = 4096;
+        let is_new = |at: &Path| !self.nodes.contains_key(at);
+        let Some(intruders) = self.names(path, INTRUDERS_MAX, is_new) else { return };
+        for at in intruders {
+            self.check(&at, heard, report);
         }
     }
 
-    /// The names in a protected directory; nothing when it is none at the moment, which the look at itself deals with.
-    pub(crate) fn names(&self, path: &Path) -> Option<Vec<std::ffi::OsString>> {
+    /// The paths in a protected directory that are asked for; nothing when it is no directory that can be listed at the
+    /// moment, which the look at itself deals with.
+    pub(crate) fn names(&self, path: &Path, most: usize, is_asked: impl Fn(&Path) -> bool) -> Option<Vec<PathBuf>> {
         use std::os::unix::ffi::OsStrExt as _;
         let dir = self.dir_of(path).ok()?;
         let inner = crate::state::open_dir(dir.as_fd(), path.file_name()?).ok()?;
         let listing = rustix::fs::Dir::read_from(&inner).ok()?;
-        let names = listing.flatten().map(|e| std::ffi::OsStr::from_bytes(e.file_name().to_bytes()).to_owned());
-        Some(names.filter(|name| name != "." && name != "..").collect())
+        let names = listing.flatten().filter(|e| !matches!(e.file_name().to_bytes(), b"." | b".."));
+        let paths = names.map(|e| path.join(std::ffi::OsStr::from_bytes(e.file_name().to_bytes())));
+        Some(paths.filter(|at| is_asked(at)).take(most).collect())
     }
 
     /// What is to stand at a path: its record, as far as it is not locked.
@@ -104,7 +115,9 @@ impl Watch {
 
     /// Looks at one name, and undoes what differs.
     pub(crate) fn check(&mut self, path: &Path, heard: Heard, report: &mut dyn Report) {
-        if self.pace.rests(&self.counted(path), Instant::now()) {
+        // What is neither in the baseline nor in a directory of it is nobody's intruder, whoever asks.
+        let is_ours = self.nodes.contains_key(path) || path.parent().is_some_and(|parent| self.is_listed(parent));
+        if !is_ours || self.pace.rests(&self.counted(path), Instant::now()) {
             return;
         }
         let mut first: Option<First> = None;

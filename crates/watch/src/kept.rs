@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use crate::state::{StateDir, StateError, failed, open_dir};
 /// How deep a directory is gone through; what lies deeper is not counted, and removed by name where it can be.
 const DEPTH_MAX: usize = 64;
 /// How many entries of a directory are counted; one with more counts as too large.
-const ENTRIES_MAX: u64 = 10_000;
+const ENTRIES_MAX: usize = 10_000;
 
 /// The quarantine.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(crate) struct Kept {
     bytes_max: u64,
     copy_max: u64,
     next: u64,
+    trash: VecDeque<String>,
 }
 
 impl Kept {
@@ -41,7 +42,17 @@ impl Kept {
         names.retain(|name| name != "." && name != "..");
         // Names begin with the time: the oldest come first.
         names.sort_unstable();
-        let mut kept = Kept { dir, path, items: VecDeque::new(), bytes: 0, items_max, bytes_max, copy_max, next: 0 };
+        let mut kept = Kept {
+            dir,
+            path,
+            items: VecDeque::new(),
+            bytes: 0,
+            items_max,
+            bytes_max,
+            copy_max,
+            next: 0,
+            trash: VecDeque::new(),
+        };
         for name in names {
             kept.count(name);
         }
@@ -55,8 +66,18 @@ impl Kept {
         while self.items.len() > self.items_max || self.bytes > self.bytes_max {
             let Some((oldest, size)) = self.items.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(size);
-            // What cannot be removed is found again by the next start.
-            remove(self.dir.as_fd(), oldest.as_ref(), 0).ok();
+            // Not here: a directory with a million files in it would keep us from undoing the next thing.
+            self.trash.push_back(oldest);
+        }
+    }
+
+    /// Removes what had to go, until that time. What cannot be removed is found again by the next start.
+    pub(crate) fn empty_trash(&mut self, until: Instant) {
+        while let Some(name) = self.trash.pop_front() {
+            if remove(self.dir.as_fd(), name.as_ref(), 0, Some(until)) == Err(Errno::AGAIN) {
+                self.trash.push_front(name);
+                return;
+            }
         }
     }
 
@@ -88,7 +109,7 @@ impl Kept {
 
     fn copy_out(&self, dir: BorrowedFd<'_>, name: &OsStr, new: &str) -> Result<(), Errno> {
         copy(dir, name, self.dir.as_fd(), new.as_ref(), 0, &mut self.copy_max.clone())?;
-        remove(dir, name, 0)
+        remove(dir, name, 0, None)
     }
 
     fn name(&mut self, called: &OsStr) -> String {
@@ -100,24 +121,25 @@ impl Kept {
     }
 }
 
-fn entries(dir: &OwnedFd) -> Result<Vec<std::ffi::CString>, Errno> {
+/// Some names in a directory: no attacker decides how many we hold.
+fn entries(dir: &OwnedFd, most: usize) -> Result<Vec<std::ffi::CString>, Errno> {
     let listing = rustix::fs::Dir::read_from(dir)?;
     let names = listing.map(|entry| entry.map(|e| e.file_name().to_owned()));
     let is_inner =
         |n: &Result<std::ffi::CString, Errno>| !n.as_ref().is_ok_and(|n| matches!(n.as_bytes(), b"." | b".."));
-    names.filter(is_inner).collect()
+    names.filter(is_inner).take(most).collect()
 }
 
-fn size(dir: BorrowedFd<'_>, name: &OsStr, depth: usize, seen: &mut u64) -> Result<u64, Errno> {
+fn size(dir: BorrowedFd<'_>, name: &OsStr, depth: usize, seen: &mut usize) -> Result<u64, Errno> {
     *seen += 1;
     let Some(stat) = look::stat(dir, name)? else { return Ok(0) };
     let mut total = stat.stx_blocks.saturating_mul(512);
     if look::is_directory(&stat) {
-        if depth > DEPTH_MAX || *seen > ENTRIES_MAX {
-            return Ok(u64::MAX);
-        }
         let inner = open_dir(dir, name)?;
-        for entry in entries(&inner)? {
+        for entry in entries(&inner, ENTRIES_MAX + 1)? {
+            if depth > DEPTH_MAX || *seen > ENTRIES_MAX {
+                return Ok(u64::MAX);
+            }
             let name = OsStr::from_bytes(entry.as_bytes());
             total = total.saturating_add(size(inner.as_fd(), name, depth + 1, seen)?);
         }
@@ -125,8 +147,12 @@ fn size(dir: BorrowedFd<'_>, name: &OsStr, depth: usize, seen: &mut u64) -> Resu
     Ok(total)
 }
 
-/// Removes a name and everything below, following nothing.
-pub(crate) fn remove(dir: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<(), Errno> {
+/// Removes a name and everything below, following nothing; `AGAIN` when that takes longer than until then.
+pub(crate) fn remove(dir: BorrowedFd<'_>, name: &OsStr, depth: usize, until: Option<Instant>) -> Result<(), Errno> {
+    const AT_ONCE: usize = 1024;
+    if until.is_some_and(|until| Instant::now() >= until) {
+        return Err(Errno::AGAIN);
+    }
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Err(Errno::ISDIR | Errno::PERM) if depth <= DEPTH_MAX => {}
         Err(Errno::NOENT) => return Ok(()),
@@ -137,10 +163,15 @@ pub(crate) fn remove(dir: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<
         Err(Errno::NOTDIR) => return Err(Errno::PERM),
         Err(e) => return Err(e),
     };
-    for entry in entries(&inner)? {
-        remove(inner.as_fd(), OsStr::from_bytes(entry.as_bytes()), depth + 1)?;
+    loop {
+        let some = entries(&inner, AT_ONCE)?;
+        if some.is_empty() {
+            return rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR);
+        }
+        for entry in some {
+            remove(inner.as_fd(), OsStr::from_bytes(entry.as_bytes()), depth + 1, until)?;
+        }
     }
-    rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
 }
 
 /// Copies files, links and directories as far as the budget goes; what else there may be is only removed.
@@ -163,7 +194,7 @@ fn copy(
             return Ok(());
         }
         let (inner, inner_to) = (OwnedFd::from(file), open_dir(to, new)?);
-        for entry in entries(&inner)? {
+        for entry in entries(&inner, ENTRIES_MAX)? {
             let name = OsStr::from_bytes(entry.as_bytes());
             copy(inner.as_fd(), name, inner_to.as_fd(), name, depth + 1, budget)?;
         }

@@ -39,6 +39,15 @@ impl Watch {
         for path in self.suspects() {
             self.look_wholly(&path, heard, report);
         }
+        // What kept us from undoing something may be gone: space on the disk, a right, a mount.
+        const RETRY: Duration = Duration::from_secs(5);
+        if self.retried.elapsed() >= RETRY {
+            self.retried = Instant::now();
+            let standing: Vec<PathBuf> = self.standing.keys().cloned().collect();
+            for path in standing {
+                self.look_wholly(&path, heard, report);
+            }
+        }
     }
 
     fn suspects(&mut self) -> Vec<PathBuf> {
@@ -108,7 +117,7 @@ impl Watch {
             _ => Writer::Absent,
         };
         node.is_stamped = is_stamped;
-        node.stamp = (is_older(&stamp, look.at) && writer != Writer::Present).then_some(stamp);
+        node.stamp = is_older(&stamp, look.at).then_some(stamp);
         if writer == Writer::Present {
             self.hot.insert(path.to_owned());
         }

@@ -171,7 +171,7 @@ impl Hands<'_> {
     /// Keeps what was exchanged out; it must not stay where it is in any case.
     fn put_by(&mut self, job: &Job<'_>, temporary: &OsStr) -> Result<PathBuf, Stands> {
         self.take(job.dir, temporary, job.name).or_else(|e| {
-            crate::kept::remove(job.dir, temporary, 0).map_err(at("remove what stood there"))?;
+            crate::kept::remove(job.dir, temporary, 0, None).map_err(at("remove what stood there"))?;
             Ok(PathBuf::from(format!("(not kept: {})", std::io::Error::from(e))))
         })
     }
@@ -184,7 +184,8 @@ impl Hands<'_> {
             // A stranger's directory that was moved here must not be given to the owner of ours.
             let is_ours = is_known(job.known, look) || look.stat.stx_uid == wanted.uid;
             if is_directory && is_ours {
-                return fix(look, &wanted).map(|()| None);
+                let fixed = if look.file.is_some() { fix(look, &wanted) } else { reopen(job, look, &wanted) };
+                return fixed.map(|()| None);
             }
             copy = Some(self.take_away(job)?);
         }
@@ -261,6 +262,18 @@ fn fix(look: &Look, wanted: &Attributes) -> Result<(), Stands> {
     free(look);
     put_attributes(file, wanted)?;
     set_flags(file, wanted)
+}
+
+/// Gives a directory its mode back that we may not even open; the next look does the rest.
+fn reopen(job: &Job<'_>, look: &Look, wanted: &Attributes) -> Result<(), Stands> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = rustix::fs::openat(job.dir, job.name, flags, Mode::empty())?;
+    let now = look::stat_of(&open)?;
+    if !is_known(Some(look::stamp(&now)), look) || u32::from(now.stx_mode) & 0o7777 == wanted.mode {
+        return Err(Stands("it cannot be opened".into()));
+    }
+    let path = format!("/proc/self/fd/{}", open.as_raw_fd());
+    rustix::fs::chmod(path, Mode::from_raw_mode(wanted.mode)).map_err(at("give it its mode back"))
 }
 
 /// Owner, then extended attributes, then mode: each step can undo what follows it.

@@ -103,6 +103,9 @@ pub struct Watch {
     hot_at: Instant,
     /// How far a rescan has come.
     cursor: Option<PathBuf>,
+    /// Which of the files that are being written was read last.
+    hot_cursor: PathBuf,
+    pub(crate) retried: Instant,
     pub(crate) told_unwatched: usize,
 }
 
@@ -165,6 +168,8 @@ impl Watch {
             rescan_at: now + options.rescan,
             hot_at: now,
             cursor: None,
+            hot_cursor: PathBuf::new(),
+            retried: now,
             told_unwatched: 0,
             options,
         })
@@ -244,7 +249,7 @@ impl Watch {
         }
         self.hear(report)?;
         if mounted {
-            self.sweep(Heard::now("inotify"), report);
+            self.sweep(Heard::now("rescan"), report);
         }
         self.keep_time(report);
         Ok(if stopped { Turn::Over } else { Turn::Again })
@@ -276,7 +281,9 @@ impl Watch {
         self.look_at(&heard.paths, Heard { how: "inotify", when: now }, report);
         self.look_at(&only_by, Heard { how: "fanotify", when: now }, report);
         if heard.is_overflown {
-            self.look_at_everything("rescan", report);
+            // At once what inodes and times tell; then everything, between the events that go on coming.
+            self.sweep(Heard { how: "rescan", when: now }, report);
+            self.cursor.get_or_insert_default();
         }
         Ok(())
     }
@@ -307,6 +314,7 @@ impl Watch {
             self.rescan_at = now + self.options.rescan;
         }
         self.rescan_slice(report);
+        self.kept.empty_trash(now + Duration::from_millis(5));
         if self.unsigned_since.is_some_and(|since| since.elapsed() >= Duration::from_secs(1))
             && let Err(error) = self.sign()
         {
@@ -317,15 +325,23 @@ impl Watch {
         self.told.flush(report);
     }
 
+    /// Reads again what somebody has open for writing, a part at a time.
     fn look_at_hot(&mut self, report: &mut dyn Report) {
-        const HOT_MAX: usize = 64;
+        const SLICE: Duration = Duration::from_millis(20);
         let began = Instant::now();
-        let hot: Vec<PathBuf> = self.hot.iter().take(HOT_MAX).cloned().collect();
-        for path in hot {
+        let cursor = std::mem::take(&mut self.hot_cursor);
+        let (before, after): (Vec<PathBuf>, Vec<PathBuf>) = self.hot.iter().cloned().partition(|path| *path <= cursor);
+        for path in after.into_iter().chain(before) {
             self.hot.remove(&path);
             self.check(&path, Heard::now("rescan"), report);
+            self.hot_cursor = path;
+            if began.elapsed() >= SLICE {
+                break;
+            }
         }
-        self.hot_at = Instant::now() + (began.elapsed() * 20).max(Duration::from_millis(100));
+        // Half a percent of a processor, as for the sweeps.
+        self.hot_at =
+            Instant::now() + (began.elapsed() * 200).clamp(Duration::from_millis(100), Duration::from_secs(60));
     }
 
     /// Reads a part of what a rescan has left, so that events do not wait for the whole.

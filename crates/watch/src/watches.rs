@@ -96,6 +96,11 @@ impl Watches {
         new
     }
 
+    /// Notes what cannot be seen.
+    pub(crate) fn miss(&mut self, path: &Path) {
+        self.unwatched.insert(path.to_owned());
+    }
+
     pub(crate) fn forget(&mut self, path: &Path, wd: Option<i32>) {
         let Some(wd) = wd else { return };
         let Some(paths) = self.paths.get_mut(&wd) else { return };

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags, RenameFlags, ResolveFlags, Statx};
 use rustix::io::Errno;
@@ -78,6 +79,9 @@ impl Watch {
         let paths: Vec<PathBuf> = self.ways.keys().cloned().collect();
         let mut changed: Vec<PathBuf> = Vec::new();
         for path in paths {
+            if self.pace.rests(&path, Instant::now()) {
+                continue;
+            }
             match self.check_way(&path) {
                 State::Fine => continue,
                 State::New => {}
@@ -155,9 +159,8 @@ impl Watch {
         let is_needed = self.is_needed(path);
         let is_directory = stat.is_some_and(look::is_directory);
         if elsewhere.is_none() && is_directory {
-            let was_held = held.is_some();
+            // Ours is deleted, or was never seen: this one takes its place, and what is to be in it is put back.
             return match self.adopt(path, parent, name) {
-                Ok(()) if was_held => State::Undone(What::Replaced, None),
                 Ok(()) => State::New,
                 Err(why) => State::Stands(What::Replaced, why),
             };
@@ -216,7 +219,9 @@ impl Watch {
         let stat = look::stat_of(&fd)?;
         let Some(way) = self.ways.get_mut(path) else { return Ok(()) };
         way.wd = self.watches.add(path, &fd, On::Directory, way.wd);
-        if let Some(fan) = &mut self.fan {
+        // Deeds in mere ancestors (/tmp, /home) are no evidence, and there are many.
+        let holds_places = self.spots.keys().any(|spot| spot.parent() == Some(path) || spot == path);
+        if let Some(fan) = self.fan.as_mut().filter(|_| holds_places) {
             fan.add(path, fd.as_fd());
         }
         way.id = Some(id(&stat));

@@ -208,6 +208,22 @@ pub(crate) const CASES: &[Case] = &[
         fs::set_permissions(w.home.join("tools"), Permissions::from_mode(0o777))?;
         done()
     }),
+    on("take all rights from a protected directory", |w, _| {
+        fs::set_permissions(w.home.join("tools"), Permissions::from_mode(0o000))?;
+        done()
+    }),
+    on("take all rights from a file", |w, _| {
+        fs::set_permissions(w.tool(), Permissions::from_mode(0o000))?;
+        done()
+    }),
+    on("take the parent's rights, write, and give them back", |w, _| {
+        let (file, agent) = (open(&w.settings())?, w.home.join("config/agent"));
+        fs::set_permissions(&agent, Permissions::from_mode(0o000))?;
+        file.write_all_at(b"EVIL", 0)?;
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        fs::set_permissions(&agent, Permissions::from_mode(0o755))?;
+        Ok(Box::new(file))
+    }),
     on("add an extended attribute", |w, _| {
         rustix::fs::setxattr(w.settings(), "user.evil", b"1", XattrFlags::empty())?;
         done()
@@ -377,7 +393,10 @@ pub(crate) const CASES: &[Case] = &[
         when: When::Stalled,
         prepare: nothing,
         act: |w, _| {
-            for number in 0..20_000 {
+            let max = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")?;
+            // Two events each.
+            let files = max.trim().parse::<u32>().map_err(io::Error::other)? / 2 + 1000;
+            for number in 0..files {
                 let path = w.home.join(format!("flood-{number}"));
                 fs::write(&path, "")?;
                 fs::remove_file(&path)?;
