@@ -2,6 +2,7 @@
 //! anything, and nothing beside what is compared is read.
 
 mod content;
+mod included;
 mod keys;
 mod rows;
 mod rows_dump;
