@@ -18,7 +18,7 @@ use mantlet_daemon::alert::{Alerter, Settings, into_ledger};
 use mantlet_ledger::Writer;
 use mantlet_policy::{Host as _, Watch as Said};
 use mantlet_sandbox::{Loaded, RealHost};
-use mantlet_watch::{Options, Watch};
+use mantlet_watch::{Compare, Options, Place, PlaceKind, Watch};
 
 pub(crate) use command::{WatchArgs, run};
 pub(crate) use hold::Hold;
@@ -99,7 +99,12 @@ impl Source {
         let workspaces: Vec<(&str, PathBuf)> =
             agents.iter().filter_map(|agent| Some((agent.client()?, agent.workspace().to_owned()))).collect();
         let meaning = Meaning::new(self.host.home(), &|name| std::env::var_os(name), &workspaces);
-        Watch::open(options, self.places().into_iter().map(|reasoned| reasoned.place).collect(), Box::new(meaning))
+        let mut places: Vec<Place> = self.places().into_iter().map(|reasoned| reasoned.place).collect();
+        let judged = places.iter().filter(|place| place.content == Compare::Judged);
+        // What cannot be read takes in nothing that is known; as it stands it is compared all the same.
+        let included: Vec<PathBuf> = judged.filter_map(|place| meaning.included(&place.path).ok()).flatten().collect();
+        places.extend(included.into_iter().map(|path| Place { path, kind: PlaceKind::File, content: Compare::Whole }));
+        Watch::open(options, places, Box::new(meaning))
     }
 
     fn teller(&self) -> anyhow::Result<Teller> {
