@@ -14,7 +14,11 @@ use common::{Scratch, entry};
 use mantlet_ledger::{Durability, Expected, Head, Keep, Writer, verify};
 
 const WRITERS: usize = 50;
-const ENTRIES: usize = 50_000;
+
+/// How many entries are written; the bench asks for a million.
+fn entries() -> usize {
+    std::env::var("MANTLET_ENTRIES").map_or(50_000, |text| text.parse().unwrap())
+}
 
 /// The child of the test below, which tells of each entry once it is acknowledged; does nothing when run by itself.
 #[test]
@@ -50,9 +54,9 @@ fn start(dir: &Path) -> Child {
 
 /// Starts a writer, lets it write for a moment and kills it, until there are enough entries.
 fn writer(dir: &Path, number: usize, count: &AtomicUsize) -> Vec<Head> {
-    let mut heads = Vec::new();
+    let (mut heads, entries) = (Vec::new(), entries());
     let mut rounds = 0;
-    while count.load(Ordering::Relaxed) < ENTRIES {
+    while count.load(Ordering::Relaxed) < entries {
         let mut child = start(dir);
         let out = BufReader::new(child.stdout.take().unwrap());
         let killer = std::thread::spawn(move || {
@@ -85,7 +89,7 @@ fn no_acknowledged_entry_of_fifty_killed_writers_is_lost() {
         let writers: Vec<_> = (0..WRITERS).map(|number| scope.spawn(move || writer(dir, number, count))).collect();
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
-    assert!(heads.len() >= ENTRIES);
+    assert!(heads.len() >= entries());
     // What was torn last is told of by the next writer.
     Writer::open(&dir, &[]).unwrap().append(&entry("after all")).unwrap();
     let found = verify(&dir, &Expected { heads: heads.clone(), key: None }).unwrap();
