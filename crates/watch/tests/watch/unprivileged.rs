@@ -104,6 +104,7 @@ fn root_acts() {
     check(&said, &expected);
 }
 
+#[allow(clippy::print_stdout)] // What was measured, for whoever runs it with `--nocapture`.
 fn check(said: &str, expected: &[Expected]) {
     let told: Vec<(u128, Change)> = said
         .lines()
