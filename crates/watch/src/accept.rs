@@ -179,7 +179,7 @@ impl Watch {
             Err(e) => return Err(failed(e)),
         };
         let Some(name) = path.file_name() else { return Ok(None) };
-        let found = look::find(dir.as_fd(), name).map_err(failed)?;
+        let found = look::find(dir.as_fd(), name, u64::MAX).map_err(failed)?;
         if found.look.is_none() {
             return Ok(None);
         }

@@ -121,12 +121,17 @@ impl Watch {
             return;
         }
         let mut first: Option<First> = None;
+        let mut has_regained = false;
         for attempt in 0..TRIES {
             let wanted = self.wanted(path);
             let Some(dir) = self.dir_for(path, &wanted, heard, report) else { return };
             let Some(name) = path.file_name() else { return };
-            let found = match look::find(dir.as_fd(), name) {
+            let found = match look::find(dir.as_fd(), name, self.most(&wanted)) {
                 Ok(found) => found,
+                Err(Errno::ACCESS) if !has_regained && self.regain(path, heard, report) => {
+                    has_regained = true;
+                    continue;
+                }
                 Err(e) => return self.say_stands(path, &[What::Replaced], &Record::absent(), e.into(), heard, report),
             };
             if self.is_being_written(path, &wanted, &found) {
@@ -150,6 +155,7 @@ impl Watch {
                     let now = first.get_or_insert(seen);
                     match undone {
                         Ok(copy) => now.copy = now.copy.take().or(copy),
+                        Err(_) if !has_regained && self.regain(path, heard, report) => has_regained = true,
                         Err(why) => {
                             self.settle(path, &found, None);
                             let (whats, record) = (now.whats.clone(), now.found.clone());
@@ -165,6 +171,32 @@ impl Watch {
             self.say_stands(path, &whats, &found, why, heard, report);
             // Whoever is that fast is counted as well; and the next sweep looks again.
             self.count(path, heard, report);
+        }
+    }
+
+    /// Gives the directory of a path the mode back that lets us work in it. Answers whether that was it.
+    ///
+    /// Without this, whoever is the same user would write to a file and take the right to write from its directory.
+    fn regain(&mut self, path: &Path, heard: Heard, report: &mut dyn Report) -> bool {
+        let Some(parent) = path.parent().map(Path::to_owned) else { return false };
+        if self.ways.contains_key(&parent) && !self.is_listed(&parent) {
+            return self.regain_way(&parent, heard, report);
+        }
+        let before = self.undone;
+        if self.is_listed(&parent) {
+            self.check(&parent, heard, report);
+        }
+        self.undone > before
+    }
+
+    /// The largest file that may be what is wanted.
+    pub(crate) fn most(&self, wanted: &Record) -> u64 {
+        // A database that is judged grows.
+        const JUDGED_MAX: u64 = 1 << 30;
+        match &wanted.is {
+            Is::File { size, .. } | Is::Unreadable { size } => self.store.max().max(*size),
+            Is::Judged { size, .. } => JUDGED_MAX.max(*size),
+            _ => self.store.max(),
         }
     }
 

@@ -156,26 +156,31 @@ impl Look {
     }
 }
 
-/// Looks at a name with its content.
-pub(crate) fn find(dir: BorrowedFd<'_>, name: &OsStr) -> Result<Found, Errno> {
+/// Looks at a name with its content, as far as that may be what is wanted: a file of more than `most` bytes is not read. An
+/// attacker makes one of a petabyte with one call, and reading it would be the end of the watch.
+pub(crate) fn find(dir: BorrowedFd<'_>, name: &OsStr, most: u64) -> Result<Found, Errno> {
     let Some(mut look) = look(dir, name)? else {
         return Ok(Found { record: Record::absent(), look: None });
     };
     let mut is = look.shape();
-    if let (Is::Unreadable { .. }, Some(file)) = (&is, look.file.as_mut()) {
-        let (sha256, size) = hash(file)?;
+    if let (Is::Unreadable { .. }, Some(file)) = (&is, look.file.as_mut())
+        && let Some((sha256, size)) = hash(file, most)?
+    {
         is = Is::File { sha256, size };
     }
     let record = Record { is, attributes: Some(look.attributes()) };
     Ok(Found { record, look: Some(look) })
 }
 
-/// Hashes a file from its beginning, and counts its bytes.
-pub(crate) fn hash(mut file: &File) -> Result<(Sha256, u64), Errno> {
+/// Hashes a file from its beginning, and counts its bytes, unless there are more than `most`.
+fn hash(mut file: &File, most: u64) -> Result<Option<(Sha256, u64)>, Errno> {
     const CHUNK: usize = 64 * 1024;
     let mut chunk = [0; CHUNK];
     let mut hash = sha2::Sha256::new();
     let mut size = 0;
+    if stat_of(file)?.stx_size > most {
+        return Ok(None);
+    }
     rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
     loop {
         match file.read(&mut chunk) {
@@ -183,12 +188,15 @@ pub(crate) fn hash(mut file: &File) -> Result<(Sha256, u64), Errno> {
             Ok(n) => {
                 hash.update(chunk.get(..n).unwrap_or_default());
                 size += n as u64;
+                if size > most {
+                    return Ok(None);
+                }
             }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => return Err(Errno::from_io_error(&e).unwrap_or(Errno::IO)),
         }
     }
-    Ok((Sha256(hash.finalize().into()), size))
+    Ok(Some((Sha256(hash.finalize().into()), size)))
 }
 
 /// Reads a file whole, when it is no larger than `max`.

@@ -165,14 +165,15 @@ impl Watch {
         let wanted = self.wanted(path);
         let name = path.file_name().ok_or_else(|| Stands("it has no name".into()))?;
         let dir = self.dir_of(path)?;
-        let found = look::find(dir.as_fd(), name)?;
+        let most = self.most(&wanted);
+        let found = look::find(dir.as_fd(), name, most)?;
         let content = match (&wanted.is, &found.look) {
             (Is::Judged { .. }, Some(Look { file: Some(file), .. })) => look::read(file, self.store.max())?,
             _ => None,
         };
         let job = Job { dir: dir.as_fd(), name, wanted: &wanted, found: &found, known: None, content, in_place: false };
         Hands { store: &self.store, kept: &mut self.kept }.undo(&job)?;
-        let found = look::find(dir.as_fd(), name)?;
+        let found = look::find(dir.as_fd(), name, most)?;
         self.settle(path, &found, None);
         let differs = wanted.attributes != found.record.attributes;
         if differs { Err(Stands("its attributes did not stay".into())) } else { Ok(()) }

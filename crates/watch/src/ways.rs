@@ -194,6 +194,23 @@ impl Watch {
         }
     }
 
+    /// Gives a directory on the way its mode back, where its owner's own rights were taken.
+    pub(crate) fn regain_way(&mut self, path: &Path, heard: Heard, report: &mut dyn Report) -> bool {
+        const OWNER: u32 = 0o700;
+        let Some(Way { fd: Some(fd), was: Some(was), .. }) = self.ways.get(path) else { return false };
+        let Ok(stat) = look::stat_of(fd) else { return false };
+        if was.mode & OWNER & !u32::from(stat.stx_mode) == 0 {
+            return false;
+        }
+        // By the descriptor, which was opened when all was well.
+        let open = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let is_regained = rustix::fs::chmod(open, Mode::from_raw_mode(was.mode)).is_ok();
+        if is_regained {
+            self.say_undone(path, What::Mode, None, heard, report);
+        }
+        is_regained
+    }
+
     fn make_way(&mut self, path: &Path, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Stands> {
         let attributes = self.ways.get(path).and_then(|way| way.was.clone());
         let wanted = Record { is: Is::Way, attributes };

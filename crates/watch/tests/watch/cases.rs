@@ -224,6 +224,14 @@ pub(crate) const CASES: &[Case] = &[
         fs::set_permissions(&agent, Permissions::from_mode(0o755))?;
         Ok(Box::new(file))
     }),
+    on("take the right to write from the parent, and write", |w, _| {
+        fs::set_permissions(w.home.join("config/agent"), Permissions::from_mode(0o555))?;
+        Ok(Box::new(write_at_start(&w.settings())?))
+    }),
+    on("take the right to write from a protected directory, and write in it", |w, _| {
+        fs::set_permissions(w.home.join("tools"), Permissions::from_mode(0o555))?;
+        Ok(Box::new(write_at_start(&w.tool())?))
+    }),
     on("add an extended attribute", |w, _| {
         rustix::fs::setxattr(w.settings(), "user.evil", b"1", XattrFlags::empty())?;
         done()
@@ -339,7 +347,7 @@ pub(crate) const CASES: &[Case] = &[
         done()
     }),
     on("make it longer without data", |w, _| {
-        open(&w.settings())?.set_len(1 << 20)?;
+        open(&w.settings())?.set_len(1 << 40)?;
         done()
     }),
     on("write through io_uring", |w, _| {

@@ -8,4 +8,5 @@ mod running;
 mod sys;
 mod tampering;
 mod telling;
+mod unprivileged;
 mod world;

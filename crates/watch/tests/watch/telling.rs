@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -381,65 +380,4 @@ fn the_quarantine_is_bounded() {
     let kept = fs::read_dir(world.state.join("kept")).unwrap().flatten().map(|e| e.metadata().unwrap().len());
     let kept: Vec<u64> = kept.collect();
     assert!(kept.len() <= 4 && kept.iter().sum::<u64>() <= 100_000, "{kept:?}");
-}
-
-/// An ordinary user's watch over files of root's: what it cannot undo it tells at once.
-#[test]
-fn what_the_privilege_does_not_suffice_for_is_told_within_a_tenth_of_a_second() {
-    if !rustix::process::geteuid().is_root() {
-        println!("not applicable: needs root to change what an ordinary user's watch cannot");
-        return;
-    }
-    let rows = run_as_nobody("telling::a_watch_without_privilege");
-    assert!(rows.contains("reported within"), "{rows}");
-    println!("{rows}");
-}
-
-fn run_as_nobody(test: &str) -> String {
-    const NOBODY: u32 = 65534;
-    let dir = std::env::temp_dir().join(format!("mantlet-watch-nobody-{}", std::process::id()));
-    fs::create_dir(&dir).unwrap();
-    std::os::unix::fs::chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
-    fs::copy(std::env::current_exe().unwrap(), dir.join("tests")).unwrap();
-    // Root's part: once the watch is ready, take the file, then cover the parent of another one.
-    let mut child = Command::new(dir.join("tests"))
-        .args(["--ignored", "--exact", test, "--nocapture", "--test-threads=1"])
-        .env("MANTLET_WORLDS", &dir)
-        .current_dir("/")
-        .stdout(std::process::Stdio::piped())
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .spawn()
-        .unwrap();
-    let flag = dir.join("ready");
-    wait("ready", || flag.exists());
-    let path = fs::read_to_string(&flag).unwrap();
-    std::os::unix::fs::chown(&path, Some(0), Some(0)).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-    fs::write(&path, "root's\n").unwrap();
-    fs::write(dir.join("done"), "").unwrap();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
-    fs::remove_dir_all(&dir).unwrap();
-    said
-}
-
-#[test]
-#[ignore = "run by `what_the_privilege_does_not_suffice_for_is_told_within_a_tenth_of_a_second`, as an ordinary user"]
-fn a_watch_without_privilege() {
-    let world = World::new();
-    let worlds = std::path::PathBuf::from(std::env::var_os("MANTLET_WORLDS").unwrap());
-    // A directory in which only root may rename: the file cannot be replaced.
-    let running = Running::begin(world.options(), world.places(), Box::new(Whole), || {});
-    fs::write(worlds.join("ready.new"), world.settings().to_str().unwrap()).unwrap();
-    fs::rename(worlds.join("ready.new"), worlds.join("ready")).unwrap();
-    wait("root is done", || worlds.join("done").exists());
-    wait("told", || !changes(&running.told).is_empty());
-    for change in changes(&running.told) {
-        assert!(change.took_ms < 100, "{change:?}");
-    }
-    // Its own directory: root's file was put aside, and ours is back.
-    wait("back", || fs::read_to_string(world.settings()).is_ok_and(|text| text == SETTINGS));
-    println!("undone or reported within {} ms", changes(&running.told).iter().map(|c| c.took_ms).max().unwrap_or(0));
 }

@@ -111,18 +111,14 @@ fn see(path: &Path, name: &str, all: &mut BTreeMap<String, String>) {
         said += &format!(" flags {:x}", attributes.bits());
     }
     if kind.is_symlink() {
-        said += &format!(" -> {}", fs::read_link(path).unwrap().display());
+        said += &format!(" -> {}", fs::read_link(path).unwrap_or_default().display());
     } else if !kind.is_fifo() && !kind.is_socket() {
         said += &xattrs(path);
     }
     if kind.is_file() {
         // A restored file may have lost names; it must not have gained any.
         let most = if name == "linked.txt" { 2 } else { 1 };
-        said += &format!(
-            " names {} {}",
-            meta.nlink().max(most),
-            String::from_utf8_lossy(&fs::read(path).unwrap_or_default())
-        );
+        said += &format!(" names {} {}", meta.nlink().max(most), content(path, meta.len()));
     }
     if kind.is_dir() {
         let names = fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.file_name());
@@ -131,6 +127,14 @@ fn see(path: &Path, name: &str, all: &mut BTreeMap<String, String>) {
         }
     }
     all.insert(name.to_owned(), said);
+}
+
+/// The content, and of what is too long its length.
+fn content(path: &Path, length: u64) -> String {
+    match length {
+        0..10_000 => String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned(),
+        _ => format!("{length} bytes"),
+    }
 }
 
 fn xattrs(path: &Path) -> String {
