@@ -54,8 +54,9 @@ try {
   await ordinary("a job that is a turn", ["cron", "add", "--name", "later", "--at", "2h", "--session", "isolated", "--message", "hello", "--no-deliver", "--json"], []);
 
   console.log("what loosens");
+  check("a command is denied", !(await runs("denied")), "");
   await attack("commands without limits", ["config", "set", "tools.exec.mode", "full"], { config: ["tools.exec.mode"] });
-  await attack("the same as a preset", ["exec-policy", "preset", "yolo"], { config: ["tools.exec"], database: ["exec_approvals_config"] });
+  await attack("the same as a preset", ["exec-policy", "preset", "yolo"], { config: ["tools.exec"], database: ["exec_approvals_config"] }, "opens the host");
   await attack("a command more on the host's list", ["approvals", "allowlist", "add", "--agent", "main", "/bin/sh"], { database: ["exec_approvals_config"] });
   await attack("a command by the clock", ["cron", "add", "--name", "evil", "--every", "1h", "--command", "id", "--json"], { database: ["cron_jobs("] });
   await attack("a channel", ["channels", "add", "--channel", "telegram", "--token", "1234567:canary"], { config: ["channels.telegram", "plugins.entries"] });
@@ -119,10 +120,11 @@ async function ordinary(what: string, words: readonly string[], keys: readonly s
 }
 
 /** A command that loosens: it works, is told, and is put back; the other place passes. */
-async function attack(what: string, words: readonly string[], wanted: { readonly [place in Place]?: readonly string[] }): Promise<void> {
+async function attack(what: string, words: readonly string[], wanted: { readonly [place in Place]?: readonly string[] }, effect?: "opens the host"): Promise<void> {
   const before = { config: meaning(), database: rows() };
   const ran = await home.run(words);
   check(`${what}: it works without the watch`, ran.code === 0, ran.output.slice(-1500));
+  if (effect !== undefined) check(`${what}: an agent's command runs`, await runs("loosened"), log.slice(-1500));
   for (const place of ["config", "database"] as const) {
     const keys = wanted[place];
     const found = judged(what, place, keys === undefined ? "passes" : "tampered");
@@ -134,8 +136,18 @@ async function attack(what: string, words: readonly string[], wanted: { readonly
   }
   check(`${what}: the configuration says what it said`, meaning() === before.config, `${before.config}\n${meaning()}`);
   check(`${what}: the database grants what it granted`, rows() === before.database, `${before.database}\n${rows()}`);
-  // What the gateway made of the change, it makes of the change back.
+  // What the gateway made of the change, it makes of the change back: some it starts anew for, a second later.
+  if (wanted.config !== undefined) await new Promise((resolve) => setTimeout(resolve, 3000));
   check(`${what}: the gateway serves`, await serves(), log.slice(-1500));
+  if (effect !== undefined) check(`${what}: an agent's command is denied again`, !(await runs("restored")), log.slice(-1500));
+}
+
+/** Whether a command of the agent's, in the running gateway, is run on the host. */
+async function runs(name: string): Promise<boolean> {
+  const script = model.prepare(`${name}-${nonce}`, [{ tool: "exec", args: { command: "printf 'ran-%s' here" } }]);
+  const ran = await home.run(["agent", "--session-id", `${name}-${nonce}`, "--message", script.message, "--json", "--timeout", "120"]);
+  check(`${name}: the turn with a command reaches its end`, ran.code === 0 && script.results.length === 1, ran.output.slice(-1500));
+  return script.results.some((result) => result.includes("ran-here"));
 }
 
 /** What an agent with a shell writes, without asking OpenClaw. */

@@ -7,9 +7,10 @@
 pub enum Held {
     /// A column.
     Column(&'static str),
-    /// A column with a JSON text, without the members of these names at any depth: what a client counts there.
+    /// A column with a JSON text, without what stands at these paths: what a client notes there. Names are joined by dots,
+    /// and `*` is any one member or element.
     Json(&'static str, &'static [&'static str]),
-    /// One value in a column with a JSON text, by SQLite's path.
+    /// One value in a column with a JSON text, by its path: `$.a.b`.
     Within(&'static str, &'static str),
 }
 
@@ -40,6 +41,9 @@ pub struct Rows {
     pub key: &'static [&'static str],
     /// Which rows: a condition of SQL.
     pub only: &'static str,
+    /// Which of these grant nothing: those where each of these says one of its words. Read as the client reads JSON, where
+    /// the last of two members with one name counts; SQLite takes the first.
+    pub unless: &'static [(Held, &'static [&'static str])],
     /// What is held of each.
     pub held: &'static [Held],
     /// What a row that was not there means.
@@ -63,6 +67,9 @@ pub struct Database {
 
 use Held::{Column, Json, Within};
 
+/// What an agent may plan for itself.
+const OWN_JOBS: &[&str] = &["agentTurn", "systemEvent", "heartbeat", "skillCollectionReview", "script"];
+
 /// `state/openclaw.sqlite`, which all agents of a gateway share.
 ///
 /// Left out: what a gateway decides and forgets by itself (`operator_approvals`, `*_pending`, tokens of its own devices),
@@ -74,11 +81,20 @@ pub(super) const OPENCLAW: Database = Database {
         Rows {
             table: "exec_approvals_config",
             key: &["config_key"],
-            only: "1",
+            // The gateway makes a row for its socket, with the first command that it would have to ask about.
+            only: "NOT CASE WHEN json_valid(raw_json) THEN json_remove(raw_json, '$.version', '$.socket') IN \
+                   ('{}', '{\"defaults\":{}}', '{\"agents\":{}}', '{\"defaults\":{},\"agents\":{}}') ELSE 0 END",
+            unless: &[],
             held: &[
-                Json("raw_json", &["lastUsedAt", "lastUsedCommand", "lastResolvedPath"]),
-                Column("socket_path"),
-                Column("has_socket_token"),
+                Json(
+                    "raw_json",
+                    &[
+                        "socket",
+                        "agents.*.allowlist.*.lastUsedAt",
+                        "agents.*.allowlist.*.lastUsedCommand",
+                        "agents.*.allowlist.*.lastResolvedPath",
+                    ],
+                ),
                 Column("default_security"),
                 Column("default_ask"),
                 Column("default_ask_fallback"),
@@ -88,12 +104,13 @@ pub(super) const OPENCLAW: Database = Database {
             ],
             new: New::TakenOut,
             gone: Gone::PutBack,
-            why: "which commands run on the host without a question, and which socket answers for the owner",
+            why: "which commands run on the host without a question",
         },
         Rows {
             table: "channel_pairing_allow_entries",
             key: &["channel_key", "account_id", "entry"],
             only: "1",
+            unless: &[],
             held: &[],
             new: New::TakenOut,
             gone: Gone::Accepted,
@@ -103,6 +120,7 @@ pub(super) const OPENCLAW: Database = Database {
             table: "device_pairing_paired",
             key: &["device_id"],
             only: "1",
+            unless: &[],
             held: &[
                 Column("public_key"),
                 Column("role"),
@@ -119,6 +137,7 @@ pub(super) const OPENCLAW: Database = Database {
             table: "plugin_binding_approvals",
             key: &["plugin_root", "channel", "account_id"],
             only: "1",
+            unless: &[],
             held: &[Column("plugin_id")],
             new: New::TakenOut,
             gone: Gone::Accepted,
@@ -128,6 +147,7 @@ pub(super) const OPENCLAW: Database = Database {
             table: "config_machine_state",
             key: &["state_key"],
             only: "state_key = 'plugins.installedIndex'",
+            unless: &[],
             held: &[Within("value_json", "$.index.installRecords")],
             new: New::TakenOut,
             gone: Gone::Accepted,
@@ -136,12 +156,9 @@ pub(super) const OPENCLAW: Database = Database {
         Rows {
             table: "cron_jobs",
             key: &["store_key", "job_id"],
-            // An agent plans its own turns and scripts with its own tools. Every other kind of job is a command on the
-            // host, and the text of the job decides over the column.
-            only: "payload_kind NOT IN ('agentTurn', 'systemEvent', 'heartbeat', 'skillCollectionReview', 'script') \
-                   OR CASE WHEN json_valid(job_json) \
-                   THEN coalesce(json_extract(job_json, '$.payload.kind'), '') NOT IN \
-                   ('agentTurn', 'systemEvent', 'heartbeat', 'skillCollectionReview', 'script') ELSE 1 END",
+            only: "1",
+            // An agent plans its own turns and scripts with its own tools. Every other kind of job is a command on the host.
+            unless: &[(Column("payload_kind"), OWN_JOBS), (Within("job_json", "$.payload.kind"), OWN_JOBS)],
             held: &[Column("payload_kind"), Json("job_json", &["state", "updatedAtMs"])],
             new: New::TakenOut,
             gone: Gone::Accepted,
@@ -151,6 +168,7 @@ pub(super) const OPENCLAW: Database = Database {
             table: "secret_store_entries",
             key: &["scope_kind", "scope_id", "name"],
             only: "deleted_at_ms IS NULL",
+            unless: &[],
             held: &[Column("allowed_hosts")],
             new: New::Accepted,
             gone: Gone::Accepted,
@@ -160,6 +178,7 @@ pub(super) const OPENCLAW: Database = Database {
             table: "user_profiles",
             key: &["id"],
             only: "1",
+            unless: &[],
             held: &[Column("role"), Column("merged_into")],
             new: New::Accepted,
             gone: Gone::Accepted,
@@ -169,6 +188,7 @@ pub(super) const OPENCLAW: Database = Database {
             table: "user_profile_identities",
             key: &["provider", "subject"],
             only: "1",
+            unless: &[],
             held: &[Column("profile_id")],
             new: New::TakenOut,
             gone: Gone::Accepted,
@@ -178,6 +198,7 @@ pub(super) const OPENCLAW: Database = Database {
             table: "user_profile_emails",
             key: &["email"],
             only: "1",
+            unless: &[],
             held: &[Column("profile_id")],
             new: New::TakenOut,
             gone: Gone::Accepted,

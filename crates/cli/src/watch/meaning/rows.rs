@@ -11,7 +11,7 @@ use mantlet_watch::{ContentError, Difference};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter};
 use serde_json::Value;
 
-use super::rows_dump::{Dump, Row, dump, failed, open, unkept, unread};
+use super::rows_dump::{Dump, Row, dump, failed, open, parsed, unkept, unread};
 
 /// How many rows a comparison names; an attacker could add any number.
 const NAMED: usize = 64;
@@ -158,8 +158,13 @@ impl Change<'_> {
                 let names: Vec<String> =
                     whole.keys().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
                 let marks: Vec<String> = (1..=names.len()).map(|at| format!("?{at}")).collect();
-                let insert =
-                    format!("INSERT INTO \"{}\" ({}) VALUES ({})", rows.table, names.join(", "), marks.join(", "));
+                // A row of the key that says nothing counts as gone.
+                let insert = format!(
+                    "INSERT OR REPLACE INTO \"{}\" ({}) VALUES ({})",
+                    rows.table,
+                    names.join(", "),
+                    marks.join(", ")
+                );
                 run(transaction, &insert, whole.values())
             }
         }
@@ -177,22 +182,42 @@ fn alter(transaction: &Transaction, rows: &Rows, row: &Row) -> Result<(), Conten
         return Err(unread());
     }
     for (part, (held, raw)) in rows.held.iter().zip(row.held.iter().zip(&row.raw)) {
-        let is_text = held.get("text").is_some();
-        let (set, value) = match part {
-            HeldColumn::Column(name) => (format!("\"{name}\" = ?1"), held.clone()),
-            HeldColumn::Json(name, _) => (format!("\"{name}\" = ?1"), raw.clone()),
-            HeldColumn::Within(..) if is_text => return Err(unread()),
-            HeldColumn::Within(name, path) if held.is_null() => {
-                (format!("\"{name}\" = iif(?1 IS NULL, json_remove(\"{name}\", '{path}'), NULL)"), Value::Null)
-            }
-            HeldColumn::Within(name, path) => {
-                (format!("\"{name}\" = json_set(\"{name}\", '{path}', json(?1))"), Value::from(held.to_string()))
-            }
+        let (name, value) = match part {
+            HeldColumn::Column(name) => (name, held.clone()),
+            HeldColumn::Json(name, _) => (name, raw.clone()),
+            HeldColumn::Within(name, path) => (name, inside(transaction, rows, row, (name, path), held)?),
         };
-        let update = format!("UPDATE \"{}\" SET {set} WHERE {}", rows.table, keyed(rows, 1));
+        let update = format!("UPDATE \"{}\" SET \"{name}\" = ?1 WHERE {}", rows.table, keyed(rows, 1));
         run(transaction, &update, std::iter::once(&value).chain(&row.key))?;
     }
     Ok(())
+}
+
+/// The text of a column with one value in it as it was. Not by SQLite's own functions: of two members with one name they
+/// would change the first, and the client reads the last.
+fn inside(
+    transaction: &Transaction,
+    rows: &Rows,
+    row: &Row,
+    (name, path): (&str, &str),
+    held: &Value,
+) -> Result<Value, ContentError> {
+    let query = format!("SELECT \"{name}\" FROM \"{}\" WHERE {}", rows.table, keyed(rows, 0));
+    let key = row.key.iter().map(unkept).collect::<Result<Vec<_>, _>>()?;
+    let text: String = transaction.query_row(&query, params_from_iter(key), |row| row.get(0)).map_err(failed)?;
+    let mut whole = parsed(&Value::from(text)).ok_or_else(unread)?;
+    let mut names: Vec<&str> = path.split('.').skip(1).collect();
+    let last = names.pop().ok_or_else(unread)?;
+    let mut at = &mut whole;
+    for name in names {
+        at = at.as_object_mut().ok_or_else(unread)?.entry(name).or_insert_with(|| Value::Object(Default::default()));
+    }
+    let members = at.as_object_mut().ok_or_else(unread)?;
+    match held {
+        Value::Null => drop(members.remove(last)),
+        held => drop(members.insert(last.to_owned(), held.clone())),
+    }
+    Ok(Value::from(whole.to_string()))
 }
 
 fn run<'v>(connection: &Connection, sql: &str, values: impl Iterator<Item = &'v Value>) -> Result<(), ContentError> {

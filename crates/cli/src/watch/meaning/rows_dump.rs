@@ -119,6 +119,17 @@ fn described(rows: &Rows, whole: Map<String, Value>) -> Result<Option<Row>, Cont
         let value = whole.get(name).cloned();
         value.ok_or_else(|| ContentError::new(format!("`{}` has no column `{name}` any more", rows.table)))
     };
+    let mut is_own = !rows.unless.is_empty();
+    for (part, words) in rows.unless {
+        let said = match part {
+            HeldColumn::Column(name) | HeldColumn::Json(name, _) => column(name)?,
+            HeldColumn::Within(name, path) => parsed(&column(name)?).map_or(Value::Null, |value| within(value, path)),
+        };
+        is_own &= said.as_str().is_some_and(|said| words.contains(&said));
+    }
+    if is_own {
+        return Ok(None);
+    }
     let key = rows.key.iter().map(|name| column(name)).collect::<Result<_, _>>()?;
     let (mut held, mut raw) = (Vec::new(), Vec::new());
     for part in rows.held {
@@ -147,22 +158,35 @@ fn described(rows: &Rows, whole: Map<String, Value>) -> Result<Option<Row>, Cont
     Ok(Some(Row { key, held, raw, whole: (rows.gone == Gone::PutBack).then_some(whole) }))
 }
 
-fn parsed(text: &Value) -> Option<Value> {
+/// A JSON text as its client reads it: the last of two members with one name counts.
+pub(super) fn parsed(text: &Value) -> Option<Value> {
     serde_json::from_str(text.as_str()?).ok()
 }
 
-fn without(value: Value, ignored: &[&str]) -> Value {
-    match value {
-        Value::Object(members) => {
-            let kept = members.into_iter().filter(|(name, _)| !ignored.contains(&name.as_str()));
-            Value::Object(kept.map(|(name, value)| (name, without(value, ignored))).collect())
+/// Takes out what stands at these paths.
+fn without(mut value: Value, paths: &[&str]) -> Value {
+    for path in paths {
+        let names: Vec<&str> = path.split('.').collect();
+        take_out(&mut value, &names);
+    }
+    value
+}
+
+fn take_out(value: &mut Value, names: &[&str]) {
+    match (value, names) {
+        (Value::Object(members), [name]) => drop(members.remove(*name)),
+        (Value::Object(members), ["*", rest @ ..]) => members.values_mut().for_each(|value| take_out(value, rest)),
+        (Value::Object(members), [name, rest @ ..]) => {
+            if let Some(value) = members.get_mut(*name) {
+                take_out(value, rest);
+            }
         }
-        Value::Array(elements) => elements.into_iter().map(|value| without(value, ignored)).collect(),
-        other => other,
+        (Value::Array(elements), ["*", rest @ ..]) => elements.iter_mut().for_each(|value| take_out(value, rest)),
+        _ => {}
     }
 }
 
-/// Follows a path of SQLite's: `$.a.b`.
+/// Follows a path: `$.a.b`.
 fn within(mut value: Value, path: &str) -> Value {
     for name in path.split('.').skip(1) {
         value = value.get_mut(name).map(Value::take).unwrap_or_default();

@@ -124,7 +124,7 @@ const ATTACKS: &[(&str, &str, &str)] = &[
     ),
     (
         "UPDATE config_machine_state SET value_json = json_set(value_json, '$.index.installRecords.mine.installPath', '/evil')",
-        "SELECT value_json FROM config_machine_state",
+        "SELECT value_json ->> '$.index.installRecords' FROM config_machine_state",
         "config_machine_state(plugins.installedIndex)",
     ),
     (
@@ -137,6 +137,27 @@ const ATTACKS: &[(&str, &str, &str)] = &[
         r#"INSERT INTO cron_jobs VALUES ('s', 'x', 'agentTurn', '{"payload":{"kind":"command","argv":["evil"]}}', '{}')"#,
         "SELECT job_id FROM cron_jobs",
         "cron_jobs(s, x)",
+    ),
+    // One reader takes the first of two members, and the gateway the last.
+    (
+        r#"INSERT INTO cron_jobs VALUES ('s', 'x', 'agentTurn', '{"payload":{"kind":"agentTurn","kind":"command","argv":["evil"]}}', '{}')"#,
+        "SELECT job_id FROM cron_jobs",
+        "cron_jobs(s, x)",
+    ),
+    (
+        r#"INSERT INTO cron_jobs VALUES ('s', 'x', 'agentTurn', '{"payload":{"kind":"agentTurn"},"p\u0061yload":{"kind":"command"}}', '{}')"#,
+        "SELECT job_id FROM cron_jobs",
+        "cron_jobs(s, x)",
+    ),
+    (
+        "INSERT INTO cron_jobs VALUES ('s', 'x', 'agentTurn', 'no JSON', '{}')",
+        "SELECT job_id FROM cron_jobs",
+        "cron_jobs(s, x)",
+    ),
+    (
+        r#"UPDATE config_machine_state SET value_json = '{"revision":1,"index":{"installRecords":{"mine":{"installPath":"/p"}},"plugins":[]},"index":{"installRecords":{"mine":{"installPath":"/evil"}},"plugins":[]}}'"#,
+        "SELECT count(*) FROM config_machine_state WHERE value_json LIKE '%/evil%'",
+        "config_machine_state(plugins.installedIndex)",
     ),
     (
         "UPDATE cron_jobs SET job_json = json_set(job_json, '$.payload.argv', json('[\"evil\"]'))",
@@ -169,6 +190,7 @@ fn what_a_gateway_writes_by_itself_is_no_difference() {
     let world = World::new("ordinary");
     for ordinary in [
         "UPDATE exec_approvals_config SET raw_json = json_set(raw_json, '$.agents.main.allowlist[0].lastUsedAt', 99), updated_at_ms = 9",
+        "UPDATE exec_approvals_config SET raw_json = json_set(raw_json, '$.socket', json('{\"path\":\"/s\",\"token\":\"t\"}')), socket_path = '/s', has_socket_token = 1",
         "UPDATE device_pairing_paired SET last_seen_at_ms = 99",
         "UPDATE config_machine_state SET value_json = json_set(value_json, '$.revision', 2), updated_at_ms = 9",
         "INSERT INTO config_machine_state VALUES ('update.checkState', '{}', 1)",
@@ -188,6 +210,30 @@ fn what_a_gateway_writes_by_itself_is_no_difference() {
         world.client.execute_batch(fewer).unwrap();
         assert_eq!(world.difference(), Difference::Accepted { keys: vec![key.to_owned()] }, "{fewer}");
     }
+}
+
+#[test]
+fn a_row_that_only_has_a_socket_is_no_policy_and_one_that_lost_its_policy_is_put_back() {
+    let socket = r#"{"version":1,"socket":{"path":"/s","token":"t"},"defaults":{},"agents":{}}"#;
+    let world = World::new("socket");
+    world.client.execute("UPDATE exec_approvals_config SET raw_json = ?1", [socket]).unwrap();
+    assert!(matches!(world.difference(), Difference::Tampered { .. }));
+    world.restore().unwrap();
+    assert_eq!(world.difference(), Difference::Same);
+    let mut world = World::new("no-policy");
+    world.client.execute_batch("DELETE FROM exec_approvals_config").unwrap();
+    world.baseline = world.now().unwrap();
+    let insert = "INSERT INTO exec_approvals_config VALUES ('current', ?1, '/s', 1, NULL, NULL, NULL, NULL, 0, 0, 1)";
+    world.client.execute(insert, [socket]).unwrap();
+    assert_eq!(world.difference(), Difference::Same);
+    // An agent that is called like what is not compared is compared.
+    for (at, name) in ["socket", "lastUsedAt", "main"].iter().enumerate() {
+        let policy = format!(r#"{{"version":1,"defaults":{{}},"agents":{{"{name}":{{"security":"full"}}}}}}"#);
+        world.client.execute("UPDATE exec_approvals_config SET raw_json = ?1", [policy]).unwrap();
+        assert!(matches!(world.difference(), Difference::Tampered { .. }), "{at}");
+    }
+    world.restore().unwrap();
+    assert_eq!(world.difference(), Difference::Same);
 }
 
 /// A database without any grant, before the first gateway: what that writes first is none.
