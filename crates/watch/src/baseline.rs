@@ -119,6 +119,11 @@ pub(crate) fn read(state: &StateDir, key: &Key) -> Result<Option<BTreeMap<PathBu
     if records.len() == header.records { Ok(Some(records)) } else { Err(wrong(0, &"another number of records")) }
 }
 
+/// Whether the baseline on the disk is one of ours still.
+pub(crate) fn is_signed(state: &StateDir, key: &Key) -> bool {
+    matches!(state.read("baseline"), Ok(Some(bytes)) if signed_part(&bytes, key).is_some())
+}
+
 /// Returns what stands before the last line, when that is its signature.
 fn signed_part<'a>(bytes: &'a [u8], key: &Key) -> Option<&'a [u8]> {
     let whole = bytes.strip_suffix(b"\n")?;

@@ -140,6 +140,7 @@ impl Watch {
             match self.judge(path, &wanted, &found) {
                 Verdict::Same { update } => {
                     self.settle(path, &found, update);
+                    self.refill(path, &found);
                     return self.finish(path, first, heard, report);
                 }
                 Verdict::Accepted { keys, record } => {
@@ -236,7 +237,23 @@ impl Watch {
             node.watched.map(|(dev, ino, _)| look::Stamp { dev, ino, mount: 0, size: 0, ctime: (0, 0) })
         });
         let job = Job { dir, name, wanted, found, known, content, in_place };
-        Hands { store: &self.store, kept: &mut self.kept }.undo(&job)
+        let lock = path.parent().and_then(|parent| self.set_lock(parent, None));
+        let undone = Hands { store: &self.store, kept: &mut self.kept }.undo(&job);
+        if let Some(parent) = path.parent().filter(|_| lock.is_some()) {
+            self.set_lock(parent, lock);
+        }
+        undone
+    }
+
+    /// Locks a directory of ours or takes its lock, so that something in it can be put back. Answers how it was locked.
+    fn set_lock(&mut self, path: &Path, lock: Option<Lock>) -> Option<Lock> {
+        let node = self.nodes.get_mut(path)?;
+        let old = std::mem::replace(&mut node.lock, lock);
+        if old != lock {
+            // What fails here shows in what was to be done, or in the next look at the directory.
+            self.apply(path).ok();
+        }
+        old
     }
 
     /// The directory of a path. One that is missing is put back first, when something is to be in it.

@@ -43,6 +43,12 @@ pub enum PlaceError {
         /// The place.
         path: PathBuf,
     },
+    /// What the watch writes there would be tampering.
+    #[error("the place {path:?} covers the watch's own state\nhint: protect its parts, or put the state elsewhere")]
+    State {
+        /// The place.
+        path: PathBuf,
+    },
     /// Links lead to links without an end.
     #[error("the place {path:?} goes through more than 40 symlinks")]
     Loop {

@@ -51,3 +51,12 @@ pub(crate) fn spots(
     }
     Ok(spots)
 }
+
+/// Refuses places that have to do with the state of the watch: each of its own writes would be tampering.
+pub(crate) fn apart(spots: &BTreeMap<PathBuf, Spot>, state: &Path) -> Result<(), PlaceError> {
+    let meets = |path: &Path, spot: &Spot| path.starts_with(state) || spot.is_tree && state.starts_with(path);
+    match spots.iter().find(|(path, spot)| meets(path, spot)) {
+        Some((path, _)) => Err(PlaceError::State { path: path.clone() }),
+        None => Ok(()),
+    }
+}

@@ -72,7 +72,9 @@ impl Watch {
                 Some(Err(_)) => false,
             };
             let is_missing_parent = dir.is_none() && self.standing.contains_key(path);
-            if !is_same && !is_missing_parent {
+            // After the clock was set everything is read anyway, between events and not at once.
+            let is_to_be_read = self.cursor.is_some() && node.stamp.is_none() && !is_absent;
+            if !is_same && !is_missing_parent && !is_to_be_read {
                 suspects.push(path.clone());
             } else if let Some(dir) = dir.filter(|_| !node.is_stamped)
                 && has_writer(&dir, name)

@@ -153,6 +153,21 @@ impl Watch {
         }
     }
 
+    /// Makes the copy of a file anew that somebody took from the store, while the file is still as it should be.
+    pub(crate) fn refill(&self, path: &Path, found: &Found) {
+        let Some(node) = self.nodes.get(path) else { return };
+        let file = found.look.as_ref().and_then(|look| look.file.as_ref());
+        if let (Is::File { sha256, size } | Is::Judged { sha256, size, .. }, Some(file)) = (&node.record.is, file)
+            && *size <= self.store.max()
+            && !self.store.has(*sha256, *size)
+            && let Ok(Some(bytes)) = look::read(file, self.store.max())
+            && Sha256::of(&bytes) == *sha256
+        {
+            // Tried again by the next look.
+            self.store.put(&bytes).ok();
+        }
+    }
+
     /// The record of what stands there now, with copies of it in the store.
     pub(crate) fn record_of(&self, path: &Path, found: &Found) -> Result<Record, Error> {
         let mut record = found.record.clone();

@@ -23,7 +23,7 @@ use crate::pace::Pace;
 use crate::place::Place;
 use crate::record::{Is, Record};
 use crate::report::{Notice, Report};
-use crate::spots::{Spot, covering, spots};
+use crate::spots::{Spot, apart, covering, spots};
 use crate::state::{StateDir, StateError};
 use crate::store::Store;
 use crate::text::Sha256;
@@ -102,7 +102,7 @@ pub struct Watch {
     rescan_at: Instant,
     hot_at: Instant,
     /// How far a rescan has come.
-    cursor: Option<PathBuf>,
+    pub(crate) cursor: Option<PathBuf>,
     /// Which of the files that are being written was read last.
     hot_cursor: PathBuf,
     pub(crate) retried: Instant,
@@ -125,6 +125,7 @@ impl Watch {
         let has_baseline = records.is_some();
         let records = records.unwrap_or_default();
         let spots = spots(&places, &records)?;
+        apart(&spots, state.path())?;
         let mut ways = BTreeMap::new();
         for (path, spot) in &spots {
             let above = path.ancestors().skip(usize::from(!spot.is_tree));
@@ -353,13 +354,21 @@ impl Watch {
                 self.nodes.range::<Path, _>((std::ops::Bound::Excluded(cursor.as_path()), std::ops::Bound::Unbounded));
             let Some(path) = { next }.next().map(|(path, _)| path.clone()) else {
                 self.rescans += 1;
-                return;
+                return self.sign_again(report);
             };
             self.look_wholly(&path, Heard::now("rescan"), report);
             self.cursor = Some(path);
             if began.elapsed() >= SLICE {
                 return;
             }
+        }
+    }
+
+    /// Writes the baseline again when somebody has changed it under us: what is in memory is what was signed.
+    fn sign_again(&mut self, report: &mut dyn Report) {
+        if !baseline::is_signed(&self.state, &self.key) {
+            report.notice(Notice::Unsigned { why: "somebody removed or changed it; it is written again".into() });
+            self.unsigned_since.get_or_insert_with(Instant::now);
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use mantlet_ledger::Change;
 use mantlet_watch::{
-    BaselineError, Compare, Content, ContentError, Difference, Error, Escalation, Notice, Place, PlaceKind, Restored,
-    StateError, Watch, Whole,
+    BaselineError, Compare, Content, ContentError, Difference, Error, Escalation, Notice, Place, PlaceError, PlaceKind,
+    Restored, StateError, Watch, Whole,
 };
 
 use crate::running::{Running, Told};
@@ -240,6 +240,86 @@ fn a_state_directory_that_others_can_enter_is_refused_and_so_is_a_second_watch()
 }
 
 #[test]
+fn the_state_of_the_watch_is_no_place() {
+    let world = World::new();
+    fs::create_dir(&world.state).unwrap();
+    fs::set_permissions(&world.state, Permissions::from_mode(0o700)).unwrap();
+    for path in [&world.top, &world.state, &world.state.join("kept")] {
+        let place = Place { path: path.clone(), kind: PlaceKind::Directory, content: Compare::Whole };
+        let opened = Watch::open(world.options(), vec![place], Box::new(Whole));
+        assert!(matches!(opened, Err(Error::Place(PlaceError::State { .. }))), "{path:?}");
+    }
+}
+
+#[test]
+fn copies_and_a_baseline_that_somebody_removed_are_made_again() {
+    let world = World::new();
+    let mut options = world.options();
+    options.rescan = Duration::from_millis(100);
+    let running = Running::begin(options, world.places(), Box::new(Whole), || {});
+    let copies = || fs::read_dir(world.state.join("store")).unwrap().flatten().map(|e| e.path()).collect::<Vec<_>>();
+    let before = copies().len();
+    for path in copies() {
+        fs::remove_file(path).unwrap();
+    }
+    fs::write(world.state.join("baseline"), "{}").unwrap();
+    wait("copies", || copies().len() == before);
+    wait("baseline", || fs::read(world.state.join("baseline")).unwrap().len() > 100);
+    fs::write(world.settings(), "evil\n").unwrap();
+    wait("undone", || fs::read_to_string(world.settings()).unwrap() == SETTINGS);
+    running.stop();
+    assert!(Watch::open(world.options(), world.places(), Box::new(Whole)).is_ok());
+}
+
+/// A judge whose files are changed as they stand, as a database would be.
+struct InPlace;
+
+impl Content for InPlace {
+    fn knows(&self, path: &Path) -> bool {
+        Lines.knows(path)
+    }
+
+    fn snapshot(&self, path: &Path, file: &File) -> Result<Option<Vec<u8>>, ContentError> {
+        Lines.snapshot(path, file)
+    }
+
+    fn compare(&self, path: &Path, baseline: &[u8], found: &[u8]) -> Difference {
+        Lines.compare(path, baseline, found)
+    }
+
+    fn restore(&self, path: &Path, baseline: &[u8], found: &File) -> Result<Restored, ContentError> {
+        let Restored::Content(bytes) = Lines.restore(path, baseline, found)? else {
+            return Err(ContentError::new("no content"));
+        };
+        fs::write(path, bytes).map(|()| Restored::InPlace).map_err(|e| ContentError::new(e.to_string()))
+    }
+}
+
+#[test]
+fn a_database_is_restored_as_it_stands() {
+    use std::os::unix::fs::MetadataExt as _;
+    let world = World::new();
+    let path = world.home.join("judged.conf");
+    fs::write(&path, "color=red\nhook=none\n").unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    let place = Place { path: path.clone(), kind: PlaceKind::File, content: Compare::Judged };
+    let running = Running::begin(world.options(), vec![place], Box::new(InPlace), || {});
+    fs::write(&path, "color=blue\nhook=evil\n").unwrap();
+    wait("undone", || fs::read_to_string(&path).unwrap() == "color=blue\nhook=none\n");
+    wait("told", || changes(&running.told).iter().any(|c| c.outcome == "undone" && c.keys == ["hook"]));
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    wait("mode", || fs::metadata(&path).unwrap().permissions().mode() & 0o777 == 0o644);
+    assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+    running.stop();
+}
+
+#[test]
+fn a_watch_can_live_in_any_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Watch>();
+}
+
+#[test]
 fn what_is_accepted_is_shown_and_stays() {
     let world = World::new();
     drop(Running::begin(world.options(), world.places(), Box::new(Whole), || {}));
@@ -295,6 +375,44 @@ fn somebody_who_keeps_trying_meets_the_next_step() {
     assert_eq!(fs::write(world.settings(), "evil\n").is_err(), mode == 0o600 || !rustix::process::geteuid().is_root());
     // A flood of changes is no flood of entries.
     assert!(changes(&told).len() < 100);
+}
+
+#[test]
+fn a_directory_in_which_names_come_and_go_is_locked_and_kept_clean() {
+    let world = World::new();
+    let before = world.seen();
+    let mut options = world.options();
+    (options.tries, options.pause) = (5, Duration::from_millis(50));
+    options.escalation = vec![Escalation::Lock];
+    let running = Running::begin(options, world.places(), Box::new(Whole), || {});
+    let (tools, deadline) = (world.home.join("tools"), Instant::now() + Duration::from_secs(10));
+    let is_locked = || changes(&running.told).iter().any(|c| c.outcome == "locked");
+    let mut number = 0;
+    while !is_locked() && Instant::now() < deadline {
+        number += 1;
+        fs::write(tools.join(format!("new-{number}")), "evil\n").ok();
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    assert!(is_locked());
+    // The same user takes the lock off; what is made then is taken away, and the lock is back.
+    std::thread::sleep(Duration::from_millis(100));
+    if let Ok(dir) = File::open(&tools) {
+        rustix::fs::ioctl_setflags(&dir, rustix::fs::IFlags::empty()).ok();
+    }
+    fs::set_permissions(&tools, Permissions::from_mode(0o755)).unwrap();
+    let made = fs::write(tools.join("again"), "evil\n");
+    fs::write(world.tool(), "evil\n").ok();
+    wait("clean", || {
+        let names = fs::read_dir(&tools).unwrap().count();
+        names == 3 && fs::read_to_string(world.tool()).unwrap() == "#!/bin/sh\necho tool\n"
+    });
+    println!("made: {made:?}");
+    wait("locked", || fs::write(tools.join("again"), "").is_err() || rustix::process::geteuid().is_root());
+    assert_eq!(running.stop().locked, std::slice::from_ref(&tools));
+    // The next start knows of no lock.
+    let running = Running::begin(world.options(), world.places(), Box::new(Whole), || {});
+    assert_eq!(world.seen(), before);
+    running.stop();
 }
 
 #[test]

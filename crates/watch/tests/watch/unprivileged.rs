@@ -45,6 +45,30 @@ fn what_the_privilege_does_not_suffice_for_is_told_within_a_tenth_of_a_second() 
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What is told, accepted and locked is the same for an ordinary user; root's runs try it as one, too.
+#[test]
+fn what_holds_for_root_holds_for_an_ordinary_user() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not applicable: everything here runs as an ordinary user anyway");
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("mantlet-watch-user-{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), dir.join("tests")).unwrap();
+    let output = Command::new(dir.join("tests"))
+        .args(["telling::", "--test-threads=2"])
+        .env("MANTLET_WORLDS", &dir)
+        .current_dir("/")
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("test result: ok"), "{said}");
+}
+
 /// What is to become of one act.
 struct Expected {
     path: PathBuf,
