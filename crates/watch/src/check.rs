@@ -232,6 +232,7 @@ impl Watch {
             Back::Content(bytes) => content = Some(bytes),
             Back::Attributes(bytes) => (content, in_place) = (bytes, true),
             Back::Done => return Ok(None),
+            Back::Never => return Err(Stands("an earlier copy of a database would break it".into())),
         }
         let known = self.nodes.get(path).and_then(|node| {
             node.watched.map(|(dev, ino, _)| look::Stamp { dev, ino, mount: 0, size: 0, ctime: (0, 0) })

@@ -1,7 +1,7 @@
 //! How the content of a place is compared where not every byte of it matters: implemented by the top floor, which knows
 //! what settings mean. Nothing here reads a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How the content of a place is compared where not every byte of it matters.
 pub trait Content: Send {
@@ -22,6 +22,16 @@ pub trait Content: Send {
     /// # Errors
     /// When that cannot be done; the last good copy is then put back whole.
     fn restore(&self, path: &Path, baseline: &[u8], found: &std::fs::File) -> Result<Restored, ContentError>;
+    /// What changes in the place of the file: a database is written into the log beside it, and keeps its own bytes for
+    /// long. Equal bytes of such a file say nothing.
+    fn beside(&self, _path: &Path) -> Vec<PathBuf> {
+        Vec::new()
+    }
+    /// Whether an earlier copy may take the place of the file. That of a database may not, while its client has it open or
+    /// a log lies beside it: the two would be of different times, and the database broken.
+    fn may_be_replaced(&self, _path: &Path) -> bool {
+        true
+    }
 }
 
 /// What a comparison of two snapshots found.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 
 use crate::look::{self, Found, Look, Stamp};
 use crate::record::{Is, Record};
@@ -39,6 +39,9 @@ impl Watch {
         for path in self.suspects() {
             self.look_wholly(&path, heard, report);
         }
+        for path in self.written_beside() {
+            self.check(&path, heard, report);
+        }
         // What kept us from undoing something may be gone: space on the disk, a right, a mount.
         const RETRY: Duration = Duration::from_secs(5);
         if self.retried.elapsed() >= RETRY {
@@ -48,6 +51,21 @@ impl Watch {
                 self.look_wholly(&path, heard, report);
             }
         }
+    }
+
+    /// The judged files whose changes stand in a file beside them, where that one has changed.
+    fn written_beside(&mut self) -> Vec<PathBuf> {
+        let mut changed = Vec::new();
+        for at in &mut self.beside {
+            let stat = rustix::fs::statx(rustix::fs::CWD, &at.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+            // One that is as young as this look may change within the same tick: it is seen as changed once more.
+            let now = stat.ok().map(|stat| look::stamp(&stat));
+            if now != at.seen {
+                at.seen = now.filter(|stamp| is_older(stamp, SystemTime::now()));
+                changed.push(at.of.clone());
+            }
+        }
+        changed
     }
 
     fn suspects(&mut self) -> Vec<PathBuf> {

@@ -30,6 +30,8 @@ pub(crate) enum Back {
     Attributes(Option<Vec<u8>>),
     /// It was.
     Done,
+    /// Not at all: a copy of another time would break it.
+    Never,
 }
 
 impl Watch {
@@ -61,7 +63,8 @@ impl Watch {
         }
         let mut whats = wanted.differences(&now);
         let is_comparable = matches!(now.is, Is::Judged { .. } | Is::Absent);
-        if !is_comparable || wanted.sha256() == now.sha256() {
+        let is_equal = wanted.sha256() == now.sha256();
+        if !is_comparable || is_equal && self.content.beside(given).is_empty() {
             return match whats.is_empty() {
                 true => Verdict::Same { update: None },
                 false => Verdict::Differs { whats, keys: Vec::new() },
@@ -92,6 +95,9 @@ impl Watch {
         }
         if let Is::Judged { snapshot: kept, .. } = &mut now.is {
             *kept = snapshot;
+        }
+        if is_same && is_equal {
+            return Verdict::Same { update: None };
         }
         if is_same { Verdict::Same { update: Some(now) } } else { Verdict::Accepted { keys, record: now } }
     }
@@ -137,19 +143,20 @@ impl Watch {
                 bytes => Back::Attributes(bytes),
             };
         }
+        let whole = if self.content.may_be_replaced(&given) { Back::Whole } else { Back::Never };
         if attempt > 0 || !whats.contains(&What::Keys) {
-            return Back::Whole;
+            return whole;
         }
-        let Some(before) = self.snapshot_of(wanted) else { return Back::Whole };
+        let Some(before) = self.snapshot_of(wanted) else { return whole };
         if rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0)).is_err() {
-            return Back::Whole;
+            return whole;
         }
         match self.content.restore(&given, &before, file) {
             // What was not there has no attributes to be given: it is taken away whole.
             Ok(Restored::Content(_)) if wanted.is == Is::Absent => Back::Whole,
             Ok(Restored::Content(bytes)) => Back::Content(bytes),
             Ok(Restored::InPlace) => Back::Done,
-            Err(_) => Back::Whole,
+            Err(_) => whole,
         }
     }
 

@@ -107,6 +107,16 @@ pub struct Watch {
     hot_cursor: PathBuf,
     pub(crate) retried: Instant,
     pub(crate) told_unwatched: usize,
+    /// Files beside judged ones, and the state in which they were last seen: what is written there is theirs.
+    pub(crate) beside: Vec<Beside>,
+}
+
+/// A file in which another one's changes stand.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    pub(crate) of: PathBuf,
+    pub(crate) path: PathBuf,
+    pub(crate) seen: Option<Stamp>,
 }
 
 fn kernel(step: &'static str) -> impl FnOnce(Errno) -> Error {
@@ -140,7 +150,7 @@ impl Watch {
         let mounts = File::open("/proc/self/mountinfo")
             .map_err(|source| Error::Kernel { step: "read the list of mounts", source })?;
         let now = Instant::now();
-        Ok(Watch {
+        let mut watch = Watch {
             told: Told::new(options.told_per_second),
             content,
             state,
@@ -172,8 +182,23 @@ impl Watch {
             hot_cursor: PathBuf::new(),
             retried: now,
             told_unwatched: 0,
+            beside: Vec::new(),
             options,
-        })
+        };
+        watch.beside = watch.found_beside();
+        Ok(watch)
+    }
+
+    /// The files beside judged ones, as the judge names them.
+    fn found_beside(&self) -> Vec<Beside> {
+        let judged = self.spots.keys().filter_map(|real| Some((real, self.judged(real)?)));
+        let named = judged.flat_map(|(real, given)| {
+            let names = self.content.beside(&given).into_iter();
+            names.filter_map(|path| {
+                Some(Beside { of: real.clone(), path: real.with_file_name(path.file_name()?), seen: None })
+            })
+        });
+        named.collect()
     }
 
     /// Begins: watches first, then makes the baseline where there is none, or looks at everything against it and undoes

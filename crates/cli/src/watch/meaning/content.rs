@@ -50,24 +50,6 @@ impl Meaning {
         self.places.iter().find(is_here).map(|(_, row)| row.compared)
     }
 
-    /// Returns what changes in the place of a file: a database is written into the log beside it, and keeps its own bytes
-    /// for long. Whoever waits for a change has to wait for one there too, and may not take equal bytes for the same rows.
-    pub(crate) fn beside(&self, path: &Path) -> Vec<PathBuf> {
-        let Some(Compared::Rows(database)) = self.compared(path) else { return Vec::new() };
-        let with = |ending: &&str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        database.beside.iter().map(with).collect()
-    }
-
-    /// Whether an earlier copy may take the place of a file. That of a database may not, while its client has it open or a
-    /// log lies beside it: the two would be of different times, and the database broken.
-    pub(crate) fn may_be_replaced(&self, path: &Path) -> bool {
-        !matches!(self.compared(path), Some(Compared::Rows(_)))
-    }
-
     /// Returns the files that a settings file takes in. They are to be watched whole.
     ///
     /// # Errors
@@ -83,6 +65,20 @@ impl Meaning {
 impl Content for Meaning {
     fn knows(&self, path: &Path) -> bool {
         self.compared(path).is_some()
+    }
+
+    fn beside(&self, path: &Path) -> Vec<PathBuf> {
+        let Some(Compared::Rows(database)) = self.compared(path) else { return Vec::new() };
+        let with = |ending: &&str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        database.beside.iter().map(with).collect()
+    }
+
+    fn may_be_replaced(&self, path: &Path) -> bool {
+        !matches!(self.compared(path), Some(Compared::Rows(_)))
     }
 
     fn snapshot(&self, path: &Path, file: &File) -> Result<Option<Vec<u8>>, ContentError> {
