@@ -362,8 +362,8 @@ impl Speaker<'_> {
     }
 }
 
-/// Channels work (`mantlet alert test`), and nothing raises an alert by itself yet.
-const ALERTS: Enforced = Enforced::NotYet;
+/// The watch raises them; `mantlet alert test` tries the channels at any time.
+const ALERTS: Enforced = Enforced::Watch;
 
 fn judged(protocol: Protocol) -> &'static str {
     match protocol {

@@ -85,6 +85,19 @@ pub fn state_dir() -> Result<PathBuf, Refusal> {
     Ok(state)
 }
 
+/// Names the call, and its agent, in whose jail a process runs: by its pid namespace, which no process leaves.
+#[must_use]
+pub fn call_of(state: &Path, pid: i32) -> Option<(String, String)> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let wanted = namespace(pid)?;
+    let entries = std::fs::read_dir(state.join("journal")).ok()?.flatten();
+    let records = entries.filter_map(|entry| serde_json::from_slice::<Record>(&std::fs::read(entry.path()).ok()?).ok());
+    // Where there is no jail's namespace (tier `landlock`), init is in that of everybody.
+    let own = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let mut inside = records.filter(|record| namespace(record.init.0).is_some_and(|at| at == wanted && at != own));
+    inside.next().map(|record| (record.call, record.agent))
+}
+
 /// An entry of the journal, locked.
 pub(crate) struct Entry {
     pub(crate) path: PathBuf,

@@ -65,7 +65,7 @@ pub use evidence::keep as ledger_keep;
 pub use halt::{halt, halted, resume};
 pub use host::RealHost;
 pub use ids::{Ids, Mapping};
-pub use journal::state_dir;
+pub use journal::{call_of, state_dir};
 pub use layout::MARKER;
 pub use plan::Refusal;
 pub use report::{Finding, Held, Report};

@@ -119,7 +119,7 @@ impl Source {
             }
             None => None,
         };
-        Ok(Teller { ledger, alerter, policy: policy.hash().to_owned() })
+        Ok(Teller { ledger, alerter, policy: policy.hash().to_owned(), state: self.owner()? })
     }
 }
 

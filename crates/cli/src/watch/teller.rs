@@ -1,7 +1,7 @@
 //! What a watch reports, told: to the ledger, to the owner, and on standard error.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mantlet_daemon::alert::{Alert, Alerter};
@@ -14,12 +14,22 @@ pub(super) struct Teller {
     pub(super) ledger: Writer,
     pub(super) alerter: Option<Alerter>,
     pub(super) policy: String,
+    /// The owner's state directory.
+    pub(super) state: PathBuf,
 }
 
 impl Teller {
-    fn write(&mut self, change: Change) {
+    /// Completes a change by the call in whose jail its culprit runs; returns the agent.
+    fn attribute(&self, change: &mut Change) -> String {
+        let Some(culprit) = &mut change.culprit else { return "-".into() };
+        let Some((call, agent)) = mantlet_sandbox::call_of(&self.state, culprit.pid) else { return "-".into() };
+        culprit.call = Some(call);
+        agent
+    }
+
+    fn write(&mut self, agent: String, change: Change) {
         let (time, policy) = (rfc3339(SystemTime::now()), self.policy.clone());
-        let entry = Entry { v: 1, time, agent: "-".into(), policy, kind: Kind::Change(change), chain: None };
+        let entry = Entry { v: 1, time, agent, policy, kind: Kind::Change(change), chain: None };
         if let Err(error) = self.ledger.append(&entry) {
             let why = escape(error.to_string().as_bytes());
             say(&format!("a change is missing in the ledger: {why}"));
@@ -40,7 +50,7 @@ impl Teller {
         say(&format!("{} was {}: {}", change.path, change.what, change.outcome));
         let is_to_be_told = change.outcome != "accepted";
         let alert = Alert::of_change("-", &rfc3339(SystemTime::now()), &change);
-        self.write(change);
+        self.write("-".into(), change);
         if is_to_be_told {
             self.raise(alert);
         }
@@ -57,13 +67,14 @@ impl Teller {
 }
 
 impl Report for Teller {
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, mut change: Change) {
+        let agent = self.attribute(&mut change);
         let keys = if change.keys.is_empty() { String::new() } else { format!(" ({})", change.keys.join(", ")) };
         say(&format!("{}: {} was {}{keys}, {} ms", change.outcome, change.path, change.what, change.took_ms));
         if change.outcome != "accepted" {
-            self.raise(Alert::of_change("-", &rfc3339(SystemTime::now()), &change));
+            self.raise(Alert::of_change(&agent, &rfc3339(SystemTime::now()), &change));
         }
-        self.write(change);
+        self.write(agent, change);
     }
 
     fn halt(&mut self, path: &Path, tries: u64) {

@@ -90,7 +90,8 @@ fn a_full_disk_halts_all_the_same_and_is_said() {
     }
     for who in everybody() {
         let world = world("full", who);
-        world.builder("");
+        // Without this nothing would start on so small a disk.
+        world.builder("[ledger]\nfull = \"run\"\n");
         let small = Small::mount(&world);
         let mark = mark(&world);
         let mut client = exec(&world, &format!("setsid -f sleep {mark}; sleep {mark}"));
