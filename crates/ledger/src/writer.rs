@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FallocateFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -171,7 +171,7 @@ impl Writer {
         let (mut head, mut size) = self.find_end()?;
         if size >= self.keep.segment {
             self.rotate(&mut head)?;
-            size = 0;
+            size = self.refresh()?;
         }
         let mut text = Vec::with_capacity(1024);
         self.push(&mut text, entry, &mut head)?;
@@ -237,8 +237,13 @@ impl Writer {
         let Some(last) = head.as_ref() else { return Ok(()) };
         // A power cut must not leave the new segment without the old one's end.
         rustix::fs::fdatasync(&self.file).map_err(|e| self.failed(e))?;
-        rustix::fs::renameat(&self.dir, FILE_NAME, &self.dir, segment::name(last.seq)).map_err(|e| self.failed(e))?;
-        self.has_rotated = true;
+        let name = segment::name(last.seq);
+        match rustix::fs::renameat_with(&self.dir, FILE_NAME, &self.dir, name, RenameFlags::NOREPLACE) {
+            Ok(()) => self.has_rotated = true,
+            // Somebody cut the chain, and it has come to the same number again: what is there stays, and this goes on.
+            Err(Errno::EXIST) => return Ok(()),
+            Err(e) => return Err(self.failed(e)),
+        }
         self.refresh()?;
         rustix::fs::fsync(&self.dir).map_err(|e| self.failed(e))
     }
