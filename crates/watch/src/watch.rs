@@ -300,6 +300,8 @@ impl Watch {
             self.pending.iter().filter(|(_, until)| **until <= now).map(|(p, _)| p.clone()).collect();
         for path in pending {
             self.check(&path, Heard { how: "inotify", when: now }, report);
+            // One that could not be looked at is left to the next sweep, or we would ask again without a pause.
+            self.pending.remove(&path);
         }
         if !self.hot.is_empty() && now >= self.hot_at {
             self.look_at_hot(report);
