@@ -39,7 +39,7 @@ await ordinary("a limit of commands", ["config", "set", "tools.exec.backgroundMs
 await ordinary("doctor", ["doctor", "--non-interactive"], []);
 await ordinary("doctor, which repairs", ["doctor", "--fix", "--non-interactive"], ["skills.entries"]);
 
-const gateway = home.start(["gateway", "run", "--port", String(PORT)]);
+const gateway = home.start(["gateway", "run", "--port", String(PORT)], 900);
 let log = "";
 gateway.stdout?.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
 gateway.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
@@ -203,9 +203,8 @@ async function turn(name: string): Promise<void> {
   check(`the ${name} turn reaches its end`, ran.code === 0 && ran.output.includes(FINISHED), ran.output.slice(-1500));
 }
 
-/** A gateway that starts anew lets what runs in it come to its end first, up to 315 seconds. */
 async function serves(): Promise<boolean> {
-  for (const end = Date.now() + 330_000; Date.now() < end; ) {
+  for (const end = Date.now() + 120_000; Date.now() < end; ) {
     if ((await fetch(`http://127.0.0.1:${PORT}/healthz`).catch(() => undefined))?.ok === true) return true;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
