@@ -28,10 +28,11 @@ const SHORT: Duration = Duration::from_secs(1);
 /// Watches until it is told to end, by SIGTERM, SIGINT or SIGHUP.
 pub(crate) fn supervise(source: &Source) -> anyhow::Result<ExitCode> {
     // Everything that could be wrong is, before a second process hides it.
-    let mut teller = source.teller()?;
     drop(source.options()?);
+    // Before a thread is there: one that does not block them would be ended by them, and all with it.
     let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::CHILD].map(Signal::as_raw);
     let signals = mantlet_sandbox::signal_fd(&signals)?;
+    let mut teller = source.teller()?;
     let mut began = Instant::now();
     let mut child = start(source)?;
     loop {

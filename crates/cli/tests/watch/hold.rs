@@ -62,7 +62,8 @@ fn a_killed_holder_holds_no_longer() {
         let world = world("holder", who);
         let watching = Watching::begin(&world);
         let mut command = world.command("mantlet");
-        let words = ["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo evil > ~/.ssh/authorized_keys; exec sleep 60"];
+        let words =
+            ["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo evil > ~/.ssh/authorized_keys; exec sleep 60"];
         let mut holder = command.args(words).spawn().unwrap();
         until("the command has changed it", || text(keys(&world)) == "evil\n");
         std::thread::sleep(Duration::from_millis(500));
@@ -110,8 +111,12 @@ fn a_held_watch_ends_when_it_is_told_to() {
         let world = world("held", who);
         let watching = Watching::begin(&world);
         let mut command = world.command("mantlet");
-        let mut holder = command.args(["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo > ~/held; exec sleep 60"]);
-        let mut holder = { holder = holder.stdin(std::process::Stdio::null()); holder.spawn().unwrap() };
+        let mut holder =
+            command.args(["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo > ~/held; exec sleep 60"]);
+        let mut holder = {
+            holder = holder.stdin(std::process::Stdio::null());
+            holder.spawn().unwrap()
+        };
         until("it is held", || world.home().join("held").exists());
         assert!(watching.stop().success(), "{who:?}");
         holder.kill().unwrap();
