@@ -153,6 +153,9 @@ fn who_reaches_the_socket_from_elsewhere_is_turned_away() {
             let socket = world.state().join("watch/watch.sock");
             words.extend(["python3", "-c", ASK, socket.to_str().unwrap(), keys.to_str().unwrap(), evil.to_str().unwrap()]);
             let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+            if !err(&output).is_empty() {
+                println!("{who:?} {prefix:?}: {}", err(&output));
+            }
             out(&output).trim().to_owned()
         };
         let uid = if who == Who::User { USER } else { 0 };
