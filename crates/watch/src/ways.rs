@@ -104,7 +104,8 @@ impl Watch {
     /// Takes directories that were not there, or that nobody has looked for yet, as they stand: for a caller that wants to
     /// know what is there, and nothing undone.
     pub(crate) fn follow_ways(&mut self) {
-        let paths: Vec<PathBuf> = self.ways.iter().filter(|(_, way)| way.fd.is_none()).map(|(p, _)| p.clone()).collect();
+        let paths: Vec<PathBuf> =
+            self.ways.iter().filter(|(_, way)| way.fd.is_none()).map(|(p, _)| p.clone()).collect();
         for path in paths {
             let Some((parent, name)) = path.parent().zip(path.file_name()) else {
                 self.check_root();

@@ -182,7 +182,10 @@ fn accept(source: &Source, args: &Accept) -> anyhow::Result<ExitCode> {
 
 /// Takes what was undone, from the copy that was kept of it.
 fn accept_kept(source: &Source, hold: &mut Hold, paths: &[PathBuf], yes: bool) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::FAILURE;
     for path in paths {
+        // The ledger knows it by its real name, which many a profile's is not.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let Some(copy) = kept(&source.owner()?.join("ledger"), path)? else {
             tell(&format!("{} is as the baseline says, and nothing was undone", shown(path)))?;
             continue;
@@ -197,8 +200,9 @@ fn accept_kept(source: &Source, hold: &mut Hold, paths: &[PathBuf], yes: bool) -
         }
         hold.accept_content(path, &copy)?;
         tell(&format!("accepted: {}", shown(path)))?;
+        code = ExitCode::SUCCESS;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// Asks on a terminal. Without one nobody has seen the difference, so that only `--yes` is a yes.
@@ -216,10 +220,9 @@ fn is_wanted() -> anyhow::Result<bool> {
     Ok(is_wanted)
 }
 
-/// Where the newest undone content of a path is kept, by the ledger, which knows it by its real name.
+/// Where the newest undone content of a path is kept, by the ledger.
 fn kept(ledger: &Path, path: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let name = escape(real.as_os_str().as_encoded_bytes());
+    let name = escape(path.as_os_str().as_encoded_bytes());
     let mut found = None;
     for file in stored(ledger)? {
         for line in file.read()? {

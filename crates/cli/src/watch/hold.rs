@@ -6,10 +6,10 @@ use anyhow::{Context as _, bail};
 use mantlet_ledger::Change;
 use mantlet_watch::Watch;
 
+use super::Source;
 use super::line::{self, Answer, Ask, Line, Shown};
 use super::run::{self, accepted, content};
 use super::teller::Teller;
-use super::Source;
 
 /// A watch that stays away until this is dropped.
 pub(crate) enum Hold {
@@ -126,7 +126,9 @@ impl Hold {
         let diffs = self.differences(&[])?;
         if let Some(diff) = diffs.iter().find(|diff| paths.iter().any(|path| real(path) == diff.path)) {
             let path = mantlet_ledger::escape(diff.path.as_os_str().as_encoded_bytes());
-            bail!("{path} differs from the baseline already\nhint: mantlet watch diff {path}, and then accept it, or let `mantlet watch run` undo it");
+            bail!(
+                "{path} differs from the baseline already\nhint: mantlet watch diff {path}, and then accept it, or let `mantlet watch run` undo it"
+            );
         }
         Ok(())
     }

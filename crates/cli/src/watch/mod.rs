@@ -20,9 +20,9 @@ use mantlet_policy::{Host as _, Watch as Said};
 use mantlet_sandbox::{Loaded, RealHost};
 use mantlet_watch::{Compare, Notice, Options, Place, PlaceKind, Report, Watch, Whole};
 
+pub(crate) use self::run::{WORD, watching};
 pub(crate) use command::{WatchArgs, run};
 pub(crate) use hold::Hold;
-pub(crate) use self::run::{WORD, watching};
 
 use crate::policy_cmd::with_hint;
 use meaning::Meaning;

@@ -325,10 +325,13 @@ impl Stop {
     fn waits_for(&self, line: &Line, until: Instant) -> bool {
         use rustix::event::{PollFd, PollFlags, poll};
         let left = until.saturating_duration_since(Instant::now());
-        let left =
-            rustix::time::Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(0), tv_nsec: left.subsec_nanos().into() };
+        let left = rustix::time::Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(0),
+            tv_nsec: left.subsec_nanos().into(),
+        };
         let stdin = rustix::stdio::stdin();
-        let mut fds = [PollFd::from_borrowed_fd(stdin, PollFlags::IN), PollFd::from_borrowed_fd(line.fd(), PollFlags::IN)];
+        let mut fds =
+            [PollFd::from_borrowed_fd(stdin, PollFlags::IN), PollFd::from_borrowed_fd(line.fd(), PollFlags::IN)];
         let is_woken = poll(&mut fds, Some(&left)).is_ok_and(|ready| ready > 0);
         is_woken && !self.is_over()
     }

@@ -154,7 +154,7 @@ impl Drop for Watching<'_> {
                 return;
             }
             for (pid, _) in left {
-                drop(kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL));
+                kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -62,7 +62,8 @@ fn a_killed_holder_holds_no_longer() {
         let world = world("holder", who);
         let watching = Watching::begin(&world);
         let mut command = world.command("mantlet");
-        let words = ["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo evil > ~/.ssh/authorized_keys; exec sleep 60"];
+        let words =
+            ["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo evil > ~/.ssh/authorized_keys; exec sleep 60"];
         let mut holder = command.args(words).spawn().unwrap();
         until("the command has changed it", || text(keys(&world)) == "evil\n");
         std::thread::sleep(Duration::from_millis(500));
