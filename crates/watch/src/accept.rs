@@ -44,6 +44,7 @@ impl Watch {
     /// # Errors
     /// When a path is not protected or cannot be looked at.
     pub fn differences(&mut self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
+        self.follow_ways();
         let mut all = Vec::new();
         for path in paths {
             let path = self.protected(path)?;
@@ -61,6 +62,7 @@ impl Watch {
     /// # Errors
     /// When a path is not protected, cannot be looked at, or the baseline cannot be written. Nothing is accepted then.
     pub fn accept(&mut self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
+        self.follow_ways();
         let mut all = Vec::new();
         for path in paths {
             let path = self.protected(path)?;
@@ -99,6 +101,7 @@ impl Watch {
     /// # Errors
     /// When the path is no protected file, the content is too large to be kept, or it cannot be written.
     pub fn accept_content(&mut self, path: &Path, content: &[u8], report: &mut dyn Report) -> Result<(), Error> {
+        self.follow_ways();
         let path = self.protected(path)?;
         let failed = |why: &str| Error::Look { path: path.clone(), why: why.into() };
         if content.len() as u64 > self.options.copy_max {

@@ -101,6 +101,23 @@ impl Watch {
         }
     }
 
+    /// Takes directories that were not there, or that nobody has looked for yet, as they stand: for a caller that wants to
+    /// know what is there, and nothing undone.
+    pub(crate) fn follow_ways(&mut self) {
+        let paths: Vec<PathBuf> =
+            self.ways.iter().filter(|(_, way)| way.fd.is_none()).map(|(p, _)| p.clone()).collect();
+        for path in paths {
+            let Some((parent, name)) = path.parent().zip(path.file_name()) else {
+                self.check_root();
+                continue;
+            };
+            if let Some(parent) = self.ways.get(parent).and_then(|way| way.fd.clone()) {
+                // What is no directory holds nothing, and is a change of its own.
+                self.adopt(&path, parent.as_fd(), name).ok();
+            }
+        }
+    }
+
     fn check_way(&mut self, path: &Path) -> State {
         let Some((parent, name)) = path.parent().zip(path.file_name()) else { return self.check_root() };
         let Some(parent) = self.ways.get(parent).and_then(|way| way.fd.clone()) else {

@@ -3,19 +3,48 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use mantlet_ledger::Change;
 use mantlet_watch::Watch;
 
 use super::Source;
 use super::line::{self, Answer, Ask, Line, Shown};
+use super::run::{self, accepted, content};
+use super::teller::Teller;
 
 /// A watch that stays away until this is dropped.
 pub(crate) enum Hold {
     /// One that runs.
     Running(Line),
     /// None runs, and there is a baseline: the next one would undo.
-    Own(Box<Watch>),
+    Own(Box<Own>),
     /// Nothing is watched.
     Nothing,
+}
+
+/// A baseline that nobody watches by.
+pub(crate) struct Own {
+    watch: Watch,
+    teller: Teller,
+    policy: Option<PathBuf>,
+}
+
+impl Own {
+    /// Takes places as they stand.
+    ///
+    /// The attack: a policy that names less, which nobody has looked at. What it leaves out would be signed away.
+    fn accept(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
+        if let Some(policy) = self.policy.clone()
+            && !paths.contains(&policy)
+            && !self.watch.differences(std::slice::from_ref(&policy))?.is_empty()
+        {
+            bail!("the policy differs from the baseline\nhint: mantlet watch diff {policy:?}, and accept it first");
+        }
+        let taken = self.watch.accept(paths)?;
+        for diff in &taken {
+            self.teller.own(accepted(diff, "its owner, while no watch ran"));
+        }
+        Ok(taken.into_iter().map(Into::into).collect())
+    }
 }
 
 impl Hold {
@@ -31,7 +60,15 @@ impl Hold {
         if !source.has_baseline()? {
             return Ok(Hold::Nothing);
         }
-        Ok(Hold::Own(Box::new(source.watch(source.options()?)?)))
+        let options = source.options()?;
+        let watch = run::open(|| source.watch(options.clone()))?;
+        let policy = source.loaded.file.clone();
+        Ok(Hold::Own(Box::new(Own { watch, teller: source.teller()?, policy })))
+    }
+
+    /// Whether what is not accepted is undone at once.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self, Hold::Running(_))
     }
 
     /// Holds the watch of the usual policy, where there is one: for what Mantlet itself changes.
@@ -48,9 +85,9 @@ impl Hold {
     pub(crate) fn differences(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
         match self {
             Hold::Running(line) => shown(line.ask(&Ask::Differences { paths: paths.to_vec() })?),
-            Hold::Own(watch) => {
-                let paths = if paths.is_empty() { watch.places() } else { paths.to_vec() };
-                Ok(watch.differences(&paths)?.into_iter().map(Into::into).collect())
+            Hold::Own(own) => {
+                let paths = if paths.is_empty() { own.watch.places() } else { paths.to_vec() };
+                Ok(own.watch.differences(&paths)?.into_iter().map(Into::into).collect())
             }
             Hold::Nothing => Ok(Vec::new()),
         }
@@ -60,7 +97,7 @@ impl Hold {
     pub(crate) fn accept(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
         match self {
             Hold::Running(line) => shown(line.ask(&Ask::Accept { paths: paths.to_vec() })?),
-            Hold::Own(watch) => Ok(watch.accept(paths)?.into_iter().map(Into::into).collect()),
+            Hold::Own(own) => own.accept(paths),
             Hold::Nothing => Ok(Vec::new()),
         }
     }
@@ -72,21 +109,60 @@ impl Hold {
                 Answer::Done => Ok(()),
                 other => bail!("{}", refusal(other)),
             },
-            _ => bail!("no watch runs\nhint: change the file, and then: mantlet watch accept"),
+            Hold::Own(own) => {
+                own.watch.accept_content(path, &content(from)?, &mut own.teller)?;
+                let path = mantlet_ledger::escape(path.as_os_str().as_encoded_bytes());
+                own.teller.own(Change { path, ..run::own("written", "accepted", "by its owner, while no watch ran") });
+                Ok(())
+            }
+            Hold::Nothing => bail!("there is no baseline yet"),
         }
     }
 
-    /// Takes what was changed in these places, where they are watched: what is not is nobody's to accept.
-    pub(crate) fn settle(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
-        for path in paths {
-            match self.accept(std::slice::from_ref(path)) {
-                Ok(_) => {}
-                Err(error) if error.to_string().contains("is no protected place") => {}
-                Err(error) => return Err(error).with_context(|| format!("the watch does not take {path:?}")),
-            }
+    /// Whether these places are as the baseline says, where they are watched.
+    ///
+    /// The attack: what was tampered with while no watch ran is taken along with the owner's own change.
+    pub(crate) fn must_be_whole(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let diffs = self.differences(&[])?;
+        if let Some(diff) = diffs.iter().find(|diff| paths.iter().any(|path| real(path) == diff.path)) {
+            let path = mantlet_ledger::escape(diff.path.as_os_str().as_encoded_bytes());
+            bail!(
+                "{path} differs from the baseline already\nhint: mantlet watch diff {path}, and then accept it, or let `mantlet watch run` undo it"
+            );
         }
         Ok(())
     }
+
+    /// Takes what was changed in these files, where they are watched, with the directories that came or went with them. What
+    /// else has changed is not taken along.
+    pub(crate) fn settle(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let diffs: Vec<PathBuf> = self.differences(&[])?.into_iter().map(|diff| diff.path).collect();
+        let paths: Vec<PathBuf> = paths.iter().map(|path| real(path)).collect();
+        let is_ours = |diff: &PathBuf| paths.iter().any(|path| path.starts_with(diff));
+        let mut tops: Vec<PathBuf> = Vec::new();
+        for diff in diffs.iter().filter(|diff| is_ours(diff)) {
+            if !tops.iter().any(|top| diff.starts_with(top)) {
+                tops.push(diff.clone());
+            }
+        }
+        let is_below = |diff: &PathBuf| tops.iter().any(|top| diff.starts_with(top));
+        if let Some(other) = diffs.iter().find(|diff| is_below(diff) && !is_ours(diff)) {
+            bail!("the watch does not take this: {other:?} has changed as well\nhint: mantlet watch diff");
+        }
+        if !tops.is_empty() {
+            self.accept(&tops).context("the watch does not take this")?;
+        }
+        Ok(())
+    }
+}
+
+/// A path by the real names of the directories on its way; it may be gone itself.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let above = path.parent().zip(path.file_name());
+    above.map_or_else(|| path.to_owned(), |(parent, name)| real(parent).join(name))
 }
 
 fn shown(answer: Answer) -> anyhow::Result<Vec<Shown>> {

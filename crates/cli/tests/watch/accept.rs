@@ -157,7 +157,7 @@ fn who_reaches_the_socket_from_elsewhere_is_turned_away() {
                 keys.to_str().unwrap(),
                 evil.to_str().unwrap(),
             ]);
-            let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+            let output = Command::new(words[0]).args(&words[1..]).env("PATH", "/usr/bin:/bin").output().unwrap();
             out(&output).trim().to_owned()
         };
         let uid = if who == Who::User { USER } else { 0 };
