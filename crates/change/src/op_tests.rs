@@ -264,3 +264,14 @@ fn what_was_removed_comes_back_unless_somebody_put_something_there() {
         assert_eq!(take_back(theirs, Format::Json5, &undos).unwrap(), theirs);
     }
 }
+
+#[test]
+fn a_file_is_read_as_one_value() {
+    assert_eq!(value("\u{feff}{a: [1], /* c */}", Format::Json5).unwrap(), Some(json!({"a": [1]})));
+    assert_eq!(
+        value("a = 1\n[b]\nc = 2020-01-01\n", Format::Toml).unwrap(),
+        Some(json!({"a": 1, "b": {"c": "\0" .to_owned() + "2020-01-01"}}))
+    );
+    assert_eq!(value(" \n", Format::Json).unwrap(), None);
+    assert!(value("{", Format::Json).is_err() && value("a = 1\na = 2\n", Format::Toml).is_err());
+}

@@ -250,6 +250,32 @@ fn lines_that_no_writer_of_ours_wrote_are_found_and_do_not_stop_the_next() {
 }
 
 #[test]
+fn a_segment_of_the_same_number_is_not_written_over() {
+    let scratch = Scratch::new("number");
+    let heads = written(&scratch, 60, small());
+    let kept: Vec<(String, Vec<u8>)> = names(&scratch.dir())
+        .into_iter()
+        .filter(|name| name.starts_with("ledger-"))
+        .map(|name| (name.clone(), fs::read(scratch.dir().join(name)).unwrap()))
+        .collect();
+    assert!(!kept.is_empty());
+    // All entries of a segment but the last come again, under a chain that begins anew.
+    fs::remove_file(scratch.file()).unwrap();
+    for (name, _) in &kept {
+        fs::rename(scratch.dir().join(name), scratch.dir().join(format!("{name}.away"))).unwrap();
+    }
+    written(&scratch, 1, small());
+    for (name, _) in &kept {
+        fs::rename(scratch.dir().join(format!("{name}.away")), scratch.dir().join(name)).unwrap();
+    }
+    written(&scratch, 200, small());
+    for (name, text) in &kept {
+        assert_eq!(&fs::read(scratch.dir().join(name)).unwrap(), text, "{name}");
+    }
+    assert!(!look_with(&scratch, &heads).is_sound());
+}
+
+#[test]
 fn a_rotation_that_was_killed_in_the_middle_goes_on() {
     let scratch = Scratch::new("middle");
     let heads = written(&scratch, 5, Keep::default());

@@ -86,7 +86,12 @@ impl Kept {
         let new = self.name(called);
         let moved = self.rename(dir, name, &new);
         match moved {
-            Err(Errno::XDEV) => self.copy_out(dir, name, &new)?,
+            Err(Errno::XDEV) => {
+                self.copy_out(dir, name, &new)?;
+                if look::stat(self.dir.as_fd(), new.as_ref())?.is_none() {
+                    return Ok(PathBuf::from("(not kept: too large to copy, or nothing that can be copied)"));
+                }
+            }
             other => other?,
         }
         self.count(new.clone());

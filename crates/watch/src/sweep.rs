@@ -3,8 +3,8 @@
 //! No system call sets a change time (ctime). Four things could still hide a change from it, and each is met: a clock that
 //! is set back (nothing known by times counts then), two changes within one tick of the clock (a time that is as young
 //! as the look is not believed), a mapping whose page is dirty already (a file that somebody has open for writing is
-//! read again and again), and a file system that does not stamp what is written through a mapping (there, writers are
-//! asked for in each sweep). What is left is whoever writes to the raw device; for that, everything is read at intervals.
+//! read again and again), and a file system that does not stamp what is written through a mapping: there, writers are
+//! asked for in each sweep, or everything is read again all the time where not even that is told. What is left is whoever writes to the raw device; for that, everything is read at intervals.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -24,12 +24,24 @@ use crate::watches::On;
 /// Longer than a tick of the clock that stamps changes (10 ms at `CONFIG_HZ=100`).
 const TICK: Duration = Duration::from_millis(25);
 
-/// File systems known to stamp a change time when a clean page of a mapping is first written.
-const STAMPING: [i64; 4] = [
-    0xEF53,      // ext2, ext3, ext4
-    0x5846_5342, // xfs
-    0x9123_683E, // btrfs
-    0xF2F5_2010, // f2fs
+/// What a file system tells of a write through a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// A change time when a clean page is first written, and whether anybody may write to a dirty one.
+    Times,
+    /// Only that somebody may write.
+    Writers,
+    /// Nothing that is known. On overlayfs the mapping belongs to a file below, whose writers do not count above.
+    Nothing,
+}
+
+/// File systems of which that is known.
+const KNOWN: [(i64, Tells); 5] = [
+    (0xEF53, Tells::Times),        // ext2, ext3, ext4
+    (0x5846_5342, Tells::Times),   // xfs
+    (0x9123_683E, Tells::Times),   // btrfs
+    (0xF2F5_2010, Tells::Times),   // f2fs
+    (0x0102_1994, Tells::Writers), // tmpfs
 ];
 
 impl Watch {
@@ -94,7 +106,7 @@ impl Watch {
             let is_to_be_read = self.cursor.is_some() && node.stamp.is_none() && !is_absent;
             if !is_same && !is_missing_parent && !is_to_be_read {
                 suspects.push(path.clone());
-            } else if let Some(dir) = dir.filter(|_| !node.is_stamped)
+            } else if let Some(dir) = dir.filter(|_| node.tells == Tells::Writers)
                 && has_writer(&dir, name)
             {
                 hot.push(path.clone());
@@ -109,7 +121,7 @@ impl Watch {
         if let Some(record) = update {
             self.renew(path, found, record);
         }
-        let is_stamped = found.look.as_ref().is_none_or(|look| self.is_stamped(look));
+        let tells = found.look.as_ref().map_or(Tells::Times, |look| self.tells(look));
         let Some(node) = self.nodes.get_mut(path) else { return };
         let Some(look) = &found.look else {
             node.stamp = None;
@@ -136,9 +148,10 @@ impl Watch {
             Some(file) if look::is_regular(&look.stat) => sys::writer_of(file),
             _ => Writer::Absent,
         };
-        node.is_stamped = is_stamped;
+        node.tells = tells;
         node.stamp = is_older(&stamp, look.at).then_some(stamp);
-        if writer == Writer::Present {
+        let is_blind = tells == Tells::Nothing && look::is_regular(&look.stat) && look.file.is_some();
+        if writer == Writer::Present || is_blind {
             self.hot.insert(path.to_owned());
         }
     }
@@ -171,13 +184,14 @@ impl Watch {
         self.unsigned_since.get_or_insert_with(Instant::now);
     }
 
-    fn is_stamped(&mut self, look: &Look) -> bool {
+    fn tells(&mut self, look: &Look) -> Tells {
         let dev = (look.stat.stx_dev_major, look.stat.stx_dev_minor);
-        let Some(file) = &look.file else { return true };
-        *self
-            .stamped
-            .entry(dev)
-            .or_insert_with(|| rustix::fs::fstatfs(file).is_ok_and(|fs| STAMPING.contains(&fs.f_type)))
+        let Some(file) = &look.file else { return Tells::Times };
+        *self.tells.entry(dev).or_insert_with(|| {
+            let kind = rustix::fs::fstatfs(file).map(|fs| fs.f_type);
+            let known = KNOWN.iter().find(|(known, _)| kind == Ok(*known));
+            known.map_or(Tells::Nothing, |(_, tells)| *tells)
+        })
     }
 
     /// Makes a place what is wanted there, without asking whether it differs.

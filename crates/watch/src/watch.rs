@@ -26,6 +26,7 @@ use crate::report::{Notice, Report};
 use crate::spots::{Spot, apart, covering, spots};
 use crate::state::{StateDir, StateError};
 use crate::store::Store;
+use crate::sweep::Tells;
 use crate::text::Sha256;
 use crate::told::Told;
 use crate::watches::Watches;
@@ -47,13 +48,13 @@ pub(crate) struct Node {
     /// The inode whose watch that is.
     pub(crate) watched: Option<((u32, u32), u64, i32)>,
     pub(crate) lock: Option<Lock>,
-    /// Whether its file system tells of every change by the change time.
-    pub(crate) is_stamped: bool,
+    /// What its file system tells without being read.
+    pub(crate) tells: Tells,
 }
 
 impl Node {
     pub(crate) fn new(record: Record) -> Node {
-        Node { record, stamp: None, watched: None, lock: None, is_stamped: true }
+        Node { record, stamp: None, watched: None, lock: None, tells: Tells::Times }
     }
 }
 
@@ -92,7 +93,7 @@ pub struct Watch {
     pub(crate) hot: BTreeSet<PathBuf>,
     /// Judged files that are being written, and until when their writers have time.
     pub(crate) pending: HashMap<PathBuf, Instant>,
-    pub(crate) stamped: HashMap<(u32, u32), bool>,
+    pub(crate) tells: HashMap<(u32, u32), Tells>,
     pub(crate) can_lock: bool,
     pub(crate) unsigned_since: Option<Instant>,
     pub(crate) undone: u64,
@@ -169,7 +170,7 @@ impl Watch {
             standing: HashMap::new(),
             hot: BTreeSet::new(),
             pending: HashMap::new(),
-            stamped: HashMap::new(),
+            tells: HashMap::new(),
             can_lock: may_set_immutable(),
             unsigned_since: None,
             undone: 0,
@@ -324,6 +325,8 @@ impl Watch {
             self.pending.iter().filter(|(_, until)| **until <= now).map(|(p, _)| p.clone()).collect();
         for path in pending {
             self.check(&path, Heard { how: "inotify", when: now }, report);
+            // One that could not be looked at is left to the next sweep, or we would ask again without a pause.
+            self.pending.remove(&path);
         }
         if !self.hot.is_empty() && now >= self.hot_at {
             self.look_at_hot(report);

@@ -118,7 +118,10 @@ impl Watches {
         let mut heard = Heard::default();
         let mut gone = Vec::new();
         let mut reader = Reader::new(&self.fd, &mut self.buffer);
-        for _ in 0..EVENTS_MAX {
+        let mut count = 0;
+        // What one call has brought into the buffer is read to its end: the reader goes, and the rest with it.
+        while count < EVENTS_MAX || !reader.is_buffer_empty() {
+            count += 1;
             let event = match reader.next() {
                 Ok(event) => event,
                 Err(Errno::AGAIN) => break,

@@ -88,8 +88,8 @@ export class Home {
     return await this.run(["agent", "--local", "--session-id", session, "--message", message, "--json", "--timeout", "120"]);
   }
 
-  /** Starts OpenClaw, with a secret in the environment that the tools inherit from. */
-  start(args: readonly string[]): ChildProcess {
+  /** Starts OpenClaw, with a secret in the environment that the tools inherit from; it is ended after so many seconds. */
+  start(args: readonly string[], limit = 150): ChildProcess {
     return spawn(process.execPath, [this.openclaw, ...args], {
       cwd: this.directory,
       env: {
@@ -102,7 +102,7 @@ export class Home {
         NO_COLOR: "1",
       },
       stdio: ["ignore", "pipe", "pipe"],
-      timeout: 150_000,
+      timeout: limit * 1000,
       killSignal: "SIGKILL",
     });
   }

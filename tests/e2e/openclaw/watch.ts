@@ -39,7 +39,7 @@ await ordinary("a limit of commands", ["config", "set", "tools.exec.backgroundMs
 await ordinary("doctor", ["doctor", "--non-interactive"], []);
 await ordinary("doctor, which repairs", ["doctor", "--fix", "--non-interactive"], ["skills.entries"]);
 
-const gateway = home.start(["gateway", "run", "--port", String(PORT)]);
+const gateway = home.start(["gateway", "run", "--port", String(PORT)], 900);
 let log = "";
 gateway.stdout?.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
 gateway.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
@@ -62,7 +62,7 @@ try {
   await attack("a channel", ["channels", "add", "--channel", "telegram", "--token", "1234567:canary"], { config: ["channels.telegram", "plugins.entries"] });
   await attack("elevated commands", ["config", "set", "tools.elevated.enabled", "true"], { config: ["tools.elevated"] });
   await attack("another address of the model", ["config", "set", "models.providers.scripted.baseUrl", "http://127.0.0.1:1/v1"], { config: ["models.providers.scripted.baseUrl"] });
-  await attack("variables of the gateway", ["config", "set", "env.vars.HTTPS_PROXY", "http://127.0.0.1:1"], { config: ["env"] });
+  await attack("a shell as a chat command", ["config", "set", "commands.bash", "true"], { config: ["commands.bash"] });
   await attack("a plugin", ["plugins", "install", "--force", "--accept-capabilities", plugin()], { config: ["plugins.entries"], database: ["config_machine_state("] });
   await attack("a gateway that others reach", ["config", "set", "gateway.bind", "lan"], { config: ["gateway.bind"] });
   byHand();
@@ -137,7 +137,7 @@ async function attack(what: string, words: readonly string[], wanted: { readonly
   check(`${what}: the configuration says what it said`, meaning() === before.config, `${before.config}\n${meaning()}`);
   check(`${what}: the database grants what it granted`, rows() === before.database, `${before.database}\n${rows()}`);
   // What the gateway made of the change, it makes of the change back: some it starts anew for, a second later.
-  if (wanted.config !== undefined) await new Promise((resolve) => setTimeout(resolve, 3000));
+  if (wanted.config !== undefined) await new Promise((resolve) => setTimeout(resolve, 2000));
   check(`${what}: the gateway serves`, await serves(), log.slice(-1500));
   if (effect !== undefined) check(`${what}: an agent's command is denied again`, !(await runs("restored")), log.slice(-1500));
 }

@@ -239,6 +239,34 @@ fn a_state_directory_that_others_can_enter_is_refused_and_so_is_a_second_watch()
     }
 }
 
+/// Nothing can be renamed over file systems: what was found is copied out and removed.
+#[test]
+fn the_quarantine_may_be_on_another_file_system() {
+    use std::os::unix::fs::MetadataExt as _;
+    let world = World::new();
+    let before = world.seen();
+    let other = Path::new("/dev/shm");
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    if device(other).is_none() || device(other) == device(&world.top) {
+        println!("not applicable: no second file system at {other:?}");
+        return;
+    }
+    let state = other.join(world.top.file_name().unwrap());
+    let mut options = world.options();
+    options.state.clone_from(&state);
+    let running = Running::begin(options, world.places(), Box::new(Whole), || {});
+    fs::rename(world.evil(), world.settings()).unwrap();
+    fs::create_dir_all(world.home.join("tools/new/deep")).unwrap();
+    fs::write(world.home.join("tools/new/deep/x"), "evil\n").ok();
+    symlink("/etc/passwd", world.home.join("tools/new-link")).unwrap();
+    wait("all is as it was", || world.seen() == before);
+    running.stop();
+    let kept = fs::read_dir(state.join("kept")).unwrap().flatten().map(|e| e.path()).collect::<Vec<_>>();
+    assert!(kept.iter().any(|p| p.is_file() && fs::read_to_string(p).unwrap() == "evil\n"), "{kept:?}");
+    assert!(kept.iter().any(|p| p.is_symlink()) && kept.iter().any(|p| p.is_dir()), "{kept:?}");
+    fs::remove_dir_all(&state).unwrap();
+}
+
 #[test]
 fn the_state_of_the_watch_is_no_place() {
     let world = World::new();

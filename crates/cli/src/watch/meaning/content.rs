@@ -18,6 +18,8 @@ const LARGEST: u64 = 16 << 20;
 pub(crate) struct Meaning {
     /// Each row below the directory that it is relative to, with what moves that taken into account.
     places: Vec<(PathBuf, Watched)>,
+    /// Where OpenClaw's configuration is, if a variable moves it alone.
+    moved: Option<(PathBuf, Compared)>,
 }
 
 impl Meaning {
@@ -39,7 +41,10 @@ impl Meaning {
         let of_work =
             of_work.flat_map(|(client, at)| of_workspace(client).into_iter().map(move |row| (at.join(row.dir), row)));
         let places = of_home.chain(of_work).filter(|(_, row)| row.compared != Compared::Whole);
-        Meaning { places: places.collect() }
+        let places: Vec<_> = places.collect();
+        let config = places.iter().find(|(_, row)| row.client == "openclaw" && row.name == "openclaw.json");
+        let moved = variable("OPENCLAW_CONFIG_PATH").map(PathBuf::from).zip(config.map(|(_, row)| row.compared));
+        Meaning { places, moved }
     }
 
     fn compared(&self, path: &Path) -> Option<Compared> {
@@ -47,7 +52,8 @@ impl Meaning {
             let name = path.strip_prefix(below).ok().and_then(Path::to_str);
             name.is_some_and(|name| row.matches_name(name))
         };
-        self.places.iter().find(is_here).map(|(_, row)| row.compared)
+        let moved = self.moved.as_ref().filter(|(moved, _)| moved == path).map(|(_, compared)| *compared);
+        moved.or_else(|| self.places.iter().find(is_here).map(|(_, row)| row.compared))
     }
 
     /// Returns the files that a settings file takes in. They are to be watched whole.
@@ -158,6 +164,8 @@ mod tests {
         }
         let moved = |name: &str| (name == "OPENCLAW_STATE_DIR").then(|| OsString::from("/srv/oc"));
         let moved = Meaning::new(Path::new("/h"), &moved, &[]);
+        let config = |name: &str| (name == "OPENCLAW_CONFIG_PATH").then(|| OsString::from("/srv/my.json5"));
+        assert!(Meaning::new(Path::new("/h"), &config, &[]).knows(Path::new("/srv/my.json5")));
         assert!(
             moved.knows(Path::new("/srv/oc/openclaw.json")) && !moved.knows(Path::new("/h/.openclaw/openclaw.json"))
         );
