@@ -44,7 +44,13 @@ impl Watch {
     /// # Errors
     /// When a path is not protected or cannot be looked at.
     pub fn differences(&mut self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
-        self.follow_ways();
+        let held = self.as_it_stands();
+        let found = self.differences_now(paths);
+        self.hold_again(held);
+        found
+    }
+
+    fn differences_now(&self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
         let mut all = Vec::new();
         for path in paths {
             let path = self.protected(path)?;
@@ -62,10 +68,10 @@ impl Watch {
     /// # Errors
     /// When a path is not protected, cannot be looked at, or the baseline cannot be written. Nothing is accepted then.
     pub fn accept(&mut self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
-        self.follow_ways();
         let mut all = Vec::new();
         for path in paths {
             let path = self.protected(path)?;
+            self.accept_ways(&path);
             let mut old: BTreeMap<PathBuf, Record> = BTreeMap::new();
             let below: Vec<PathBuf> = self.below(&path).map(|(at, _)| at.clone()).collect();
             for at in below {
@@ -101,8 +107,8 @@ impl Watch {
     /// # Errors
     /// When the path is no protected file, the content is too large to be kept, or it cannot be written.
     pub fn accept_content(&mut self, path: &Path, content: &[u8], report: &mut dyn Report) -> Result<(), Error> {
-        self.follow_ways();
         let path = self.protected(path)?;
+        self.accept_ways(&path);
         let failed = |why: &str| Error::Look { path: path.clone(), why: why.into() };
         if content.len() as u64 > self.options.copy_max {
             return Err(failed("it is larger than what is kept"));

@@ -101,19 +101,55 @@ impl Watch {
         }
     }
 
-    /// Takes directories that were not there, or that nobody has looked for yet, as they stand: for a caller that wants to
-    /// know what is there, and nothing undone.
-    pub(crate) fn follow_ways(&mut self) {
-        let paths: Vec<PathBuf> =
-            self.ways.iter().filter(|(_, way)| way.fd.is_none()).map(|(p, _)| p.clone()).collect();
+    /// Makes every way what stands there, for a look that changes nothing; answers what was held, for [`Watch::hold_again`].
+    pub(crate) fn as_it_stands(&mut self) -> Vec<(PathBuf, Option<Arc<OwnedFd>>)> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let paths: Vec<PathBuf> = self.ways.keys().cloned().collect();
+        let mut held = Vec::new();
         for path in paths {
+            let fd = match path.parent().zip(path.file_name()) {
+                None => rustix::fs::openat(rustix::fs::CWD, "/", flags, Mode::empty()).ok(),
+                Some((parent, name)) => self.ways.get(parent).and_then(|way| way.fd.as_ref()).and_then(|parent| {
+                    // What is no directory holds nothing, and is a change of its own.
+                    rustix::fs::openat(parent, name, flags, Mode::empty()).ok()
+                }),
+            };
+            if let Some(way) = self.ways.get_mut(&path) {
+                held.push((path, std::mem::replace(&mut way.fd, fd.map(Arc::new))));
+            }
+        }
+        held
+    }
+
+    /// Ends what [`Watch::as_it_stands`] began.
+    pub(crate) fn hold_again(&mut self, held: Vec<(PathBuf, Option<Arc<OwnedFd>>)>) {
+        for (path, fd) in held {
+            if let Some(way) = self.ways.get_mut(&path) {
+                way.fd = fd;
+            }
+        }
+    }
+
+    /// Takes the ways above and below a place as they stand: its owner accepts it so.
+    pub(crate) fn accept_ways(&mut self, place: &Path) {
+        let is_near = |way: &&PathBuf| place.starts_with(way) || way.starts_with(place);
+        let near: Vec<PathBuf> = self.ways.keys().filter(is_near).cloned().collect();
+        for path in near {
             let Some((parent, name)) = path.parent().zip(path.file_name()) else {
                 self.check_root();
                 continue;
             };
-            if let Some(parent) = self.ways.get(parent).and_then(|way| way.fd.clone()) {
-                // What is no directory holds nothing, and is a change of its own.
-                self.adopt(&path, parent.as_fd(), name).ok();
+            let parent = self.ways.get(parent).and_then(|way| way.fd.clone());
+            let stat = parent.as_ref().and_then(|parent| look::stat(parent.as_fd(), name).ok().flatten());
+            match (parent, stat.filter(look::is_directory)) {
+                (Some(parent), Some(stat)) if self.ways.get(&path).is_some_and(|way| way.id != Some(id(&stat))) => {
+                    if let Some(way) = self.ways.get_mut(&path).filter(|way| way.id.is_some()) {
+                        way.was = None;
+                    }
+                    self.adopt(&path, parent.as_fd(), name).ok();
+                }
+                (Some(_), Some(_)) => {}
+                _ => self.lose(&path),
             }
         }
     }

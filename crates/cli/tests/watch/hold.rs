@@ -119,3 +119,38 @@ fn a_held_watch_ends_when_it_is_told_to() {
         holder.wait().unwrap();
     }
 }
+
+/// As package managers do: directories that were not there, and one that is another afterwards.
+#[test]
+fn what_an_upgrade_makes_anew_is_taken_whole() {
+    if !is_alone("hold::what_an_upgrade_makes_anew_is_taken_whole") {
+        return;
+    }
+    const UPGRADE: &str = "mkdir -p ~/.config/fish/conf.d && echo new > ~/.config/fish/conf.d/new.fish && \
+        mv ~/named/dir ~/named/old && mkdir -p ~/named/dir/other && echo new > ~/named/dir/other/c.txt && rm -r ~/named/old";
+    for who in everybody() {
+        for is_running in [true, false] {
+            let world = world("upgrade", who);
+            let mut watching = Some(Watching::begin(&world));
+            if !is_running {
+                assert!(watching.take().unwrap().stop().success());
+            }
+            let held = watch(&world, &["hold", "--yes", "--", "/bin/sh", "-c", UPGRADE]);
+            assert_eq!(code(&held), 0, "{who:?} {is_running}: {}", err(&held));
+            std::thread::sleep(Duration::from_millis(400));
+            drop(watching.take());
+            let _watching = Watching::begin(&world);
+            let home = world.home();
+            assert_eq!(text(home.join(".config/fish/conf.d/new.fish")), "new\n", "{who:?} {is_running}");
+            assert_eq!(text(home.join("named/dir/other/c.txt")), "new\n", "{who:?} {is_running}");
+            assert!(!home.join("named/dir/a.txt").exists(), "{who:?} {is_running}");
+            let diff = watch(&world, &["diff"]);
+            assert_eq!(code(&diff), 0, "{who:?} {is_running}: {}{}", out(&diff), err(&diff));
+            let undone = changes(&world).into_iter().filter(|change| change.outcome == "undone").collect::<Vec<_>>();
+            assert!(undone.is_empty(), "{who:?} {is_running}: {undone:?}");
+            // The control: what came with it is protected from now on.
+            fs::write(home.join("named/dir/other/c.txt"), EVIL).unwrap();
+            until("it is undone", || text(home.join("named/dir/other/c.txt")) == "new\n");
+        }
+    }
+}
