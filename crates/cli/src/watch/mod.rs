@@ -105,6 +105,17 @@ impl Source {
         Ok(self.owner()?.join("watch"))
     }
 
+    /// Whether a watch can work by the policy as it stands, where that is among what is to be accepted: none that cannot be
+    /// read is, since the next watch would not begin.
+    fn must_stay_usable(&self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let Some(file) = self.loaded.file.as_deref() else { return Ok(()) };
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        if paths.iter().any(|path| file.starts_with(path) || path == self.loaded.file.as_deref().unwrap_or(path)) {
+            Source::new(self.file.as_deref()).context("a policy that cannot be used is not accepted")?;
+        }
+        Ok(())
+    }
+
     fn has_baseline(&self) -> anyhow::Result<bool> {
         Ok(self.state()?.join("baseline").exists())
     }

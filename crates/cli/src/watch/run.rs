@@ -61,6 +61,9 @@ fn supervise(mut source: Source, mut teller: Teller, signals: &OwnedFd) -> anyho
                 return Ok(ExitCode::SUCCESS);
             }
             // What tells the owner has children as well.
+            if let Some(change) = go_on(&child) {
+                teller.own(change);
+            }
             if let Some(status) = child.try_wait().context("cannot wait for the watch")? {
                 break status;
             }
@@ -76,8 +79,24 @@ fn supervise(mut source: Source, mut teller: Teller, signals: &OwnedFd) -> anyho
             continue;
         }
         teller.own(killed(status));
+        if !source.has_baseline()? {
+            teller.own(own(
+                "deleted",
+                "reported",
+                "its baseline, while it was killed: what stands now becomes the new one",
+            ));
+        }
         std::thread::sleep(if is_refusal { REST } else { SHORT.saturating_sub(began.elapsed().max(SHORT / 2)) });
     }
+}
+
+/// Wakes a watching process that was stopped. The attack: one that is stopped is not killed, and watches nothing.
+fn go_on(child: &Child) -> Option<Change> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
+    let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
+    waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG).ok()??;
+    kill_process(pid, Signal::CONT).ok()?;
+    Some(own("stopped", "undone", "by a signal; it goes on"))
 }
 
 /// Takes the policy that was accepted over. One that cannot be used leaves the old one.
@@ -168,7 +187,7 @@ pub(crate) fn watching(words: &[OsString]) -> anyhow::Result<ExitCode> {
         if stop.is_over() {
             break;
         }
-        attend(&listener, &mut watch, &mut teller, &stop);
+        attend(&listener, &source, &mut watch, &mut teller, &stop);
         if is_renewed(&source, &mut watch) {
             break;
         }
@@ -215,14 +234,14 @@ pub(super) fn open(mut open: impl FnMut() -> Result<Watch, mantlet_watch::Error>
 }
 
 /// Answers one connection. Meanwhile nothing is undone; events wait.
-fn attend(listener: &UnixListener, watch: &mut Watch, teller: &mut Teller, stop: &Stop) {
-    let result = line::admit(listener).and_then(|mut line| answer(&mut line, watch, teller, stop));
+fn attend(listener: &UnixListener, source: &Source, watch: &mut Watch, teller: &mut Teller, stop: &Stop) {
+    let result = line::admit(listener).and_then(|mut line| answer(&mut line, source, watch, teller, stop));
     if let Err(error) = result {
         say(&format!("a connection ended: {error:#}"));
     }
 }
 
-fn answer(line: &mut Line, watch: &mut Watch, teller: &mut Teller, stop: &Stop) -> anyhow::Result<()> {
+fn answer(line: &mut Line, source: &Source, watch: &mut Watch, teller: &mut Teller, stop: &Stop) -> anyhow::Result<()> {
     // The attack: a connection that says nothing, so that nothing is undone.
     let mut until = Instant::now() + line::LONGEST_SILENCE;
     while stop.waits_for(line, until)
@@ -238,11 +257,17 @@ fn answer(line: &mut Line, watch: &mut Watch, teller: &mut Teller, stop: &Stop) 
             }
             Ask::Differences { paths } => differences(watch.differences(&named(watch, paths))),
             Ask::Accept { paths } => {
-                let done = watch.accept(&named(watch, paths));
-                for diff in done.iter().flatten() {
-                    teller.own(accepted(diff, &by));
+                let paths = named(watch, paths);
+                match source.must_stay_usable(&paths) {
+                    Ok(()) => {
+                        let done = watch.accept(&paths);
+                        for diff in done.iter().flatten() {
+                            teller.own(accepted(diff, &by));
+                        }
+                        differences(done)
+                    }
+                    Err(error) => Answer::Refused { why: format!("{error:#}") },
                 }
-                differences(done)
             }
             Ask::AcceptContent { path, from } => {
                 match content(&from).and_then(|content| Ok(watch.accept_content(&path, &content, teller)?)) {
