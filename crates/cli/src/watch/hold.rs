@@ -9,8 +9,9 @@ use mantlet_watch::Watch;
 
 use super::Source;
 use super::line::{self, Answer, Ask, Line, Shown};
-use super::run::{self, accepted, content};
+use super::run;
 use super::teller::Teller;
+use super::watching::{accepted, content, open};
 
 /// A watch that stays away until this is dropped.
 pub(crate) enum Hold {
@@ -63,7 +64,7 @@ impl Hold {
             return Ok(Hold::Nothing);
         }
         let options = source.options()?;
-        let watch = run::open(|| source.watch(options.clone()))?;
+        let watch = open(|| source.watch(options.clone()))?;
         let (teller, source) = (source.teller()?, Source::new(source.file.as_deref())?);
         Ok(Hold::Own(Box::new(Own { watch, teller, source })))
     }

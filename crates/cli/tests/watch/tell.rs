@@ -87,7 +87,12 @@ fn the_units_are_what_systemd_reads() {
             let said = err(&verified);
             let ours: Vec<&str> = said.lines().filter(|line| line.contains("mantlet-watch")).collect();
             assert!(ours.is_empty(), "{kind}: {said}");
+            // The control: what systemd does not know is said.
+            let wrong = text.replace("Restart=", "Rstart=");
+            let wrong = world.file(format!("home/{kind}/wrong.service"), wrong);
+            let told =
+                Command::new("systemd-analyze").arg(format!("--{kind}")).arg("verify").arg(wrong).output().unwrap();
+            assert!(err(&told).contains("Rstart"), "{kind}: {}", err(&told));
         }
     }
-    // The control: what systemd does not know is said.
 }
