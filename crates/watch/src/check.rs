@@ -195,8 +195,9 @@ impl Watch {
         // A database that is judged grows.
         const JUDGED_MAX: u64 = 1 << 30;
         match &wanted.is {
-            Is::File { size, .. } | Is::Unreadable { size } => self.store.max().max(*size),
+            Is::File { size, .. } => self.store.max().max(*size),
             Is::Judged { size, .. } => JUDGED_MAX.max(*size),
+            // One that was too large to be read at first is no smaller now.
             _ => self.store.max(),
         }
     }

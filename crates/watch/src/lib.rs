@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod say;
 mod spots;
+mod standing;
 mod state;
 mod status;
 mod store;

@@ -72,7 +72,7 @@ impl Hands<'_> {
             Is::Symlink { target } => self.symlink(job, target),
             Is::Other { kind } => self.special(job, *kind),
             Is::Unreadable { .. } => {
-                Err(Stands("the file cannot be read by this user, so that there is no copy".into()))
+                Err(Stands("the file is too large or cannot be read by this user, so that there is no copy".into()))
             }
         }
     }

@@ -35,6 +35,11 @@ impl Way {
         Way { fd: None, was: record.and_then(|r| r.attributes.clone()), id: None, wd: None }
     }
 
+    /// Whether a file system was mounted there, where that is known.
+    pub(crate) fn was_mount(&self) -> Option<bool> {
+        self.was.as_ref().map(|was| was.mount)
+    }
+
     /// What the baseline keeps of it.
     pub(crate) fn record(&self) -> Option<Record> {
         self.was.clone().map(|attributes| Record { is: Is::Way, attributes: Some(attributes) })
@@ -98,6 +103,32 @@ impl Watch {
         }
         for path in changed {
             self.look_below(&path, heard, report);
+        }
+    }
+
+    /// Holds what stands on the way to a path, which its owner has accepted, or is about to write in. Nothing is put right:
+    /// where the way ends, or is none, it is not held, and the next look says so.
+    pub(crate) fn hold_ways(&mut self, path: &Path) {
+        let mut above: Vec<PathBuf> =
+            path.ancestors().filter(|at| self.ways.contains_key(*at)).map(Path::to_owned).collect();
+        above.reverse();
+        for at in above {
+            let Some((up, name)) = at.parent().zip(at.file_name()) else {
+                // Without the root nothing below is held.
+                drop(self.check_root());
+                continue;
+            };
+            let Some(way) = self.ways.get(&at) else { continue };
+            let up = self.ways.get(up).and_then(|up| up.fd.clone());
+            let stat = up.as_ref().and_then(|up| look::stat(up.as_fd(), name).ok().flatten());
+            let is_held = way.id.is_some() && way.id == stat.as_ref().map(id);
+            let is_way = |stat: &Statx| {
+                look::is_directory(stat) && way.was_mount().is_none_or(|was| was == look::is_mount(stat))
+            };
+            let can_be_held = stat.as_ref().is_some_and(is_way);
+            if !is_held && (!can_be_held || up.is_none_or(|up| self.adopt(&at, up.as_fd(), name).is_err())) {
+                self.lose(&at);
+            }
         }
     }
 
@@ -281,7 +312,11 @@ impl Watch {
 fn whereabouts(fd: &OwnedFd) -> Option<PathBuf> {
     let stat = look::stat_of(fd).ok()?;
     let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    (stat.stx_nlink > 0 && !path.as_os_str().as_bytes().ends_with(b" (deleted)")).then_some(path)
+    // The kernel says "x (deleted)", and anybody may call a directory so. Not every file system counts names down to none.
+    let is_said_deleted = path.as_os_str().as_bytes().ends_with(b" (deleted)");
+    let is_there =
+        || look::stat(rustix::fs::CWD, path.as_os_str()).is_ok_and(|at| at.is_some_and(|at| id(&at) == id(&stat)));
+    (stat.stx_nlink > 0 && (!is_said_deleted || is_there())).then_some(path)
 }
 
 /// Renames a directory back. What is renamed is compared with what is held: the attacker may put another in its place.

@@ -56,19 +56,21 @@ impl Hold {
         }
     }
 
-    /// Takes places as they stand.
-    pub(crate) fn accept(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
+    /// Takes places as they stand, when that is what these differences show.
+    pub(crate) fn accept(&mut self, paths: &[PathBuf], diffs: &[Shown]) -> anyhow::Result<Vec<Shown>> {
+        let seen = diffs.iter().map(|diff| (diff.path.clone(), diff.now.clone())).collect();
         match self {
-            Hold::Running(line) => shown(line.ask(&Ask::Accept { paths: paths.to_vec() })?),
-            Hold::Own(watch) => Ok(watch.accept(paths)?.into_iter().map(Into::into).collect()),
+            Hold::Running(line) => shown(line.ask(&Ask::Accept { paths: paths.to_vec(), shown: seen })?),
+            Hold::Own(watch) => Ok(watch.accept(paths, &seen)?.into_iter().map(Into::into).collect()),
             Hold::Nothing => Ok(Vec::new()),
         }
     }
 
-    /// Makes what another file holds the content of a place.
-    pub(crate) fn accept_content(&mut self, path: &Path, from: &Path) -> anyhow::Result<()> {
+    /// Makes what another file holds the content of a place, when it has this hash.
+    pub(crate) fn accept_content(&mut self, path: &Path, from: &Path, sha256: String) -> anyhow::Result<()> {
+        let ask = Ask::AcceptContent { path: path.into(), from: from.into(), sha256 };
         match self {
-            Hold::Running(line) => match line.ask(&Ask::AcceptContent { path: path.into(), from: from.into() })? {
+            Hold::Running(line) => match line.ask(&ask)? {
                 Answer::Done => Ok(()),
                 other => bail!("{}", refusal(other)),
             },
@@ -79,7 +81,8 @@ impl Hold {
     /// Takes what was changed in these places, where they are watched: what is not is nobody's to accept.
     pub(crate) fn settle(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
         for path in paths {
-            match self.accept(std::slice::from_ref(path)) {
+            let path = std::slice::from_ref(path);
+            match self.differences(path).and_then(|diffs| self.accept(path, &diffs)) {
                 Ok(_) => {}
                 Err(error) if error.to_string().contains("is no protected place") => {}
                 Err(error) => return Err(error).with_context(|| format!("the watch does not take {path:?}")),

@@ -3,7 +3,6 @@
 //! The attack: somebody kills the watch, changes what it protects, and has time. The supervisor notices at once, and the
 //! next watch begins with everything compared. Whoever kills the supervisor finds the watcher become one.
 
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -16,6 +15,7 @@ use mantlet_ledger::Change;
 use mantlet_watch::{Escalation, Options, Watch};
 use rustix::process::Signal;
 
+use super::copy;
 use super::Source;
 use super::line::{self, Answer, Ask, Line};
 use super::teller::{Teller, say};
@@ -24,6 +24,8 @@ use super::teller::{Teller, say};
 pub(crate) const WORD: &str = "--watching";
 /// A watch that ends sooner than this did not work, and is not started again at once.
 const SHORT: Duration = Duration::from_secs(1);
+/// How long a watch that is told to end may take for it. A service manager waits ten times as long.
+const LONGEST_END: Duration = Duration::from_secs(8);
 
 /// Watches until it is told to end, by SIGTERM, SIGINT or SIGHUP.
 pub(crate) fn supervise(source: &Source) -> anyhow::Result<ExitCode> {
@@ -40,7 +42,7 @@ pub(crate) fn supervise(source: &Source) -> anyhow::Result<ExitCode> {
             None if told != Signal::CHILD.as_raw() => {
                 // Closed, its line tells it to end: it settles what it has.
                 drop(child.1);
-                child.0.wait().context("cannot wait for the watch")?;
+                end(&mut child.0, LONGEST_END)?;
                 teller.close();
                 return Ok(ExitCode::SUCCESS);
             }
@@ -56,6 +58,21 @@ pub(crate) fn supervise(source: &Source) -> anyhow::Result<ExitCode> {
         began = Instant::now();
         child = start(source)?;
     }
+}
+
+/// Waits for the end of a watch that was told to; one that does not end hangs on something, and is killed.
+fn end(child: &mut Child, longest: Duration) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while child.try_wait().context("cannot wait for the watch")?.is_none() {
+        if began.elapsed() >= longest {
+            say("the watch did not end, and is killed");
+            child.kill().context("cannot kill the watch")?;
+            child.wait().context("cannot wait for the watch")?;
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn start(source: &Source) -> anyhow::Result<(Child, ChildStdin)> {
@@ -172,15 +189,16 @@ fn answer(line: &mut Line, watch: &mut Watch, teller: &mut Teller) -> anyhow::Re
                 Answer::Done
             }
             Ask::Differences { paths } => differences(watch.differences(&named(watch, paths))),
-            Ask::Accept { paths } => {
-                let done = watch.accept(&named(watch, paths));
+            Ask::Accept { paths, shown } => {
+                let done = watch.accept(&named(watch, paths), &shown);
                 for diff in done.iter().flatten() {
                     teller.own(accepted(diff, &by));
                 }
                 differences(done)
             }
-            Ask::AcceptContent { path, from } => {
-                match content(&from).and_then(|content| Ok(watch.accept_content(&path, &content, teller)?)) {
+            Ask::AcceptContent { path, from, sha256 } => {
+                let content = copy::read_shown(&from, &sha256);
+                match content.and_then(|content| Ok(watch.accept_content(&path, &content, teller)?)) {
                     Ok(()) => {
                         teller.own(Change {
                             path: mantlet_ledger::escape(path.as_os_str().as_encoded_bytes()),
@@ -217,14 +235,6 @@ fn accepted(diff: &mantlet_watch::Diff, by: &str) -> Change {
         noticed: "owner".into(),
         ..own(diff.what.first().copied().unwrap_or("written"), "accepted", &format!("by {by}"))
     }
-}
-
-fn content(from: &std::path::Path) -> anyhow::Result<Vec<u8>> {
-    const MOST: u64 = 64 << 20;
-    let file = std::fs::File::open(from).with_context(|| format!("cannot read {from:?}"))?;
-    let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes).with_context(|| format!("cannot read {from:?}"))?;
-    Ok(bytes)
 }
 
 /// What ends a turn of the watch: a connection, the supervisor's word, or its death.
