@@ -195,6 +195,7 @@ pub(crate) fn install(args: &InstallArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(REFUSED));
     }
     let mut hold = Hold::usual()?;
+    hold.must_be_whole(&prepared.files().iter().map(|file| file.path.clone()).collect::<Vec<_>>())?;
     let record = explained(journal.apply(prepared))?;
     let files: Vec<PathBuf> = record.files().map(Path::to_owned).collect();
     let code = finish(&call, &journal, record, trial.as_deref())?;
@@ -281,6 +282,7 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
     let record = explained(journal.record(client, level))?;
     let files: Vec<PathBuf> = record.iter().flat_map(Record::files).map(Path::to_owned).collect();
     let mut hold = Hold::usual()?;
+    hold.must_be_whole(&files)?;
     match explained(journal.uninstall(client, level))? {
         None => tell(&format!("{client}: nothing is installed at level {}", level.name()))?,
         Some(notes) => {

@@ -57,9 +57,7 @@ fn main() -> ExitCode {
             mantlet_daemon::serve_all();
             return ExitCode::SUCCESS;
         }
-        Some(watch::WORD) => {
-            watch::Source::of_words(words.get(1..).unwrap_or_default()).and_then(|s| watch::watching(&s))
-        }
+        Some(watch::WORD) => watch::watching(words.get(1..).unwrap_or_default()),
         Some(shell_prefix::WORD) => shell_prefix::run(&words),
         Some(shell_prefix::RELAY) => shell_prefix::relay(&words),
         _ => run(&words),

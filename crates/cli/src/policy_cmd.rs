@@ -237,6 +237,7 @@ pub(crate) fn allow(args: &AllowArgs) -> anyhow::Result<ExitCode> {
     }
     // The new text is judged where it will lie: a directory that others can write refuses before, not after.
     let mut hold = crate::watch::Hold::usual()?;
+    hold.must_be_whole(std::slice::from_ref(&file))?;
     write::replace(&file, &loaded.text, &text, |written| {
         let judged = mantlet_sandbox::load(Some(written), &host).map(|_| ());
         let named = |text: String| text.replace(&*written.to_string_lossy(), &file.to_string_lossy());

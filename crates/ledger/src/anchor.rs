@@ -18,25 +18,53 @@ pub struct Anchored {
     pub head: Head,
 }
 
-/// Why a line is no head.
+/// What a file of heads holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// Those of the host that was asked for.
+    pub heads: Vec<Head>,
+    /// How many lines are none: torn by a power cut, or somebody's.
+    pub broken: usize,
+}
+
+/// Why a file of heads cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("line {number} of the heads is none: {source}")]
-pub struct NoHead {
-    number: usize,
-    source: serde_json::Error,
+pub enum NoHead {
+    /// No line of it is one.
+    #[error("none of {lines} lines is a head")]
+    Broken {
+        /// How many lines there are.
+        lines: usize,
+    },
+    /// All heads are of other hosts: nothing is known of this one.
+    #[error("the heads are of {hosts}, and none is of {host}\nhint: a host that was renamed has its old name there")]
+    OtherHost {
+        /// Whose there are.
+        hosts: String,
+        /// Whose were wanted.
+        host: String,
+    },
 }
 
 /// Reads the heads of one host out of a file of them.
 ///
 /// # Errors
-/// When a line is no head: whoever can write it must not hide one behind a broken line.
-pub fn read_heads(text: &str, host: &str) -> Result<Vec<Head>, NoHead> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let read = |(at, line): (usize, &str)| {
-        serde_json::from_str::<Anchored>(line).map_err(|source| NoHead { number: at + 1, source })
-    };
-    let heads: Vec<Anchored> = lines.map(read).collect::<Result<_, _>>()?;
-    Ok(heads.into_iter().filter(|kept| kept.host == host).map(|kept| kept.head).collect())
+/// When there are lines, and none is a head, or all are of other hosts: nothing would be compared, and that is no yes.
+pub fn read_heads(text: &str, host: &str) -> Result<Heads, NoHead> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let read: Vec<Anchored> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let broken = lines.len() - read.len();
+    if !lines.is_empty() && read.is_empty() {
+        return Err(NoHead::Broken { lines: broken });
+    }
+    if !read.is_empty() && read.iter().all(|kept| kept.host != host) {
+        let hosts: std::collections::BTreeSet<String> =
+            read.iter().map(|kept| crate::escape(kept.host.as_bytes())).collect();
+        let hosts = hosts.into_iter().take(5).collect::<Vec<_>>().join(", ");
+        return Err(NoHead::OtherHost { hosts, host: host.into() });
+    }
+    let heads = read.into_iter().filter(|kept| kept.host == host).map(|kept| kept.head).collect();
+    Ok(Heads { heads, broken })
 }
 
 #[cfg(test)]
@@ -50,8 +78,12 @@ mod tests {
             serde_json::to_string(&Anchored { v: 1, time: "t".into(), host: host.into(), head }).unwrap()
         };
         let text = format!("{}\n{}\n\n{}\n", line("one", 3), line("two", 4), line("one", 5));
-        let heads = read_heads(&text, "one").unwrap();
+        let heads = read_heads(&text, "one").unwrap().heads;
         assert_eq!(heads.iter().map(|head| head.seq).collect::<Vec<_>>(), [3, 5]);
-        assert!(read_heads(&format!("{text}broken"), "one").is_err());
+        let torn = read_heads(&format!("{text}{{\"v\":1,\n{text}"), "one").unwrap();
+        assert_eq!((torn.heads.len(), torn.broken), (4, 1));
+        assert!(matches!(read_heads("broken\n", "one"), Err(NoHead::Broken { lines: 1 })));
+        assert!(matches!(read_heads(&text, "three"), Err(NoHead::OtherHost { .. })));
+        assert_eq!(read_heads("", "three").unwrap(), Heads::default());
     }
 }

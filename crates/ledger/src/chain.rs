@@ -35,7 +35,7 @@ pub(crate) fn push(out: &mut Vec<u8>, entry: &Entry, head: &mut Option<Head>) ->
     }
     // The closing brace of the object, which the chain goes in front of.
     out.pop();
-    let (seq, prev) = head.as_ref().map_or((0, GENESIS), |head| (head.seq + 1, head.hash.as_str()));
+    let (seq, prev) = head.as_ref().map_or((0, GENESIS), |head| (head.seq.saturating_add(1), head.hash.as_str()));
     out.extend_from_slice(format!(",\"chain\":{{\"seq\":{seq},\"prev\":\"{prev}\"").as_bytes());
     let hash = hex(&Sha256::digest(out.get(start..).unwrap_or_default()));
     out.extend_from_slice(format!(",\"hash\":\"{hash}\"}}}}\n").as_bytes());

@@ -33,7 +33,7 @@ impl Mark {
         let failed = |e: Errno| AppendError::Sync { path: path.into(), source: e.into() };
         let began = Instant::now();
         loop {
-            if self.covers(ino, end).map_err(failed)? {
+            if self.covers(ino, end, length(file).map_err(failed)?).map_err(failed)? {
                 return Ok(());
             }
             if lock::try_take(&self.0).map_err(failed)? {
@@ -51,10 +51,10 @@ impl Mark {
     /// Syncs for all that are written by now.
     fn sync(&self, file: &OwnedFd, ino: u64, end: u64) -> rustix::io::Result<()> {
         // Whoever had the lock may have covered this one in the meantime.
-        if self.covers(ino, end)? {
+        let written = length(file)?;
+        if self.covers(ino, end, written)? {
             return Ok(());
         }
-        let written = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
         rustix::fs::fdatasync(file)?;
         self.set(ino, written)
     }
@@ -75,7 +75,8 @@ impl Mark {
         result
     }
 
-    fn covers(&self, ino: u64, end: u64) -> rustix::io::Result<bool> {
+    /// Whether the mark is of this file, and reaches there. One that reaches beyond the file's end is of another.
+    fn covers(&self, ino: u64, end: u64, length: u64) -> rustix::io::Result<bool> {
         let mut bytes = [0; 24];
         let read = rustix::io::pread(&self.0, &mut bytes, 0)?;
         let number = |at: usize| {
@@ -84,7 +85,7 @@ impl Mark {
         };
         // Read while somebody writes it, it may be of two marks: then the third number is of neither.
         let is_whole = read == bytes.len() && number(16) == check(number(0), number(8));
-        Ok(is_whole && number(0) == ino && number(8) >= end)
+        Ok(is_whole && number(0) == ino && (end..=length).contains(&number(8)))
     }
 
     fn set(&self, ino: u64, end: u64) -> rustix::io::Result<()> {
@@ -95,6 +96,10 @@ impl Mark {
         // Where the disk is full for these bytes the next one syncs for itself.
         rustix::io::pwrite(&self.0, &bytes, 0).map(drop)
     }
+}
+
+fn length(file: &OwnedFd) -> rustix::io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
 }
 
 fn check(ino: u64, end: u64) -> u64 {

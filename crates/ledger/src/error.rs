@@ -91,6 +91,14 @@ pub enum AppendError {
         /// How much there was.
         length: usize,
     },
+    /// It is longer than any entry may be.
+    #[error("an entry of {length} bytes is too long for the ledger {path:?}")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How long it is.
+        length: usize,
+    },
     /// It is written, but not known to be on the disk.
     #[error("the ledger {path:?} is written, but did not reach the disk: {source}")]
     Sync {

@@ -90,6 +90,8 @@ fn make(dir: &OwnedFd) -> std::io::Result<Key> {
     let mut text = Zeroizing::new(hex(&seed[..]));
     text.push('\n');
     replace(dir, KEY_NAME, text.as_bytes())?;
+    // A key that a power cut takes back would be followed by another one.
+    rustix::fs::fsync(dir)?;
     Ok(key)
 }
 

@@ -26,7 +26,7 @@ mod verify;
 mod word;
 mod writer;
 
-pub use anchor::{Anchored, NoHead, read_heads};
+pub use anchor::{Anchored, Heads, NoHead, read_heads};
 pub use book::Book;
 pub use entry::{Alert, Change, Culprit, Egress, Entry, Exec, Halt, Head, Kind, Link, Tool, Upkeep};
 pub use error::{AppendError, OpenError};

@@ -97,6 +97,15 @@ pub(crate) fn last_entry(segment: &Segment) -> std::io::Result<Option<Head>> {
     Ok(last)
 }
 
+/// What the first entry of a segment follows.
+pub(crate) fn followed(segment: &Segment) -> std::io::Result<Option<Head>> {
+    const MOST: u64 = 1 << 20;
+    let mut line = Vec::new();
+    BufReader::new(segment.open()?).take(MOST).read_until(b'\n', &mut line)?;
+    let first = line.strip_suffix(b"\n").and_then(end);
+    Ok(first.and_then(|end| Some(Head { seq: end.seq.checked_sub(1)?, hash: end.prev.to_owned() })))
+}
+
 /// Opens a file that somebody may have planted: no link is followed, and no FIFO waited for.
 pub(crate) fn open(path: &Path) -> std::io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;

@@ -9,7 +9,7 @@ use crate::Head;
 use crate::chain::{END_MAX, end, hex};
 
 /// What stands at the end of a segment.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tail {
     /// The last entry of the chain; none in an empty file, or where nothing is of the chain.
     pub(crate) head: Option<Head>,
@@ -29,8 +29,8 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    pub(crate) fn of(text: &[u8]) -> Option<Rest> {
-        (!text.is_empty()).then(|| Rest { bytes: text.len() as u64, sha256: hex(&Sha256::digest(text)) })
+    fn read((bytes, hash): (u64, Sha256)) -> Option<Rest> {
+        (bytes > 0).then(|| Rest { bytes, sha256: hex(&hash.finalize()) })
     }
 }
 
@@ -50,31 +50,67 @@ impl Tail {
         }
     }
 
-    /// Looks further back: rare, since each such end is told of in an entry that is an ordinary end again.
+    /// Goes through the whole file, in bounded memory: rare, since each such end is told of in an entry that is an
+    /// ordinary end again. Whatever is in the way, a cut is made where a line ends and nowhere else.
     fn search(file: &OwnedFd, size: u64) -> rustix::io::Result<Tail> {
-        // A segment is bounded; one that somebody blew up is not read into memory.
-        const MOST: u64 = 64 << 20;
-        let start = size.saturating_sub(MOST);
-        let mut text = vec![0; usize::try_from(size - start).unwrap_or(0)];
-        read_at(file, &mut text, start)?;
-        Ok(Tail::of(&text, start))
+        let mut search = Search::default();
+        let mut block = vec![0; 64 << 10];
+        let mut at = 0;
+        while at < size {
+            let length = block.len().min(usize::try_from(size - at).unwrap_or(block.len()));
+            let block = block.get_mut(..length).unwrap_or_default();
+            read_at(file, block, at)?;
+            search.take(block);
+            at += length as u64;
+        }
+        Ok(search.finish())
     }
+}
 
-    fn of(text: &[u8], start: u64) -> Tail {
-        let mut tail = Tail::default();
-        let (mut chained, mut whole) = (0, 0);
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let Some(line) = line.strip_suffix(b"\n") else { break };
-            whole += line.len() + 1;
-            if let Some(end) = end(line) {
-                tail.head = Some(end.head());
-                chained = whole;
+/// What is known of a file while it is gone through.
+#[derive(Default)]
+struct Search {
+    tail: Tail,
+    at: u64,
+    /// The last bytes of the line that is read.
+    line: Vec<u8>,
+    /// Everything since the last entry; as far as whole lines go; and what came after the last newline.
+    since: (u64, Sha256),
+    foreign: (u64, Sha256),
+    torn: (u64, Sha256),
+}
+
+impl Search {
+    fn take(&mut self, block: &[u8]) {
+        for part in block.split_inclusive(|byte| *byte == b'\n') {
+            self.at += part.len() as u64;
+            for (bytes, hash) in [&mut self.since, &mut self.torn] {
+                *bytes += part.len() as u64;
+                hash.update(part);
+            }
+            self.line.extend_from_slice(part.get(part.len().saturating_sub(END_MAX)..).unwrap_or_default());
+            self.line.drain(..self.line.len().saturating_sub(END_MAX));
+            if part.ends_with(b"\n") {
+                self.end_line();
             }
         }
-        tail.foreign = text.get(chained..whole).and_then(Rest::of);
-        tail.torn = text.get(whole..).and_then(Rest::of);
-        tail.whole = start + whole as u64;
-        tail
+    }
+
+    fn end_line(&mut self) {
+        self.tail.whole = self.at;
+        if let Some(end) = self.line.strip_suffix(b"\n").and_then(end) {
+            self.tail.head = Some(end.head());
+            self.since = Default::default();
+        }
+        self.foreign = self.since.clone();
+        self.line.clear();
+        self.torn = Default::default();
+    }
+
+    fn finish(mut self) -> Tail {
+        self.tail.foreign = Rest::read(self.foreign);
+        self.tail.torn = Rest::read(self.torn);
+        self.tail
     }
 }
 
@@ -107,19 +143,42 @@ mod tests {
         (out, head.unwrap())
     }
 
+    fn rest(text: &[u8]) -> Option<Rest> {
+        Rest::read((text.len() as u64, Sha256::new_with_prefix(text)))
+    }
+
+    /// The same in blocks of every size.
+    fn tail(text: &[u8]) -> Tail {
+        let all = [1, 7, 256, 4096, usize::MAX].map(|size| {
+            let mut search = Search::default();
+            text.chunks(size.min(text.len().max(1))).for_each(|block| search.take(block));
+            search.finish()
+        });
+        let [first, ..] = all.clone();
+        assert!(all.iter().all(|tail| *tail == first));
+        first
+    }
+
     #[test]
     fn what_is_not_of_the_chain_is_told_apart() {
         let (mut text, head) = lines(3);
         let whole = text.len() as u64;
-        let tail = Tail::of(&text, 0);
-        assert_eq!(tail, Tail { head: Some(head.clone()), whole, ..Tail::default() });
+        assert_eq!(tail(&text), Tail { head: Some(head.clone()), whole, ..Tail::default() });
         text.extend_from_slice(b"foreign\nlines\nand a to");
-        let tail = Tail::of(&text, 0);
-        assert_eq!(tail.head, Some(head));
-        assert_eq!(tail.foreign, Rest::of(b"foreign\nlines\n"));
-        assert_eq!(tail.torn, Rest::of(b"and a to"));
-        assert_eq!(tail.whole, text.len() as u64 - 8);
-        let legacy = Tail::of(b"{\"v\":1}\n", 0);
-        assert_eq!((legacy.head, legacy.foreign, legacy.torn), (None, Rest::of(b"{\"v\":1}\n"), None));
+        let found = tail(&text);
+        assert_eq!((found.head, found.foreign, found.torn), (Some(head), rest(b"foreign\nlines\n"), rest(b"and a to")));
+        assert_eq!(found.whole, text.len() as u64 - 8);
+        let legacy = tail(b"{\"v\":1}\n");
+        assert_eq!((legacy.head, legacy.foreign, legacy.torn), (None, rest(b"{\"v\":1}\n"), None));
+    }
+
+    #[test]
+    fn a_cut_is_made_where_a_line_ends_however_long_the_rest_is() {
+        let (mut text, head) = lines(2);
+        let whole = text.len() as u64;
+        text.extend(vec![b'x'; 300_000]);
+        let found = tail(&text);
+        assert_eq!((found.head, found.whole, found.torn.unwrap().bytes), (Some(head), whole, 300_000));
+        assert_eq!(tail(&vec![b'x'; 300_000]).whole, 0);
     }
 }

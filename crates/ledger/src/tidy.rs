@@ -48,9 +48,10 @@ impl Writer {
         if !lock::try_take(&lock).map_err(|e| self.failed(e))? {
             return Ok(Tidied::default());
         }
-        let compressed = self.compress(&rotated).map_err(|e| self.failed(e))?;
+        // On a full disk nothing can be compressed, and all the more is to be dropped.
+        let compressed = self.compress(&rotated);
         let dropped = self.drop_oldest()?;
-        Ok(Tidied { compressed, dropped })
+        Ok(Tidied { compressed: compressed.map_err(|e| self.failed(e))?, dropped })
     }
 
     /// Tidies if this writer has ended a segment: for one that stays open for months, whatever others do.
@@ -112,7 +113,7 @@ impl Writer {
             if total <= self.keep.total {
                 break;
             }
-            let through = segment::last_entry(segment).map_err(|e| self.failed(e))?;
+            let through = self.last_of(segment);
             let told =
                 Upkeep { event: "dropped".into(), bytes: Some(size), through: through.clone(), ..Upkeep::default() };
             self.append_with(&upkeep(now(), told), Durability::Durable)?;
@@ -124,9 +125,25 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// The last entry of a rotated segment; of one that cannot be read, by what the next one follows.
+    fn last_of(&self, segment: &Segment) -> Option<Head> {
+        if let Ok(Some(head)) = segment::last_entry(segment) {
+            return Some(head);
+        }
+        let seq = segment.last?;
+        let all = segment::all(&self.dir_path).ok()?;
+        let next = all.iter().find(|other| other.last.is_none_or(|last| last > seq))?;
+        segment::followed(next).ok()?.filter(|head| head.seq == seq)
+    }
+}
+
+/// The lock of a ledger's directory, made where it is missing and the directory is ours: another user's must stay theirs.
 pub(crate) fn open_lock(dir: &OwnedFd) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, LOCK_NAME, flags, Mode::RUSR | Mode::WUSR)
+    let is_ours = rustix::fs::fstat(dir)?.st_uid == rustix::process::geteuid().as_raw();
+    let make = if is_ours { OFlags::CREATE } else { OFlags::empty() };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, LOCK_NAME, flags | make, Mode::RUSR | Mode::WUSR)
 }
 
 fn write_compressed(plain: &Segment, file: &OwnedFd) -> std::io::Result<()> {

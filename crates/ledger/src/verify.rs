@@ -172,6 +172,12 @@ impl<'e> Verifier<'e> {
         }
     }
 
+    fn note(&mut self, note: String) {
+        if self.out.notes.len() < MOST_FINDINGS {
+            self.out.notes.push(note);
+        }
+    }
+
     fn read_segment(&mut self, segment: &Segment, text: Box<dyn Read>) -> std::io::Result<()> {
         let mut text = BufReader::with_capacity(1 << 16, text);
         let (mut line, mut number) = (Vec::new(), 0);
@@ -217,7 +223,7 @@ impl<'e> Verifier<'e> {
             Ok(Entry { kind: Kind::Ledger(upkeep), .. }) => Some(upkeep),
             Ok(_) => None,
             Err(e) => {
-                self.out.notes.push(format!("entry {} is of a kind that this version does not know: {e}", end.seq));
+                self.note(format!("entry {} is of a kind that this version does not know: {e}", end.seq));
                 None
             }
         };
@@ -250,11 +256,11 @@ impl<'e> Verifier<'e> {
             self.follows = Some(Head { seq: before, hash: end.prev.into() });
             return None;
         };
-        let next = head.seq + 1;
+        let Some(next) = head.seq.checked_add(1) else { return Some("its number cannot be".into()) };
         match end.seq {
             seq if seq == next && end.prev == head.hash => None,
             seq if seq == next => Some(format!("entry {seq} follows another one than what stands before it")),
-            seq if seq > next && seq == next + 1 => Some(format!("entry {next} is missing")),
+            seq if seq > next && seq - next == 1 => Some(format!("entry {next} is missing")),
             seq if seq > next => Some(format!("entries {next} to {} are missing", seq - 1)),
             seq => Some(format!("entry {seq} stands behind entry {}: doubled, or moved", head.seq)),
         }
@@ -269,7 +275,7 @@ impl<'e> Verifier<'e> {
                 upkeep.filter(|_| event == "foreign").and_then(|upkeep| upkeep.bytes.zip(upkeep.sha256.as_ref()));
             let is_told = told.is_some_and(|(told, sha256)| (told, sha256) == (bytes, &hex(&hash.finalize())));
             if is_told && end.seq == 0 {
-                self.out.notes.push(format!("{count} lines are of before the chain, and unchanged since it began"));
+                self.note(format!("{count} lines are of before the chain, and unchanged since it began"));
             } else if self.out.entries == 0 || !is_told {
                 wrong.push(format!("{count} lines before entry {} are none of the chain", end.seq));
             }
@@ -279,11 +285,15 @@ impl<'e> Verifier<'e> {
             ("dropped", Some(upkeep)) => self.dropped.extend(upkeep.through.clone()),
             ("torn", Some(upkeep)) => {
                 let bytes = upkeep.bytes.unwrap_or(0);
-                self.out.notes.push(format!("before entry {}, {bytes} bytes of a torn line were cut off", end.seq));
+                self.note(format!("before entry {}, {bytes} bytes of a torn line were cut off", end.seq));
             }
             _ => {}
         }
-        let is_due = self.out.head.as_ref().is_some_and(|head| is_checkpoint_due(head.seq) && head.seq + 1 == end.seq);
+        let is_due = self
+            .out
+            .head
+            .as_ref()
+            .is_some_and(|head| is_checkpoint_due(head.seq) && head.seq.checked_add(1) == Some(end.seq));
         if is_due && event != "checkpoint" {
             wrong.push(format!("entry {} must be a checkpoint", end.seq));
         }

@@ -20,6 +20,13 @@ use crate::segment;
 use crate::tail::Tail;
 use crate::{AppendError, Entry, Head, OpenError, Upkeep, rfc3339};
 
+/// The file that will be written, until it has its name.
+const NEXT: &str = ".next";
+/// More than the longest entry: what is kept free for those of the calls that run.
+const ROOM: u64 = 1 << 20;
+/// The longest line. A longer one would outgrow what is kept free, and what readers take.
+const LINE_MAX: usize = 512 << 10;
+
 /// What an acknowledged entry has survived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -107,11 +114,16 @@ impl Writer {
     pub fn append_with(&mut self, entry: &Entry, durability: Durability) -> Result<Head, AppendError> {
         let (head, end) = self.locked(|ledger| ledger.append_locked(entry))?;
         if durability == Durability::Durable {
-            self.open_mark()?;
-            let Some(mark) = &self.mark else { return Err(self.failed(Errno::BADF)) };
-            mark.wait(&self.file, &self.path, self.identity.1, end)?;
+            self.wait_for_disk(end)?;
         }
         Ok(head)
+    }
+
+    /// Returns when the disk has the file up to there.
+    fn wait_for_disk(&mut self, end: u64) -> Result<(), AppendError> {
+        self.open_mark()?;
+        let Some(mark) = &self.mark else { return Err(self.failed(Errno::BADF)) };
+        mark.wait(&self.file, &self.path, self.identity.1, end)
     }
 
     /// Makes sure that an entry of any length the next seconds may bring has room, on a disk that fills up meanwhile.
@@ -119,8 +131,6 @@ impl Writer {
     /// # Errors
     /// When the disk has no room for it.
     pub fn reserve(&mut self) -> Result<(), AppendError> {
-        /// More than the longest entry, several times: other jails end in the meantime.
-        const ROOM: u64 = 1 << 20;
         let failed = |source: Errno| AppendError::NoRoom { path: self.path.clone(), source: source.into() };
         let stat = rustix::fs::fstat(&self.file).map_err(failed)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -139,17 +149,20 @@ impl Writer {
         }
     }
 
-    /// Writes a checkpoint now: what is signed before it can be told from what somebody else appends later.
+    /// Writes a checkpoint now, onto the disk: what is signed before it can be told from what somebody else appends later.
     ///
     /// # Errors
     /// As [`Writer::append`]. An empty ledger has nothing to sign, and none is returned.
     pub fn checkpoint(&mut self) -> Result<Option<Head>, AppendError> {
-        self.locked(|ledger| {
-            let (mut head, mut text) = (ledger.find_end()?.0, Vec::new());
+        let (head, end) = self.locked(|ledger| {
+            let ((mut head, size), mut text) = (ledger.find_end()?, Vec::new());
             ledger.push_checkpoint(&mut text, &mut head)?;
             ledger.write(&text)?;
-            Ok(head)
-        })
+            Ok((head, size + text.len() as u64))
+        })?;
+        // A head that is kept elsewhere must not be of what a power cut takes back.
+        self.wait_for_disk(end)?;
+        Ok(head)
     }
 
     /// Does something while no other writer does.
@@ -175,6 +188,9 @@ impl Writer {
         }
         let mut text = Vec::with_capacity(1024);
         self.push(&mut text, entry, &mut head)?;
+        if text.len() > LINE_MAX {
+            return Err(AppendError::TooLong { path: self.path.clone(), length: text.len() });
+        }
         self.write(&text)?;
         let head = head.unwrap_or(Head { seq: 0, hash: String::new() });
         Ok((head, size + text.len() as u64))
@@ -222,10 +238,6 @@ impl Writer {
         let opened = open_file(&self.dir, &self.path);
         let (file, stat) = opened.map_err(|error| self.failed(std::io::Error::other(error.to_string())))?;
         (self.file, self.identity) = (file, identity(&stat));
-        if there.is_none() {
-            self.open_mark()?;
-            self.mark.as_ref().map_or(Ok(()), Mark::forget).map_err(|e| self.failed(e))?;
-        }
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
 
@@ -237,15 +249,45 @@ impl Writer {
         let Some(last) = head.as_ref() else { return Ok(()) };
         // A power cut must not leave the new segment without the old one's end.
         rustix::fs::fdatasync(&self.file).map_err(|e| self.failed(e))?;
+        if !self.make_next()? {
+            // A disk without room for the next file has some left in this one, which was reserved there.
+            return Ok(());
+        }
         let name = segment::name(last.seq);
         match rustix::fs::renameat_with(&self.dir, FILE_NAME, &self.dir, name, RenameFlags::NOREPLACE) {
-            Ok(()) => self.has_rotated = true,
+            Ok(()) => {
+                self.has_rotated = true;
+                rustix::fs::renameat(&self.dir, NEXT, &self.dir, FILE_NAME).map_err(|e| self.failed(e))?;
+            }
             // Somebody cut the chain, and it has come to the same number again: what is there stays, and this goes on.
             Err(Errno::EXIST) => return Ok(()),
             Err(e) => return Err(self.failed(e)),
         }
         self.refresh()?;
         rustix::fs::fsync(&self.dir).map_err(|e| self.failed(e))
+    }
+
+    /// Makes the file that takes the place of this one, with the room that calls have reserved in this one. Whether
+    /// there was room.
+    fn make_next(&mut self) -> Result<bool, AppendError> {
+        match rustix::fs::unlinkat(&self.dir, NEXT, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(self.failed(e)),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&self.dir, NEXT, flags, Mode::RUSR | Mode::WUSR);
+        let room = made.and_then(|file| rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, ROOM));
+        match room {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(_) => {
+                rustix::fs::unlinkat(&self.dir, NEXT, AtFlags::empty()).ok();
+                return Ok(false);
+            }
+        }
+        self.open_mark()?;
+        // It may have the inode number of a file that was synced.
+        self.mark.as_ref().map_or(Ok(()), Mark::forget).map_err(|e| self.failed(e))?;
+        Ok(true)
     }
 
     /// Makes an entry the next line, behind a checkpoint where one is due.
@@ -318,15 +360,21 @@ fn identity(stat: &Stat) -> (u64, u64) {
 /// Opens the file that is written, once it has been judged.
 fn open_file(dir: &OwnedFd, path: &Path) -> Result<(OwnedFd, Stat), OpenError> {
     // NOFOLLOW: a planted symlink would send the evidence elsewhere. NONBLOCK: a planted FIFO would hang us.
-    let flags = OFlags::RDWR
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let failed = |source: Errno| OpenError::File { path: path.into(), source: source.into() };
-    let file = rustix::fs::openat(dir, FILE_NAME, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    let open = |more: OFlags| rustix::fs::openat(dir, FILE_NAME, flags | more, Mode::RUSR | Mode::WUSR);
+    let (file, is_made) = match open(OFlags::empty()) {
+        Err(Errno::NOENT) => match open(OFlags::CREATE | OFlags::EXCL) {
+            // Another writer was faster.
+            Err(Errno::EXIST) => (open(OFlags::empty()).map_err(failed)?, false),
+            other => (other.map_err(failed)?, true),
+        },
+        other => (other.map_err(failed)?, false),
+    };
+    if is_made {
+        // It may have the inode number of one that was removed, up to where that was synced.
+        Mark::open(dir).and_then(|mark| mark.forget()).map_err(failed)?;
+    }
     let stat = rustix::fs::fstat(&file).map_err(failed)?;
     let why = if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         Some("it is not a regular file")

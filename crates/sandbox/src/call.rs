@@ -130,7 +130,7 @@ pub(crate) fn run(request: &Request, origin: &Origin<'_>) -> Result<Outcome, Ref
     let owner = Owner { home: host.home().to_owned(), name };
     let advisor = Advisor::new(agent, &host, source_of(&loaded, &request));
     let state = State::open(&owner.home, &[agent.workspace()])?;
-    let recovered = outcome::recover(&state);
+    let recovered = outcome::recover(&state, evidence::keep(loaded.policy.ledger()));
     for line in recovered.map_err(|e| Refusal::new(format!("a killed call could not be finished: {e}")))? {
         drop(writeln!(std::io::stderr(), "mantlet: {}", escape_line(&line)));
     }

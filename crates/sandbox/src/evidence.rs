@@ -52,6 +52,27 @@ pub(crate) fn begin(plan: &Plan, state: &State) -> Result<(Writer, Option<String
     }
 }
 
+/// As many findings as an entry holds, and how long all of them may be: a jail chooses their names and their number.
+const MOST_FINDINGS: usize = 500;
+const LONGEST_FINDINGS: usize = 64 * 1024;
+
+/// Findings as they are kept: the first ones, and how many there were beyond.
+pub(crate) fn bounded(findings: impl Iterator<Item = String>) -> Vec<String> {
+    let (mut kept, mut length, mut more) = (Vec::new(), 0, 0_usize);
+    for finding in findings {
+        length += finding.len();
+        if kept.len() < MOST_FINDINGS && length <= LONGEST_FINDINGS {
+            kept.push(finding);
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        kept.push(format!("and {more} more"));
+    }
+    kept
+}
+
 /// The longest command text kept in the ledger: a call may have a megabyte of it, and the ledger's bound is everybody's.
 const LONGEST_COMMAND: usize = 128 * 1024;
 
@@ -70,8 +91,9 @@ pub(crate) fn command_text(plan: &Plan) -> String {
 }
 
 /// Writes down a call whose monitor was killed before it could: the attack is a command that kills it to leave no trace.
-pub(crate) fn of_killed(state: &State, record: &Record, told: &[String]) -> io::Result<()> {
-    let mut ledger = Writer::open(&state.top.join("ledger"), &[]).map_err(|e| io::Error::other(e.to_string()))?;
+pub(crate) fn of_killed(state: &State, keep: Keep, record: &Record, told: &[String]) -> io::Result<()> {
+    let mut ledger =
+        Writer::open_with(&state.top.join("ledger"), &[], keep).map_err(|e| io::Error::other(e.to_string()))?;
     let entry = Entry {
         v: 1,
         time: mantlet_ledger::rfc3339(SystemTime::now()),
@@ -88,7 +110,7 @@ pub(crate) fn of_killed(state: &State, record: &Record, told: &[String]) -> io::
             reason: Some("its monitor was killed; what it had not told yet is not known".into()),
             duration_ms: 0,
             bytes_out: None,
-            findings: told.iter().map(|line| mantlet_ledger::escape(line.as_bytes())).collect(),
+            findings: bounded(told.iter().map(|line| mantlet_ledger::escape(line.as_bytes()))),
         }),
         chain: None,
     };

@@ -358,7 +358,9 @@ impl Ending {
                 reason: self.reason.clone(),
                 duration_ms,
                 bytes_out: self.bytes_out,
-                findings: self.findings.iter().map(|f| format!("{} ({}): {}", f.path, f.rule, f.action)).collect(),
+                findings: evidence::bounded(
+                    self.findings.iter().map(|f| format!("{} ({}): {}", f.path, f.rule, f.action)),
+                ),
             }),
             chain: None,
         }
@@ -409,7 +411,7 @@ fn keeps_times(top: &OwnedFd) -> bool {
 ///
 /// # Errors
 /// When the journal cannot be read, a dying call does not die, or what it left cannot be undone: nothing may run then.
-pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
+pub(crate) fn recover(state: &State, keep: mantlet_ledger::Keep) -> std::io::Result<Vec<String>> {
     let mut told = Vec::new();
     let unfinished = state.unfinished()?;
     for (entry, record) in unfinished {
@@ -418,7 +420,7 @@ pub(crate) fn recover(state: &State) -> std::io::Result<Vec<String>> {
             crate::fallback::remove_private(state, &record.call);
             let mut recovered = crate::recovery::review(state, &record);
             if !recovered.is_stuck {
-                evidence::of_killed(state, &record, &recovered.told)?;
+                evidence::of_killed(state, keep, &record, &recovered.told)?;
             }
             told.append(&mut recovered.told);
             if recovered.is_stuck {

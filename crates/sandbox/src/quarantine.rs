@@ -55,8 +55,10 @@ impl Quarantine {
     fn next_name(&mut self, path: &[u8]) -> PathBuf {
         self.count += 1;
         let flat: Vec<u8> = path.iter().map(|b| if *b == b'/' { b'%' } else { *b }).collect();
-        let tail = &flat[flat.len().saturating_sub(200)..];
-        self.dir.join(format!("{:04}-{}", self.count, mantlet_ledger::escape(tail).replace('/', "%")))
+        // Cut after it was escaped, which makes four of a byte: a name that is too long could not be moved away.
+        let name = mantlet_ledger::escape(&flat).replace('/', "%");
+        let start = (name.len().saturating_sub(200)..=name.len()).find(|at| name.is_char_boundary(*at));
+        self.dir.join(format!("{:04}-{}", self.count, &name[start.unwrap_or(0)..]))
     }
 }
 

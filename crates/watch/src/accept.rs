@@ -267,6 +267,11 @@ impl Watch {
     }
 }
 
+/// The hash by which a content is named in differences, in hex.
+pub fn content_hash(content: &[u8]) -> String {
+    Sha256::of(content).hex()
+}
+
 fn digest(record: &Record) -> Result<String, Error> {
     let text = serde_json::to_vec(record).map_err(BaselineError::Encode)?;
     Ok(Sha256::of(&text).hex())

@@ -134,7 +134,8 @@ impl Watch {
                 }
                 Err(e) => return self.say_stands(path, &[What::Replaced], &Record::absent(), e.into(), heard, report),
             };
-            if self.is_being_written(path, &wanted, &found) {
+            // Whoever writes has had time before the first undoing, and what was undone is told in any case.
+            if first.is_none() && self.is_being_written(path, &wanted, &found) {
                 return;
             }
             match self.judge(path, &wanted, &found) {

@@ -106,13 +106,12 @@ impl Watch {
         }
     }
 
-    /// Holds what stands on the way to a path, which its owner has accepted, or is about to write in. Nothing is put right:
-    /// where the way ends, or is none, it is not held, and the next look says so.
-    pub(crate) fn hold_ways(&mut self, path: &Path) {
-        let mut above: Vec<PathBuf> =
-            path.ancestors().filter(|at| self.ways.contains_key(*at)).map(Path::to_owned).collect();
-        above.reverse();
-        for at in above {
+    /// Holds what stands on the ways to a place, and below it, which its owner has accepted, or is about to write in. Nothing
+    /// is put right: where a way ends, or is none, it is not held, and the next look says so.
+    pub(crate) fn hold_ways(&mut self, place: &Path) {
+        let is_near = |way: &&PathBuf| place.starts_with(way) || way.starts_with(place);
+        let near: Vec<PathBuf> = self.ways.keys().filter(is_near).cloned().collect();
+        for at in near {
             let Some((up, name)) = at.parent().zip(at.file_name()) else {
                 // Without the root nothing below is held.
                 drop(self.check_root());
@@ -121,12 +120,18 @@ impl Watch {
             let Some(way) = self.ways.get(&at) else { continue };
             let up = self.ways.get(up).and_then(|up| up.fd.clone());
             let stat = up.as_ref().and_then(|up| look::stat(up.as_fd(), name).ok().flatten());
-            let is_held = way.id.is_some() && way.id == stat.as_ref().map(id);
+            if way.id.is_some() && way.id == stat.as_ref().map(id) {
+                continue;
+            }
             let is_way = |stat: &Statx| {
                 look::is_directory(stat) && way.was_mount().is_none_or(|was| was == look::is_mount(stat))
             };
             let can_be_held = stat.as_ref().is_some_and(is_way);
-            if !is_held && (!can_be_held || up.is_none_or(|up| self.adopt(&at, up.as_fd(), name).is_err())) {
+            let was = way.was.clone().filter(|_| way.id.is_none());
+            if let Some(way) = self.ways.get_mut(&at).filter(|_| can_be_held) {
+                way.was = was;
+            }
+            if !can_be_held || up.is_none_or(|up| self.adopt(&at, up.as_fd(), name).is_err()) {
                 self.lose(&at);
             }
         }

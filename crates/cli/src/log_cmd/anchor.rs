@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
-use mantlet_ledger::{Anchored, Expected, Head, OpenError, Writer, read_heads, rfc3339, verify};
+use mantlet_ledger::{Anchored, Expected, Head, Heads, OpenError, Writer, read_heads, rfc3339, verify};
 use mantlet_policy::{Anchor, Ledger};
 use mantlet_sandbox::RealHost;
 
@@ -59,6 +59,9 @@ pub(super) fn run(ledger: &Path, args: &AnchorArgs) -> anyhow::Result<ExitCode> 
         bail!("nothing says where\nhint: --anchor file:/path or git:/path, or `anchor` in [ledger] of the policy");
     }
     let dir = args.ledger.as_deref().or_else(|| ledger.parent()).context("the ledger has no directory")?;
+    if !dir.is_dir() {
+        bail!("there is no ledger in {dir:?}");
+    }
     let Some(head) = newest(dir, &said)? else { bail!("the ledger in {dir:?} is empty: there is nothing to keep") };
     keep(&head, anchors, &said.anchor_command)?;
     writeln!(std::io::stdout(), "entry {} is kept: {}", head.seq, head.hash)
@@ -93,7 +96,7 @@ fn keep(head: &Head, anchors: &[Anchor], command: &[String]) -> anyhow::Result<(
 }
 
 /// The heads that are kept in a place.
-pub(super) fn kept(anchor: &Anchor) -> anyhow::Result<Vec<Head>> {
+pub(super) fn kept(anchor: &Anchor) -> anyhow::Result<Heads> {
     let text = match anchor {
         Anchor::File(path) => read(path).with_context(|| format!("cannot read the heads in {path:?}"))?,
         Anchor::Git(path) => {
@@ -125,8 +128,16 @@ fn libc_flags() -> i32 {
 }
 
 fn append(path: &Path, line: &str) -> anyhow::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc_flags()).open(path)?;
-    file.write_all(line.as_bytes())?;
+    let mut file =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(libc_flags()).open(path)?;
+    // A line that a power cut tore must not swallow this one.
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut last, length - 1)?;
+    }
+    let begin = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{begin}{line}").as_bytes())?;
     Ok(file.sync_all()?)
 }
 

@@ -42,10 +42,16 @@ pub(super) fn run(ledger: &Path, args: &VerifyArgs) -> anyhow::Result<ExitCode> 
         false => args.anchor.clone(),
     };
     let mut expected = Expected { heads: Vec::new(), key: args.key.as_deref().map(key).transpose()? };
+    let mut broken = 0;
     for anchor in &anchors {
-        expected.heads.extend(anchor::kept(anchor)?);
+        let kept = anchor::kept(anchor)?;
+        expected.heads.extend(kept.heads);
+        broken += kept.broken;
     }
-    let found = verify(dir, &expected)?;
+    let mut found = verify(dir, &expected)?;
+    if broken > 0 {
+        found.notes.push(format!("{broken} lines of the hashes kept elsewhere are none"));
+    }
     let text = if args.json { format!("{}\n", serde_json::to_string(&found)?) } else { told(&found, anchors.len()) };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     Ok(if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

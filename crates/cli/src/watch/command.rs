@@ -1,5 +1,6 @@
 //! The arguments of `mantlet watch`, and what it prints.
 
+use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::hold::{self, Hold};
 use super::line::Shown;
 use super::{Source, copy, run as running, status};
 use crate::REFUSED;
-use crate::install::is_confirmed;
+use crate::install::question;
 use crate::policy_cmd::{json_text, print, tell};
 
 /// Watch protected files, and undo what should not have changed
@@ -104,7 +105,7 @@ struct HoldArgs {
 pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
     let source = |from: &From| Source::new(from.policy.as_deref());
     match &args.task {
-        Task::Run(from) => running::supervise(&source(from)?),
+        Task::Run(from) => running::run(from.policy.as_deref()),
         Task::Status(shape) => tell_status(&source(&shape.from)?, shape.json),
         Task::List(shape) => list(&source(&shape.from)?, shape.json),
         Task::Diff(args) => diff(&source(&args.shape.from)?, args),
@@ -167,8 +168,7 @@ fn accept(source: &Source, args: &Accept) -> anyhow::Result<ExitCode> {
         return accept_kept(source, &mut hold, &paths, args.yes);
     }
     print(&text(&before))?;
-    if !args.yes && !is_confirmed()? {
-        tell("nothing was accepted")?;
+    if !args.yes && !is_wanted()? {
         return Ok(ExitCode::from(REFUSED));
     }
     // Somebody may have been quick while the owner read: what was shown is taken, or nothing.
@@ -179,25 +179,43 @@ fn accept(source: &Source, args: &Accept) -> anyhow::Result<ExitCode> {
 
 /// Takes what was undone, from the copy that was kept of it.
 fn accept_kept(source: &Source, hold: &mut Hold, paths: &[PathBuf], yes: bool) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::FAILURE;
     for path in paths {
+        // The ledger knows it by its real name, which many a profile's is not.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let Some(copy) = kept(&source.owner()?.join("ledger"), path)? else {
             tell(&format!("{} is as the baseline says, and nothing was undone", shown(path)))?;
             continue;
         };
         let new = copy::read(&copy)?;
-        let sha256 = copy::sha256(&new);
+        let sha256 = mantlet_watch::content_hash(&new);
         let old = std::fs::read(path).unwrap_or_default();
         let (old, new) = (String::from_utf8_lossy(&old), String::from_utf8_lossy(&new));
         let diff = mantlet_policy::unified(&old, &new, path);
         print(&diff.lines().map(|line| escape(line.as_bytes()) + "\n").collect::<String>())?;
-        if !yes && !is_confirmed()? {
-            tell("nothing was accepted")?;
+        if !yes && !is_wanted()? {
             return Ok(ExitCode::from(REFUSED));
         }
         hold.accept_content(path, &copy, sha256)?;
         tell(&format!("accepted: {}", shown(path)))?;
+        code = ExitCode::SUCCESS;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// Asks on a terminal. Without one nobody has seen the difference, so that only `--yes` is a yes.
+fn is_wanted() -> anyhow::Result<bool> {
+    let is_wanted = match std::io::stdin().is_terminal() {
+        true => matches!(question("Accept this? [y/N] ")?.as_str(), "y" | "Y" | "yes"),
+        false => {
+            tell("nobody was asked\nhint: look at the difference, then call again with --yes")?;
+            false
+        }
+    };
+    if !is_wanted {
+        tell("nothing was accepted")?;
+    }
+    Ok(is_wanted)
 }
 
 /// Where the newest undone content of a path is kept, by the ledger.
@@ -225,11 +243,11 @@ fn held(source: &Source, args: &HoldArgs) -> anyhow::Result<ExitCode> {
     let diffs = hold.differences(&[])?;
     if !diffs.is_empty() {
         print(&text(&diffs))?;
-        if args.yes || is_confirmed()? {
+        if args.yes || is_wanted()? {
             let paths: Vec<PathBuf> = diffs.iter().map(|diff| diff.path.clone()).collect();
             hold.accept(&paths, &diffs)?;
         } else {
-            tell("nothing was accepted: it is undone")?;
+            tell(if hold.is_running() { "it is undone" } else { "the next watch undoes it" })?;
         }
     }
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
@@ -261,9 +279,10 @@ fn unit(kind: &str) -> anyhow::Result<ExitCode> {
     let own =
         own.context("the path of this program cannot be written into a unit\nhint: install it in /usr/local/bin")?;
     let wanted_by = if kind == "user" { "default.target" } else { "multi-user.target" };
+    // Mixed: where the supervisor was killed, the rest is killed at once as well, and all starts again.
     // No NoNewPrivileges: sendmail and notify-send may need theirs.
     print(&format!(
-        "[Unit]\nDescription=Mantlet: protected files\n\n[Service]\nExecStart=\"{own}\" watch run\nRestart=always\nRestartSec=1\n\
+        "[Unit]\nDescription=Mantlet: protected files\n\n[Service]\nExecStart=\"{own}\" watch run\nKillMode=mixed\nRestart=always\nRestartSec=1\n\
          OOMScoreAdjust=-500\n\n[Install]\nWantedBy={wanted_by}\n"
     ))
 }

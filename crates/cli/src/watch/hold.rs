@@ -1,21 +1,51 @@
 //! The watch held by its owner: what Mantlet itself changes, or a command that the owner runs, is taken and not undone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use mantlet_ledger::Change;
 use mantlet_watch::Watch;
 
-use super::Source;
 use super::line::{self, Answer, Ask, Line, Shown};
+use super::run::{self, accepted};
+use super::teller::Teller;
+use super::{Source, copy};
 
 /// A watch that stays away until this is dropped.
 pub(crate) enum Hold {
     /// One that runs.
     Running(Line),
     /// None runs, and there is a baseline: the next one would undo.
-    Own(Box<Watch>),
+    Own(Box<Own>),
     /// Nothing is watched.
     Nothing,
+}
+
+/// A baseline that nobody watches by.
+pub(crate) struct Own {
+    watch: Watch,
+    teller: Teller,
+    policy: Option<PathBuf>,
+}
+
+impl Own {
+    /// Takes places as they stand, when that is what was shown.
+    ///
+    /// The attack: a policy that names less, which nobody has looked at. What it leaves out would be signed away.
+    fn accept(&mut self, paths: &[PathBuf], shown: &BTreeMap<PathBuf, String>) -> anyhow::Result<Vec<Shown>> {
+        if let Some(policy) = self.policy.clone()
+            && !paths.contains(&policy)
+            && !self.watch.differences(std::slice::from_ref(&policy))?.is_empty()
+        {
+            bail!("the policy differs from the baseline\nhint: mantlet watch diff {policy:?}, and accept it first");
+        }
+        let taken = self.watch.accept(paths, shown)?;
+        for diff in &taken {
+            self.teller.own(accepted(diff, "its owner, while no watch ran"));
+        }
+        Ok(taken.into_iter().map(Into::into).collect())
+    }
 }
 
 impl Hold {
@@ -31,7 +61,15 @@ impl Hold {
         if !source.has_baseline()? {
             return Ok(Hold::Nothing);
         }
-        Ok(Hold::Own(Box::new(source.watch(source.options()?)?)))
+        let options = source.options()?;
+        let watch = run::open(|| source.watch(options.clone()))?;
+        let policy = source.loaded.file.clone();
+        Ok(Hold::Own(Box::new(Own { watch, teller: source.teller()?, policy })))
+    }
+
+    /// Whether what is not accepted is undone at once.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self, Hold::Running(_))
     }
 
     /// Holds the watch of the usual policy, where there is one: for what Mantlet itself changes.
@@ -48,9 +86,9 @@ impl Hold {
     pub(crate) fn differences(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
         match self {
             Hold::Running(line) => shown(line.ask(&Ask::Differences { paths: paths.to_vec() })?),
-            Hold::Own(watch) => {
-                let paths = if paths.is_empty() { watch.places() } else { paths.to_vec() };
-                Ok(watch.differences(&paths)?.into_iter().map(Into::into).collect())
+            Hold::Own(own) => {
+                let paths = if paths.is_empty() { own.watch.places() } else { paths.to_vec() };
+                Ok(own.watch.differences(&paths)?.into_iter().map(Into::into).collect())
             }
             Hold::Nothing => Ok(Vec::new()),
         }
@@ -61,35 +99,76 @@ impl Hold {
         let seen = diffs.iter().map(|diff| (diff.path.clone(), diff.now.clone())).collect();
         match self {
             Hold::Running(line) => shown(line.ask(&Ask::Accept { paths: paths.to_vec(), shown: seen })?),
-            Hold::Own(watch) => Ok(watch.accept(paths, &seen)?.into_iter().map(Into::into).collect()),
+            Hold::Own(own) => own.accept(paths, &seen),
             Hold::Nothing => Ok(Vec::new()),
         }
     }
 
     /// Makes what another file holds the content of a place, when it has this hash.
     pub(crate) fn accept_content(&mut self, path: &Path, from: &Path, sha256: String) -> anyhow::Result<()> {
-        let ask = Ask::AcceptContent { path: path.into(), from: from.into(), sha256 };
         match self {
-            Hold::Running(line) => match line.ask(&ask)? {
-                Answer::Done => Ok(()),
-                other => bail!("{}", refusal(other)),
-            },
-            _ => bail!("no watch runs\nhint: change the file, and then: mantlet watch accept"),
+            Hold::Running(line) => {
+                match line.ask(&Ask::AcceptContent { path: path.into(), from: from.into(), sha256 })? {
+                    Answer::Done => Ok(()),
+                    other => bail!("{}", refusal(other)),
+                }
+            }
+            Hold::Own(own) => {
+                own.watch.accept_content(path, &copy::read_shown(from, &sha256)?, &mut own.teller)?;
+                let path = mantlet_ledger::escape(path.as_os_str().as_encoded_bytes());
+                own.teller.own(Change { path, ..run::own("written", "accepted", "by its owner, while no watch ran") });
+                Ok(())
+            }
+            Hold::Nothing => bail!("there is no baseline yet"),
         }
     }
 
-    /// Takes what was changed in these places, where they are watched: what is not is nobody's to accept.
-    pub(crate) fn settle(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
-        for path in paths {
-            let path = std::slice::from_ref(path);
-            match self.differences(path).and_then(|diffs| self.accept(path, &diffs)) {
-                Ok(_) => {}
-                Err(error) if error.to_string().contains("is no protected place") => {}
-                Err(error) => return Err(error).with_context(|| format!("the watch does not take {path:?}")),
-            }
+    /// Whether these places are as the baseline says, where they are watched.
+    ///
+    /// The attack: what was tampered with while no watch ran is taken along with the owner's own change.
+    pub(crate) fn must_be_whole(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let diffs = self.differences(&[])?;
+        if let Some(diff) = diffs.iter().find(|diff| paths.iter().any(|path| real(path) == diff.path)) {
+            let path = mantlet_ledger::escape(diff.path.as_os_str().as_encoded_bytes());
+            bail!(
+                "{path} differs from the baseline already\nhint: mantlet watch diff {path}, and then accept it, or let `mantlet watch run` undo it"
+            );
         }
         Ok(())
     }
+
+    /// Takes what was changed in these files, where they are watched, with the directories that came or went with them. What
+    /// else has changed is not taken along.
+    pub(crate) fn settle(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let found = self.differences(&[])?;
+        let diffs: Vec<PathBuf> = found.iter().map(|diff| diff.path.clone()).collect();
+        let paths: Vec<PathBuf> = paths.iter().map(|path| real(path)).collect();
+        let is_ours = |diff: &PathBuf| paths.iter().any(|path| path.starts_with(diff));
+        let mut tops: Vec<PathBuf> = Vec::new();
+        for diff in diffs.iter().filter(|diff| is_ours(diff)) {
+            if !tops.iter().any(|top| diff.starts_with(top)) {
+                tops.push(diff.clone());
+            }
+        }
+        let is_below = |diff: &PathBuf| tops.iter().any(|top| diff.starts_with(top));
+        if let Some(other) = diffs.iter().find(|diff| is_below(diff) && !is_ours(diff)) {
+            bail!("the watch does not take this: {other:?} has changed as well\nhint: mantlet watch diff");
+        }
+        if !tops.is_empty() {
+            let below: Vec<Shown> = found.iter().filter(|diff| is_below(&diff.path)).cloned().collect();
+            self.accept(&tops, &below).context("the watch does not take this")?;
+        }
+        Ok(())
+    }
+}
+
+/// A path by the real names of the directories on its way; it may be gone itself.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let above = path.parent().zip(path.file_name());
+    above.map_or_else(|| path.to_owned(), |(parent, name)| real(parent).join(name))
 }
 
 fn shown(answer: Answer) -> anyhow::Result<Vec<Shown>> {

@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 const NAME: &str = "watch.sock";
 /// How long the watch stays away for one who holds it: an upgrade takes minutes, and must not be for ever.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(600);
-/// The longest line.
-const MOST: u64 = 16 << 20;
+/// How long a connection may say nothing before it holds the watch.
+pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(2);
+/// The longest line: what an upgrade changed is shown whole.
+const MOST: u64 = 64 << 20;
 
 /// What is asked of a watch. While a connection is open the watch undoes nothing.
 #[derive(Debug, Serialize, Deserialize)]
@@ -126,7 +128,7 @@ pub(super) fn admit(listener: &UnixListener) -> anyhow::Result<Line> {
         bail!("user {} in another place was turned away", peer.uid.as_raw());
     }
     stream.set_write_timeout(Some(Duration::from_secs(5))).context("cannot limit the time")?;
-    stream.set_read_timeout(Some(LONGEST_HOLD)).context("cannot limit the time")?;
+    stream.set_read_timeout(Some(LONGEST_SILENCE)).context("cannot limit the time")?;
     Line::new(stream)
 }
 
@@ -178,6 +180,10 @@ impl Line {
     pub(super) fn ask(&mut self, what: &Ask) -> anyhow::Result<Answer> {
         self.say(what)?;
         self.hear()?.context("the watch ended")
+    }
+
+    pub(super) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.out.as_fd()
     }
 
     /// Who is at the other end.

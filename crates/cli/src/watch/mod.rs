@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use mantlet_daemon::alert::{Alerter, Settings, into_ledger};
-use mantlet_ledger::Writer;
+use mantlet_ledger::{Change, Writer};
 use mantlet_policy::{Host as _, Watch as Said};
 use mantlet_sandbox::{Loaded, RealHost};
-use mantlet_watch::{Compare, Options, Place, PlaceKind, Watch};
+use mantlet_watch::{Compare, Notice, Options, Place, PlaceKind, Report, Watch, Whole};
 
+pub(crate) use self::run::{WORD, watching};
 pub(crate) use command::{WatchArgs, run};
 pub(crate) use hold::Hold;
-pub(crate) use run::{WORD, watching};
 
 use crate::policy_cmd::with_hint;
 use meaning::Meaning;
@@ -50,14 +50,47 @@ impl Source {
         Ok(Source { file: file.map(Path::to_owned), host, loaded })
     }
 
-    /// As [`Source::new`], from the words behind [`WORD`].
-    pub(crate) fn of_words(words: &[OsString]) -> anyhow::Result<Source> {
+    /// As [`Source::new`], once the policy is as the baseline says; and what had to be undone for that.
+    ///
+    /// The attack: a policy that protects less, or none that can be read, and a kill so that the next watch obeys it.
+    pub(crate) fn settled(file: Option<&Path>) -> anyhow::Result<(Source, Vec<Change>)> {
+        const TRIES: usize = 8;
+        let state = mantlet_sandbox::state_dir()?.join("watch");
+        if crate::policy_cmd::is_in_jail() || !state.join("baseline").exists() {
+            return Ok((Source::new(file)?, Vec::new()));
+        }
+        let host = RealHost::new()?;
+        let place = |path, kind| Place { path, kind, content: Compare::Whole };
+        let places = match file {
+            Some(_) => vec![place(mantlet_sandbox::locate(file, &host)?, PlaceKind::File)],
+            None => vec![
+                place("/etc/mantlet".into(), PlaceKind::Directory),
+                place(mantlet_sandbox::user_file(&host), PlaceKind::File),
+            ],
+        };
+        // Nothing of it is signed: the rest of the baseline stays as it is.
+        let mut watch = run::open(|| Watch::open(Options::new(state.clone()), places.clone(), Box::new(Whole)))?;
+        let mut undone = Undone::default();
+        let paths: Vec<PathBuf> = places.iter().map(|place| place.path.clone()).collect();
+        for _ in 0..TRIES {
+            watch.rescan(&mut undone);
+            let source = Source::new(file);
+            // Somebody may have been quick. What cannot be undone is told by the watch, and stands.
+            if watch.differences(&paths).is_ok_and(|differences| differences.is_empty()) {
+                return Ok((source?, undone.0));
+            }
+        }
+        Ok((Source::new(file)?, undone.0))
+    }
+
+    /// As [`Source::settled`], from the words behind [`WORD`].
+    pub(crate) fn of_words(words: &[OsString]) -> anyhow::Result<(Source, Vec<Change>)> {
         let file = match words {
             [name, file] if name == "--policy" => Some(PathBuf::from(file)),
             [] => None,
             _ => bail!("the watching process takes --policy FILE"),
         };
-        Source::new(file.as_deref())
+        Source::settled(file.as_deref())
     }
 
     fn words(&self) -> Vec<OsString> {
@@ -122,6 +155,20 @@ impl Source {
         };
         Ok(Teller { ledger, alerter, policy: policy.hash().to_owned(), state: self.owner()? })
     }
+}
+
+/// What is undone before there is anybody who tells.
+#[derive(Default)]
+struct Undone(Vec<Change>);
+
+impl Report for Undone {
+    fn change(&mut self, change: Change) {
+        self.0.push(change);
+    }
+
+    fn halt(&mut self, _path: &Path, _tries: u64) {}
+
+    fn notice(&mut self, _notice: Notice) {}
 }
 
 /// This program and the jailer beside it, where they are installed: where they are built, every build would be undone.

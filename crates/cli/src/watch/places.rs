@@ -41,6 +41,10 @@ pub(crate) fn places(policy: &Policy, ground: &Ground<'_>) -> Vec<Reasoned> {
         let is_there = |row: &Watched| is_named || beginning(row, ground).is_dir();
         all.extend(rows.iter().filter(|row| row.base == Base::Home && is_there(row)).flat_map(|row| at(row, ground)));
     }
+    if let Some(path) = (ground.variable)("OPENCLAW_CONFIG_PATH").map(PathBuf::from).filter(|path| path.is_absolute()) {
+        let place = place(clean(&path), PlaceKind::File, Compare::Judged);
+        all.push(Reasoned { place, ..file(path, "openclaw", "the OpenClaw gateway, while it runs") });
+    }
     let is_wanted = |row: &&Watched| row.base == Base::Home || said.has_system || row.client == "mantlet";
     all.extend(USER.iter().chain(OWN).filter(is_wanted).flat_map(|row| at(row, ground)));
     for agent in policy.agents() {

@@ -3,22 +3,22 @@
 //! The attack: somebody kills the watch, changes what it protects, and has time. The supervisor notices at once, and the
 //! next watch begins with everything compared. Whoever kills the supervisor finds the watcher become one.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use mantlet_ledger::Change;
-use mantlet_watch::{Escalation, Options, Watch};
+use mantlet_watch::{Escalation, Report as _, Watch};
 use rustix::process::Signal;
 
-use super::copy;
-use super::Source;
 use super::line::{self, Answer, Ask, Line};
 use super::teller::{Teller, say};
+use super::{Source, copy};
 
 /// The word by which this program starts itself as the watching process.
 pub(crate) const WORD: &str = "--watching";
@@ -27,36 +27,74 @@ const SHORT: Duration = Duration::from_secs(1);
 /// How long a watch that is told to end may take for it. A service manager waits ten times as long.
 const LONGEST_END: Duration = Duration::from_secs(8);
 
+/// How long a watch that cannot work is left alone before it is tried again.
+const REST: Duration = Duration::from_secs(5);
+
+/// What tells a watch to end. The watching process has them blocked as well: it ends with its line.
+fn told() -> anyhow::Result<OwnedFd> {
+    let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::CHILD].map(Signal::as_raw);
+    Ok(mantlet_sandbox::signal_fd(&signals)?)
+}
+
 /// Watches until it is told to end, by SIGTERM, SIGINT or SIGHUP.
-pub(crate) fn supervise(source: &Source) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    // Before any thread is there: one that has them free would be ended by them, and all with it.
+    let signals = told()?;
+    let (source, undone) = Source::settled(file)?;
     // Everything that could be wrong is, before a second process hides it.
     let mut teller = source.teller()?;
+    undone.into_iter().for_each(|change| teller.change(change));
     drop(source.options()?);
-    let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::CHILD].map(Signal::as_raw);
-    let signals = mantlet_sandbox::signal_fd(&signals)?;
-    let mut began = Instant::now();
-    let mut child = start(source)?;
+    supervise(source, teller, &signals)
+}
+
+fn supervise(mut source: Source, mut teller: Teller, signals: &OwnedFd) -> anyhow::Result<ExitCode> {
+    let mut is_first = true;
     loop {
-        let told = wait(&signals)?;
-        match child.0.try_wait().context("cannot wait for the watch")? {
-            None if told != Signal::CHILD.as_raw() => {
+        let began = Instant::now();
+        let (mut child, line) = start(&source)?;
+        let status = loop {
+            if wait(signals)? != Signal::CHILD.as_raw() {
                 // Closed, its line tells it to end: it settles what it has.
-                drop(child.1);
-                end(&mut child.0, LONGEST_END)?;
+                drop(line);
+                end(&mut child, LONGEST_END)?;
                 teller.close();
                 return Ok(ExitCode::SUCCESS);
             }
-            None => continue,
-            Some(status) if status.code() == Some(i32::from(crate::REFUSED)) && began.elapsed() < SHORT => {
-                bail!("the watch cannot work; it said why");
+            // What tells the owner has children as well.
+            if let Some(status) = child.try_wait().context("cannot wait for the watch")? {
+                break status;
             }
-            Some(status) => {
-                teller.own(killed(status));
-                std::thread::sleep(SHORT.saturating_sub(began.elapsed().max(SHORT / 2)));
-            }
+        };
+        let is_refusal = status.code() == Some(i32::from(crate::REFUSED));
+        if is_refusal && is_first {
+            bail!("the watch cannot work; it said why");
         }
-        began = Instant::now();
-        child = start(source)?;
+        is_first = false;
+        if status.success() {
+            // It has accepted another policy.
+            (source, teller) = renewed(source, teller);
+            continue;
+        }
+        teller.own(killed(status));
+        std::thread::sleep(if is_refusal { REST } else { SHORT.saturating_sub(began.elapsed().max(SHORT / 2)) });
+    }
+}
+
+/// Takes the policy that was accepted over. One that cannot be used leaves the old one.
+fn renewed(source: Source, teller: Teller) -> (Source, Teller) {
+    let new = Source::settled(source.file.as_deref()).and_then(|(new, _)| Ok((new.teller()?, new)));
+    match new {
+        Ok((new_teller, new)) => {
+            say("another policy was accepted, and holds from now on");
+            // What was raised goes out beside the watch.
+            std::thread::spawn(move || teller.close());
+            (new, new_teller)
+        }
+        Err(error) => {
+            say(&format!("the new policy cannot be used: {error:#}"));
+            (source, teller)
+        }
     }
 }
 
@@ -111,7 +149,7 @@ fn killed(status: ExitStatus) -> Change {
 }
 
 /// A change of the watch itself.
-fn own(what: &str, outcome: &str, reason: &str) -> Change {
+pub(super) fn own(what: &str, outcome: &str, reason: &str) -> Change {
     Change {
         path: "(the watch)".into(),
         what: what.into(),
@@ -129,11 +167,14 @@ fn own(what: &str, outcome: &str, reason: &str) -> Change {
 }
 
 /// The watching process. It ends when its supervisor wants it to, and takes its place when that was killed.
-pub(crate) fn watching(source: &Source) -> anyhow::Result<ExitCode> {
+pub(crate) fn watching(words: &[OsString]) -> anyhow::Result<ExitCode> {
+    let signals = told()?;
+    let (source, undone) = Source::of_words(words)?;
     let mut teller = source.teller()?;
+    undone.into_iter().for_each(|change| teller.change(change));
     let options = source.options()?;
     let state = options.state.clone();
-    let mut watch = open(source, options)?;
+    let mut watch = open(|| source.watch(options.clone()))?;
     let listener = line::listen(&state)?;
     watch.begin(&mut teller)?;
     say(&format!("watches {} paths", watch.status().paths));
@@ -143,22 +184,43 @@ pub(crate) fn watching(source: &Source) -> anyhow::Result<ExitCode> {
         if stop.is_over() {
             break;
         }
-        attend(&listener, &mut watch, &mut teller);
+        attend(&listener, &mut watch, &mut teller, &stop);
+        if is_renewed(&source, &mut watch) {
+            break;
+        }
     }
-    teller.close();
-    if stop.was_killed() {
-        say("its supervisor was killed: it takes its place");
-        return Err(Command::new("/proc/self/exe").arg0("mantlet").args(["watch", "run"]).args(source.words()).exec())
-            .context("cannot take the supervisor's place");
+    if !stop.is_over() || !stop.was_killed() {
+        teller.close();
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    drop((watch, listener));
+    teller.own(own("killed", "undone", "its supervisor; the watching process takes its place, and starts another"));
+    // The attack: a signal that waits here would end it now.
+    while rustix::io::read(&signals, &mut [0; 128]).is_ok_and(|read| read > 0) {}
+    supervise(source, teller, &signals)
+}
+
+/// Whether another policy than this one was accepted, and can be worked by: then all begins anew.
+fn is_renewed(source: &Source, watch: &mut Watch) -> bool {
+    let Some(file) = source.loaded.file.clone() else { return false };
+    let is_same = std::fs::read(&file).is_ok_and(|text| text == source.loaded.text.as_bytes());
+    if is_same || !watch.differences(&[file]).is_ok_and(|differences| differences.is_empty()) {
+        return false;
+    }
+    match Source::new(source.file.as_deref()) {
+        Ok(_) => true,
+        Err(error) => {
+            say(&format!("the new policy cannot be used, and the old one holds: {error:#}"));
+            false
+        }
+    }
 }
 
 /// Waits for the lock of a watch that was killed a moment ago.
-fn open(source: &Source, options: Options) -> anyhow::Result<Watch> {
+pub(super) fn open(mut open: impl FnMut() -> Result<Watch, mantlet_watch::Error>) -> anyhow::Result<Watch> {
     let began = Instant::now();
     loop {
-        match source.watch(options.clone()) {
+        match open() {
             Ok(watch) => return Ok(watch),
             Err(mantlet_watch::Error::State(mantlet_watch::StateError::Busy { .. })) if began.elapsed() < SHORT => {
                 std::thread::sleep(Duration::from_millis(20));
@@ -169,22 +231,24 @@ fn open(source: &Source, options: Options) -> anyhow::Result<Watch> {
 }
 
 /// Answers one connection. Meanwhile nothing is undone; events wait.
-fn attend(listener: &UnixListener, watch: &mut Watch, teller: &mut Teller) {
-    let result = line::admit(listener).and_then(|mut line| answer(&mut line, watch, teller));
+fn attend(listener: &UnixListener, watch: &mut Watch, teller: &mut Teller, stop: &Stop) {
+    let result = line::admit(listener).and_then(|mut line| answer(&mut line, watch, teller, stop));
     if let Err(error) = result {
         say(&format!("a connection ended: {error:#}"));
     }
 }
 
-fn answer(line: &mut Line, watch: &mut Watch, teller: &mut Teller) -> anyhow::Result<()> {
-    let until = Instant::now() + line::LONGEST_HOLD;
-    while Instant::now() < until
+fn answer(line: &mut Line, watch: &mut Watch, teller: &mut Teller, stop: &Stop) -> anyhow::Result<()> {
+    // The attack: a connection that says nothing, so that nothing is undone.
+    let mut until = Instant::now() + line::LONGEST_SILENCE;
+    while stop.waits_for(line, until)
         && let Some(ask) = line.hear::<Ask>()?
     {
         let by = line.peer().map_or("somebody".into(), |pid| format!("pid {pid}"));
         let answer = match ask {
             Ask::Status => Answer::Status(Box::new(super::status::of(watch))),
             Ask::Hold => {
+                until = Instant::now() + line::LONGEST_HOLD;
                 teller.own(own("held", "accepted", &format!("by {by}, until it has done its work")));
                 Answer::Done
             }
@@ -216,7 +280,7 @@ fn answer(line: &mut Line, watch: &mut Watch, teller: &mut Teller) -> anyhow::Re
 }
 
 /// All places where none is named.
-fn named(watch: &Watch, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+fn named(watch: &Watch, paths: Vec<std::path::PathBuf>) -> Vec<std::path::PathBuf> {
     if paths.is_empty() { watch.places() } else { paths }
 }
 
@@ -227,7 +291,7 @@ fn differences(result: Result<Vec<mantlet_watch::Diff>, mantlet_watch::Error>) -
     }
 }
 
-fn accepted(diff: &mantlet_watch::Diff, by: &str) -> Change {
+pub(super) fn accepted(diff: &mantlet_watch::Diff, by: &str) -> Change {
     Change {
         path: mantlet_ledger::escape(diff.path.as_os_str().as_encoded_bytes()),
         before: diff.before.clone(),
@@ -266,6 +330,21 @@ impl Stop {
         rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
+    /// Waits for a word on a connection; not beyond that time, nor when the supervisor's line is at its end.
+    fn waits_for(&self, line: &Line, until: Instant) -> bool {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let left = until.saturating_duration_since(Instant::now());
+        let left = rustix::time::Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(0),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let stdin = rustix::stdio::stdin();
+        let mut fds =
+            [PollFd::from_borrowed_fd(stdin, PollFlags::IN), PollFd::from_borrowed_fd(line.fd(), PollFlags::IN)];
+        let is_woken = poll(&mut fds, Some(&left)).is_ok_and(|ready| ready > 0);
+        is_woken && !self.is_over()
+    }
+
     /// Whether the supervisor is gone without having said so: one that ends waits for this process.
     fn was_killed(&self) -> bool {
         rustix::process::getppid().is_none_or(|parent| !is_ours(parent.as_raw_nonzero().get()))
@@ -284,6 +363,7 @@ pub(super) fn escalation(then: mantlet_policy::Then) -> Vec<Escalation> {
     match then {
         mantlet_policy::Then::Report => Vec::new(),
         mantlet_policy::Then::Lock => vec![Escalation::Lock],
-        mantlet_policy::Then::Halt => vec![Escalation::Lock, Escalation::Halt],
+        // At once: a lock first would only give the attacker time for something else.
+        mantlet_policy::Then::Halt => vec![Escalation::Halt, Escalation::Lock],
     }
 }

@@ -116,10 +116,8 @@ fn nothing_in_a_jail_accepts() {
         // The socket itself: by its path, and by a descriptor of its directory that would be all a jail needed.
         let socket = world.state().join("watch/watch.sock");
         assert!(socket.exists(), "the control: it is there outside");
-        let python = format!(
-            "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{}\")' 2>&1",
-            socket.display()
-        );
+        let python =
+            format!("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{}\")' 2>&1", socket.display());
         let output = world.exec(&["-c", &python]);
         assert!(code(&output) != 0 && out(&output).contains("No such file"), "{who:?}: {}", out(&output));
         assert_eq!(text(&keys), KEYS, "{who:?}");
@@ -151,8 +149,15 @@ fn who_reaches_the_socket_from_elsewhere_is_turned_away() {
         let ask = |prefix: &[&str]| {
             let mut words: Vec<&str> = prefix.to_vec();
             let socket = world.state().join("watch/watch.sock");
-            words.extend(["python3", "-c", ASK, socket.to_str().unwrap(), keys.to_str().unwrap(), evil.to_str().unwrap()]);
-            let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+            words.extend([
+                "python3",
+                "-c",
+                ASK,
+                socket.to_str().unwrap(),
+                keys.to_str().unwrap(),
+                evil.to_str().unwrap(),
+            ]);
+            let output = Command::new(words[0]).args(&words[1..]).env("PATH", "/usr/bin:/bin").output().unwrap();
             out(&output).trim().to_owned()
         };
         let uid = if who == Who::User { USER } else { 0 };
@@ -167,8 +172,12 @@ fn who_reaches_the_socket_from_elsewhere_is_turned_away() {
         assert_eq!(text(&keys), KEYS, "{who:?}");
         if who == Who::User {
             let line = ["watch", "accept", "--yes", keys.to_str().unwrap()];
-            let output =
-                Command::new(programs().join("mantlet")).args(line).env_clear().env("HOME", world.home()).output().unwrap();
+            let output = Command::new(programs().join("mantlet"))
+                .args(line)
+                .env_clear()
+                .env("HOME", world.home())
+                .output()
+                .unwrap();
             assert!(code(&output) == 125 && err(&output).contains(&format!("{USER}")), "{}", err(&output));
         }
         // The control: the same words from the owner are obeyed.

@@ -116,12 +116,8 @@ impl<'w> Watching<'w> {
     /// The process that watches, once there is one.
     #[track_caller]
     pub(crate) fn watcher(&self) -> i32 {
-        let mut found = None;
-        until("somebody watches", || {
-            found = processes(self.world).into_iter().find(|(_, words)| words.iter().any(|word| word == "--watching"));
-            found.is_some()
-        });
-        found.unwrap().0
+        until("somebody watches", || pair(self.world).is_some());
+        pair(self.world).unwrap().0
     }
 
     /// Ends it as a service manager does.
@@ -158,30 +154,37 @@ impl Drop for Watching<'_> {
                 return;
             }
             for (pid, _) in left {
-                drop(kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL));
+                kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-/// The watch's processes, found by the home in their environment, with their words.
-pub(crate) fn processes(world: &World) -> Vec<(i32, Vec<String>)> {
+/// The watch's processes and their parents, found by the home in their environment.
+pub(crate) fn processes(world: &World) -> Vec<(i32, i32)> {
     let home = format!("HOME={}", world.home().display());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let words: Vec<String> =
-            line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        let is_watch = words.iter().any(|word| word == "--watching")
-            || words.windows(2).any(|pair| pair[0] == "watch" && pair[1] == "run");
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        let is_watch = words.contains(&b"--watching".as_slice())
+            || words.windows(2).any(|pair| pair == [b"watch".as_slice(), b"run".as_slice()]);
         if is_watch && environment.split(|byte| *byte == 0).any(|line| line == home.as_bytes()) {
-            found.push((pid, words));
+            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+            found.push((pid, parent.unwrap_or(0)));
         }
     }
     found
+}
+
+/// The watching process and its supervisor, as they are now.
+pub(crate) fn pair(world: &World) -> Option<(i32, i32)> {
+    let all = processes(world);
+    all.iter().find(|(_, parent)| all.iter().any(|(pid, _)| pid == parent)).copied()
 }
 
 pub(crate) fn kill(pid: i32, signal: Signal) {

@@ -27,8 +27,8 @@ fn what_a_held_command_changes_is_taken_with_yes() {
             let line = "cat ~/new > ~/.ssh/authorized_keys; echo done; exit 7";
             let refused = watch(&world, &["hold", "--", "/bin/sh", "-c", line]);
             assert!(out(&refused).contains("done\n") && out(&refused).contains("authorized_keys: written"));
-            assert_eq!(code(&refused), 125, "{who:?} {is_running}: {}", err(&refused));
-            assert!(err(&refused).contains("undone") && err(&refused).contains("--yes"), "{}", err(&refused));
+            assert_eq!(code(&refused), 7, "{who:?} {is_running}: {}", err(&refused));
+            assert!(err(&refused).contains("undo") && err(&refused).contains("--yes"), "{}", err(&refused));
             if is_running {
                 until("it is undone", || text(keys(&world)) == before);
             } else {
@@ -62,7 +62,8 @@ fn a_killed_holder_holds_no_longer() {
         let world = world("holder", who);
         let watching = Watching::begin(&world);
         let mut command = world.command("mantlet");
-        let words = ["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo evil > ~/.ssh/authorized_keys; exec sleep 60"];
+        let words =
+            ["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo evil > ~/.ssh/authorized_keys; exec sleep 60"];
         let mut holder = command.args(words).spawn().unwrap();
         until("the command has changed it", || text(keys(&world)) == "evil\n");
         std::thread::sleep(Duration::from_millis(500));
@@ -110,11 +111,46 @@ fn a_held_watch_ends_when_it_is_told_to() {
         let world = world("held", who);
         let watching = Watching::begin(&world);
         let mut command = world.command("mantlet");
-        let mut holder = command.args(["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo > ~/held; exec sleep 60"]);
-        let mut holder = { holder = holder.stdin(std::process::Stdio::null()); holder.spawn().unwrap() };
+        command.args(["watch", "hold", "--yes", "--", "/bin/sh", "-c", "echo > ~/held; exec sleep 60"]);
+        let mut holder = command.spawn().unwrap();
         until("it is held", || world.home().join("held").exists());
         assert!(watching.stop().success(), "{who:?}");
         holder.kill().unwrap();
         holder.wait().unwrap();
+    }
+}
+
+/// As package managers do: directories that were not there, and one that is another afterwards.
+#[test]
+fn what_an_upgrade_makes_anew_is_taken_whole() {
+    if !is_alone("hold::what_an_upgrade_makes_anew_is_taken_whole") {
+        return;
+    }
+    const UPGRADE: &str = "mkdir -p ~/.config/fish/conf.d && echo new > ~/.config/fish/conf.d/new.fish && \
+        mv ~/named/dir ~/named/old && mkdir -p ~/named/dir/other && echo new > ~/named/dir/other/c.txt && rm -r ~/named/old";
+    for who in everybody() {
+        for is_running in [true, false] {
+            let world = world("upgrade", who);
+            let mut watching = Some(Watching::begin(&world));
+            if !is_running {
+                assert!(watching.take().unwrap().stop().success());
+            }
+            let held = watch(&world, &["hold", "--yes", "--", "/bin/sh", "-c", UPGRADE]);
+            assert_eq!(code(&held), 0, "{who:?} {is_running}: {}", err(&held));
+            std::thread::sleep(Duration::from_millis(400));
+            drop(watching.take());
+            let _watching = Watching::begin(&world);
+            let home = world.home();
+            assert_eq!(text(home.join(".config/fish/conf.d/new.fish")), "new\n", "{who:?} {is_running}");
+            assert_eq!(text(home.join("named/dir/other/c.txt")), "new\n", "{who:?} {is_running}");
+            assert!(!home.join("named/dir/a.txt").exists(), "{who:?} {is_running}");
+            let diff = watch(&world, &["diff"]);
+            assert_eq!(code(&diff), 0, "{who:?} {is_running}: {}{}", out(&diff), err(&diff));
+            let undone = changes(&world).into_iter().filter(|change| change.outcome == "undone").collect::<Vec<_>>();
+            assert!(undone.is_empty(), "{who:?} {is_running}: {undone:?}");
+            // The control: what came with it is protected from now on.
+            fs::write(home.join("named/dir/other/c.txt"), EVIL).unwrap();
+            until("it is undone", || text(home.join("named/dir/other/c.txt")) == "new\n");
+        }
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Who, World, everybody};
-use crate::ground::{EVIL, KEYS, WATCH, Watching, changes, is_alone, keys, kill, processes, text, until, world_with};
+use crate::common::{Who, everybody};
+use crate::ground::{
+    EVIL, KEYS, WATCH, Watching, changes, is_alone, keys, kill, pair, processes, text, until, world_with,
+};
 
 /// As many as an hour of work has: what is tried is not that it gives up.
 const PATIENT: &str = "tries = 1000\n";
@@ -25,17 +27,8 @@ fn attack(keys: &Path, is_over: &AtomicBool) {
 /// Kills what it can of these, in this order.
 fn strike(pids: &[i32]) {
     for pid in pids {
-        drop(kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL));
+        kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).ok();
     }
-}
-
-/// The watching process and its supervisor, as they are now.
-fn pair(world: &World) -> Option<(i32, i32)> {
-    let all = processes(world);
-    let is_watching = |words: &[String]| words.iter().any(|word| word == "--watching");
-    let watcher = all.iter().find(|(_, words)| is_watching(words))?.0;
-    let supervisor = all.iter().find(|(_, words)| !is_watching(words))?.0;
-    Some((watcher, supervisor))
 }
 
 fn rounds(who: Who) {

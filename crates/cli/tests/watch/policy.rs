@@ -5,9 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::common::{builder, code, err, everybody};
-use crate::ground::{
-    EVIL, KEYS, WATCH, Watching, changes, is_alone, keys, kill, text, until, watch, world,
-};
+use crate::ground::{EVIL, KEYS, WATCH, Watching, changes, is_alone, keys, kill, text, until, watch, world};
 
 #[test]
 fn an_accepted_policy_is_taken_over() {

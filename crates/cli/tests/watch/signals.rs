@@ -35,7 +35,7 @@ fn the_watching_process_alone_is_not_told_to_end() {
         // The attack: what waits there ends it once it has its supervisor's place.
         let supervisor = watching.supervisor();
         kill(supervisor, Signal::KILL);
-        until("it takes its place", || processes(&world).iter().any(|(pid, words)| *pid == watcher && words.contains(&"run".to_owned())));
+        until("it takes its place", || crate::ground::pair(&world).is_some_and(|(_, now)| now == watcher));
         until("somebody watches again", || code(&watch(&world, &["status"])) == 0);
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(processes(&world).len(), 2, "{who:?}");

