@@ -216,7 +216,9 @@ impl Watch {
             (Puts::WhatStands, Some(Look { file: Some(file), .. })) => look::read(file, self.store.max())?,
             _ => None,
         };
-        let job = Job { dir: dir.as_fd(), name, wanted: &wanted, found: &found, known: None, content, in_place: false };
+        let (dir_fd, scene) = (dir.as_fd(), self.scene(path));
+        let (wanted, found) = (&wanted, &found);
+        let job = Job { dir: dir_fd, name, wanted, found, known: None, content, in_place: false, scene: &scene };
         Hands { store: &self.store, kept: &mut self.kept }.undo(&job)?;
         let found = look::find(dir.as_fd(), name, most)?;
         self.settle(path, &found, None);

@@ -11,6 +11,7 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags, RenameFlags, ResolveFlags, Statx};
 use rustix::io::Errno;
 
+use crate::kept::Scene;
 use crate::look::{self, Found};
 use crate::record::{Attributes, Is, Record, What};
 use crate::report::Report;
@@ -208,8 +209,9 @@ impl Watch {
         }
         let mut copy = None;
         if stat.is_some() {
-            match self.kept.take(parent, name, name) {
-                Ok(kept) => copy = Some(kept),
+            let scene = self.scene(path);
+            match self.kept.take(parent, name, name, &scene) {
+                Ok(kept) => copy = kept,
                 Err(e) => return State::Stands(What::Replaced, e.into()),
             }
         }
@@ -251,8 +253,9 @@ impl Watch {
         let attributes = self.ways.get(path).and_then(|way| way.was.clone());
         let wanted = Record { is: Is::Way, attributes };
         let found = Found { record: Record::absent(), look: None };
-        let job =
-            Job { dir: parent, name, wanted: &wanted, found: &found, known: None, content: None, in_place: false };
+        let (scene, content) = (self.scene(path), None);
+        let (wanted, found) = (&wanted, &found);
+        let job = Job { dir: parent, name, wanted, found, known: None, content, in_place: false, scene: &scene };
         Hands { store: &self.store, kept: &mut self.kept }.undo(&job)?;
         self.adopt(path, parent, name)
     }
@@ -307,7 +310,8 @@ impl Watch {
             let left: Vec<OsString> = names.filter(|n| n.as_bytes().starts_with(TEMPORARY.as_bytes())).collect();
             for name in left {
                 // One that cannot be moved harms nobody: it is not what anybody reads.
-                self.kept.take(dir.as_fd(), &name, &name).ok();
+                let scene = Scene { place: path.clone(), is_tree: false, aside: None };
+                self.kept.take(dir.as_fd(), &name, &name, &scene).ok();
             }
         }
     }
