@@ -144,6 +144,11 @@ impl Watch {
             self.lose(path);
             return State::Fine;
         };
+        if self.nodes.get(path).is_some_and(|node| node.record.is == Is::Absent) {
+            // A directory that nobody accepted is taken away, and not held: it would be brought back as one that was moved.
+            self.lose(path);
+            return State::Fine;
+        }
         let stat = match look::stat(parent.as_fd(), name) {
             Ok(stat) => stat,
             Err(e) => return State::Stands(What::Replaced, e.into()),
