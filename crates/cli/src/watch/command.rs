@@ -248,6 +248,8 @@ fn held(source: &Source, args: &HoldArgs) -> anyhow::Result<ExitCode> {
             hold.accept(&paths, &diffs)?;
         } else {
             tell(if hold.is_running() { "it is undone" } else { "the next watch undoes it" })?;
+            // Whatever the command said: what it did does not stay.
+            return Ok(ExitCode::from(REFUSED));
         }
     }
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);

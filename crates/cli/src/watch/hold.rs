@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use mantlet_ledger::Change;
 use mantlet_watch::Watch;
 
 use super::line::{self, Answer, Ask, Line, Shown};
-use super::run::{self, accepted};
+use super::run;
 use super::teller::Teller;
+use super::watching::{accepted, open};
 use super::{Source, copy};
 
 /// A watch that stays away until this is dropped.
@@ -26,7 +28,7 @@ pub(crate) enum Hold {
 pub(crate) struct Own {
     watch: Watch,
     teller: Teller,
-    policy: Option<PathBuf>,
+    source: Source,
 }
 
 impl Own {
@@ -34,7 +36,8 @@ impl Own {
     ///
     /// The attack: a policy that names less, which nobody has looked at. What it leaves out would be signed away.
     fn accept(&mut self, paths: &[PathBuf], shown: &BTreeMap<PathBuf, String>) -> anyhow::Result<Vec<Shown>> {
-        if let Some(policy) = self.policy.clone()
+        self.source.must_stay_usable(paths)?;
+        if let Some(policy) = self.source.loaded.file.clone()
             && !paths.contains(&policy)
             && !self.watch.differences(std::slice::from_ref(&policy))?.is_empty()
         {
@@ -62,9 +65,9 @@ impl Hold {
             return Ok(Hold::Nothing);
         }
         let options = source.options()?;
-        let watch = run::open(|| source.watch(options.clone()))?;
-        let policy = source.loaded.file.clone();
-        Ok(Hold::Own(Box::new(Own { watch, teller: source.teller()?, policy })))
+        let watch = open(|| source.watch(options.clone()))?;
+        let (teller, source) = (source.teller()?, Source::new(source.file.as_deref())?);
+        Ok(Hold::Own(Box::new(Own { watch, teller, source })))
     }
 
     /// Whether what is not accepted is undone at once.
@@ -185,10 +188,21 @@ fn refusal(answer: Answer) -> String {
     }
 }
 
+/// How long a watch has to say how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What a running watch holds; none where none runs.
 pub(super) fn status(source: &Source) -> anyhow::Result<Option<serde_json::Value>> {
-    let Some(mut line) = line::connect(&source.state()?)? else { return Ok(None) };
-    match line.ask(&Ask::Status)? {
+    let state = source.state()?;
+    let Some(mut line) = line::connect(&state)? else {
+        // The attack: the socket is taken away, so that a watch seems to be none.
+        if line::is_locked(&state) {
+            bail!("a watch is at work, and cannot be reached: its socket is gone\nhint: start it again");
+        }
+        return Ok(None);
+    };
+    line.wait_at_most(PATIENCE)?;
+    match line.ask(&Ask::Status).context("somebody holds the watch, or it is busy: meanwhile nothing is undone")? {
         Answer::Status(status) => Ok(Some(*status)),
         other => bail!("{}", refusal(other)),
     }

@@ -148,6 +148,12 @@ pub(super) fn connect(dir: &Path) -> anyhow::Result<Option<Line>> {
     }
 }
 
+/// Whether some watch works with a state directory, reached or not.
+pub(super) fn is_locked(dir: &Path) -> bool {
+    let Ok(lock) = std::fs::File::open(dir.join("lock")) else { return false };
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
 /// One end of a connection.
 pub(crate) struct Line {
     out: UnixStream,
@@ -180,6 +186,10 @@ impl Line {
     pub(super) fn ask(&mut self, what: &Ask) -> anyhow::Result<Answer> {
         self.say(what)?;
         self.hear()?.context("the watch ended")
+    }
+
+    pub(super) fn wait_at_most(&self, time: Duration) -> anyhow::Result<()> {
+        self.out.set_read_timeout(Some(time)).context("cannot limit the time")
     }
 
     pub(super) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {

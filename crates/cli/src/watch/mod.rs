@@ -10,6 +10,7 @@ mod places;
 mod run;
 mod status;
 mod teller;
+mod watching;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,10 @@ use mantlet_policy::{Host as _, Watch as Said};
 use mantlet_sandbox::{Loaded, RealHost};
 use mantlet_watch::{Compare, Notice, Options, Place, PlaceKind, Report, Watch, Whole};
 
-pub(crate) use self::run::{WORD, watching};
+pub(crate) use self::run::WORD;
 pub(crate) use command::{WatchArgs, run};
 pub(crate) use hold::Hold;
+pub(crate) use watching::watching;
 
 use crate::policy_cmd::with_hint;
 use meaning::Meaning;
@@ -69,7 +71,7 @@ impl Source {
             ],
         };
         // Nothing of it is signed: the rest of the baseline stays as it is.
-        let mut watch = run::open(|| Watch::open(Options::new(state.clone()), places.clone(), Box::new(Whole)))?;
+        let mut watch = watching::open(|| Watch::open(Options::new(state.clone()), places.clone(), Box::new(Whole)))?;
         let mut undone = Undone::default();
         let paths: Vec<PathBuf> = places.iter().map(|place| place.path.clone()).collect();
         for _ in 0..TRIES {
@@ -104,6 +106,17 @@ impl Source {
 
     fn state(&self) -> anyhow::Result<PathBuf> {
         Ok(self.owner()?.join("watch"))
+    }
+
+    /// Whether a watch can work by the policy as it stands, where that is among what is to be accepted: none that cannot be
+    /// read is, since the next watch would not begin.
+    fn must_stay_usable(&self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let Some(file) = self.loaded.file.as_deref() else { return Ok(()) };
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        if paths.iter().any(|path| file.starts_with(path) || path == self.loaded.file.as_deref().unwrap_or(path)) {
+            Source::new(self.file.as_deref()).context("a policy that cannot be used is not accepted")?;
+        }
+        Ok(())
     }
 
     fn has_baseline(&self) -> anyhow::Result<bool> {

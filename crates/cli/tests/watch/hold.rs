@@ -27,7 +27,7 @@ fn what_a_held_command_changes_is_taken_with_yes() {
             let line = "cat ~/new > ~/.ssh/authorized_keys; echo done; exit 7";
             let refused = watch(&world, &["hold", "--", "/bin/sh", "-c", line]);
             assert!(out(&refused).contains("done\n") && out(&refused).contains("authorized_keys: written"));
-            assert_eq!(code(&refused), 7, "{who:?} {is_running}: {}", err(&refused));
+            assert_eq!(code(&refused), 125, "{who:?} {is_running}: {}", err(&refused));
             assert!(err(&refused).contains("undo") && err(&refused).contains("--yes"), "{}", err(&refused));
             if is_running {
                 until("it is undone", || text(keys(&world)) == before);
@@ -45,6 +45,8 @@ fn what_a_held_command_changes_is_taken_with_yes() {
             drop(Watching::begin(&world));
             assert_eq!(text(keys(&world)), new, "{who:?} {is_running}: after a start");
         }
+        let other = watch(&world, &["hold", "--", "/bin/sh", "-c", "exit 7"]);
+        assert_eq!(code(&other), 7, "{who:?}: it changed nothing: {}", err(&other));
         let killed = watch(&world, &["hold", "--", "/bin/sh", "-c", "kill -TERM $$"]);
         assert_eq!(code(&killed), 128 + 15, "{who:?}: {}", err(&killed));
         let missing = watch(&world, &["hold", "--", "/nowhere/program"]);
@@ -68,6 +70,8 @@ fn a_killed_holder_holds_no_longer() {
         until("the command has changed it", || text(keys(&world)) == "evil\n");
         std::thread::sleep(Duration::from_millis(500));
         assert_eq!(text(keys(&world)), "evil\n", "{who:?}: while it is held nothing is undone");
+        let status = watch(&world, &["status"]);
+        assert!(code(&status) == 125 && err(&status).contains("holds the watch"), "{who:?}: {}", err(&status));
         kill(i32::try_from(holder.id()).unwrap(), Signal::KILL);
         holder.wait().unwrap();
         until("it is undone", || text(keys(&world)) == KEYS);

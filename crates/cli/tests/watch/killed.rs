@@ -103,6 +103,11 @@ fn each_kill_is_in_the_ledger() {
         kill(watching.watcher(), Signal::KILL);
         until("the watching process is told of", || killed("by signal 9") == 1);
         until("another watches", || pair(&world).is_some());
+        // The attack: with the baseline gone, what stands would be the new one without a word.
+        fs::remove_file(world.state().join("watch/baseline")).unwrap();
+        kill(watching.watcher(), Signal::KILL);
+        until("that is told as well", || changes(&world).iter().any(|change| change.what == "deleted"));
+        until("another watches", || pair(&world).is_some());
         kill(watching.supervisor(), Signal::KILL);
         until("the supervisor is told of", || killed("supervisor") == 1);
         until("another supervises", || pair(&world).is_some_and(|(_, now)| now != watching.supervisor()));

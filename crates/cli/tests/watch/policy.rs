@@ -27,16 +27,20 @@ fn an_accepted_policy_is_taken_over() {
         fs::write(&mine, "evil\n").unwrap();
         until("it is undone", || text(&mine) == "changed\n");
         assert!(changes(&world).iter().all(|change| change.what != "killed"), "{who:?}: nobody killed it");
-        // One that is none is not taken over: the old one goes on.
+        // One that is none is not accepted, whoever says yes: the next watch could not begin.
+        let before = text(world.policy());
         let line = "echo nonsense > ~/.config/mantlet/mantlet.toml";
         let held = watch(&world, &["hold", "--yes", "--", "/bin/sh", "-c", line]);
-        assert_eq!(code(&held), 0, "{}", err(&held));
-        until("it says so", || watching.said().contains("cannot be used"));
+        assert!(code(&held) == 125 && err(&held).contains("is not accepted"), "{who:?}: {}", err(&held));
+        until("it is undone", || text(world.policy()) == before);
         fs::write(keys(&world), EVIL).unwrap();
         until("it is undone", || text(keys(&world)) == KEYS);
-        fs::write(&mine, "evil\n").unwrap();
-        until("it is undone", || text(&mine) == "changed\n");
-        assert_eq!(text(world.policy()), "nonsense\n", "{who:?}: it was accepted");
+        // Neither while no watch runs.
+        assert!(watching.stop().success());
+        let held = watch(&world, &["hold", "--yes", "--", "/bin/sh", "-c", line]);
+        assert!(code(&held) == 125 && err(&held).contains("is not accepted"), "{who:?}: {}", err(&held));
+        let _watching = Watching::begin(&world);
+        assert_eq!(text(world.policy()), before, "{who:?}");
     }
 }
 
@@ -67,11 +71,13 @@ fn a_tampered_policy_is_put_back_before_it_is_obeyed() {
                     tamper();
                     watching = Watching::begin(&world);
                 } else {
-                    // Stopped first, so that nothing is undone before it is killed.
-                    let watcher = watching.watcher();
+                    // Both are stopped first, so that nothing is undone before it is killed.
+                    let (watcher, supervisor) = (watching.watcher(), watching.supervisor());
+                    kill(supervisor, Signal::STOP);
                     kill(watcher, Signal::STOP);
                     tamper();
                     kill(watcher, Signal::KILL);
+                    kill(supervisor, Signal::CONT);
                     until("another watches", || watching.watcher() != watcher);
                 }
                 until("the policy is put back", || text(world.policy()) == policy);

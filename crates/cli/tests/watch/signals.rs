@@ -43,6 +43,46 @@ fn the_watching_process_alone_is_not_told_to_end() {
     }
 }
 
+/// The attack: a process that is stopped is not killed, and watches nothing.
+#[test]
+fn a_stopped_watch_goes_on() {
+    if !is_alone("signals::a_stopped_watch_goes_on") {
+        return;
+    }
+    for who in everybody() {
+        let world = world("stopped", who);
+        let watching = Watching::begin(&world);
+        let watcher = watching.watcher();
+        for signal in [Signal::STOP, Signal::TSTP] {
+            kill(watcher, signal);
+            assert_undoes(&world);
+        }
+        assert_eq!(watching.watcher(), watcher, "{who:?}");
+        until("it is told", || changes(&world).iter().filter(|change| change.what == "stopped").count() == 2);
+        assert!(watching.stop().success());
+    }
+}
+
+/// The attack: the socket is taken away, so that nobody can be asked.
+#[test]
+fn a_watch_that_cannot_be_reached_is_not_said_to_be_none() {
+    if !is_alone("signals::a_watch_that_cannot_be_reached_is_not_said_to_be_none") {
+        return;
+    }
+    for who in everybody() {
+        let world = world("unreached", who);
+        let watching = Watching::begin(&world);
+        fs::remove_file(world.state().join("watch/watch.sock")).unwrap();
+        for words in [&["status"][..], &["diff"], &["accept", "--yes", "/nowhere"]] {
+            let refused = watch(&world, words);
+            assert!(code(&refused) == 125 && err(&refused).contains("at work"), "{words:?}: {}", err(&refused));
+        }
+        assert_undoes(&world);
+        assert!(watching.stop().success());
+        assert_eq!(code(&watch(&world, &["status"])), 1, "the control: then it is none");
+    }
+}
+
 #[test]
 fn the_supervisor_ends_both() {
     if !is_alone("signals::the_supervisor_ends_both") {

@@ -79,15 +79,23 @@ fn the_units_are_what_systemd_reads() {
             let text = out(&printed);
             assert!(text.contains("watch run\n") && text.contains("Restart=always"), "{text}");
             let unit = world.file(format!("home/{kind}/mantlet-watch.service"), &text);
-            let found = Command::new("systemd-analyze").arg(format!("--{kind}")).arg("verify").arg(&unit).output();
-            let Ok(verified) = found else {
+            let verify = |unit: &std::path::Path| {
+                let mut command = Command::new("systemd-analyze");
+                command.env("HOME", world.home()).env("XDG_RUNTIME_DIR", world.dir("home/run"));
+                command.arg(format!("--{kind}")).arg("verify").arg(unit).output()
+            };
+            let Ok(verified) = verify(&unit) else {
                 println!("systemd-analyze is not installed: the unit {kind} is not verified");
                 continue;
             };
             let said = err(&verified);
             let ours: Vec<&str> = said.lines().filter(|line| line.contains("mantlet-watch")).collect();
             assert!(ours.is_empty(), "{kind}: {said}");
+            // The control: what systemd does not know is said.
+            let wrong = text.replace("Restart=", "Rstart=");
+            let wrong = world.file(format!("home/{kind}/wrong.service"), wrong);
+            let told = verify(&wrong).unwrap();
+            assert!(err(&told).contains("Rstart"), "{kind}: {}", err(&told));
         }
     }
-    // The control: what systemd does not know is said.
 }
