@@ -38,6 +38,8 @@ pub(crate) struct Kept {
     copy_max: u64,
     next: u64,
     trash: VecDeque<String>,
+    /// What was moved here, and is not a copy of ours yet.
+    fresh: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl Kept {
         // Names begin with the time: the oldest come first.
         names.sort_unstable();
         let (items, trash) = (VecDeque::new(), VecDeque::new());
-        let mut kept = Kept { dir, path, items, items_max, bytes_max, copy_max, next: 0, trash };
+        let mut kept = Kept { dir, path, items, items_max, bytes_max, copy_max, next: 0, trash, fresh: Vec::new() };
         for name in names {
             kept.count(name);
         }
@@ -154,7 +156,7 @@ impl Kept {
     ) -> Result<Option<PathBuf>, Errno> {
         let new = self.name(called, &scene.place);
         match self.rename(dir, name, &new) {
-            Ok(()) => self.make_ours(&new),
+            Ok(()) => self.fresh.push(new.clone()),
             // Another file system, or no room for one more name in ours.
             Err(Errno::XDEV | Errno::NOSPC | Errno::DQUOT) => match self.copy_out(dir, name, &new, scene)? {
                 Left::Copied => {}
@@ -181,9 +183,16 @@ impl Kept {
         }
     }
 
+    /// Makes what was moved here since ours. Called once the place is right again, and before anybody is told of a copy.
+    pub(crate) fn make_ours(&mut self) {
+        for new in std::mem::take(&mut self.fresh) {
+            self.copy_moved(&new);
+        }
+    }
+
     /// Puts a copy in the place of a file that was moved here: the attacker may have its inode open, or by another name, and
     /// would go on writing it. One that is too large, or cannot be read, stays; nobody takes it unseen.
-    fn make_ours(&self, new: &str) {
+    fn copy_moved(&self, new: &str) {
         let here = self.dir.as_fd();
         let Ok(Some(Look { stat, file: Some(file), .. })) = look::look(here, new.as_ref()) else { return };
         if !look::is_regular(&stat) || stat.stx_size > self.copy_max {

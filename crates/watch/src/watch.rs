@@ -343,6 +343,7 @@ impl Watch {
             self.rescan_at = now + self.options.rescan;
         }
         self.rescan_slice(report);
+        self.kept.make_ours();
         self.kept.empty_trash(now + Duration::from_millis(5));
         if self.unsigned_since.is_some_and(|since| since.elapsed() >= Duration::from_secs(1))
             && let Err(error) = self.sign()
