@@ -363,11 +363,11 @@ fn what_is_accepted_is_shown_and_stays() {
     fs::write(world.home.join("tools/new"), "new\n").unwrap();
     let tools = [world.home.join("tools")];
     let shown = watch.differences(&tools).unwrap();
-    let accepted = watch.accept(&tools).unwrap();
+    let accepted = watch.accept(&tools, &crate::owner::seen(&shown)).unwrap();
     assert_eq!(shown, accepted);
     let new = accepted.iter().find(|diff| diff.path.ends_with("tools/new")).unwrap();
     assert_eq!((new.what.as_slice(), &new.lines[..2]), (&["made"][..], &["@@ line 1 @@".into(), "+ new".into()][..]));
-    assert!(matches!(watch.accept(&["/etc/passwd".into()]), Err(Error::Unknown { .. })));
+    assert!(matches!(watch.accept(&["/etc/passwd".into()], &BTreeMap::new()), Err(Error::Unknown { .. })));
     drop(watch);
     let running = Running::begin(world.options(), world.places(), Box::new(Whole), || {});
     assert_eq!(changes(&running.told), []);
