@@ -493,7 +493,7 @@ mod tests {
             "A secret on its way out: redact. (not enforced yet; line 22)",
             "Files may pass from scout to main. (not enforced yet; line 27)",
             "Changes of /home/ann/.openclaw/openclaw.json are undone. (while `mantlet watch run` runs; line 31)",
-            "You are told through `notify-send`. (not enforced yet; line 32)",
+            "You are told through `notify-send`. (while `mantlet watch run` runs; line 32)",
         ] {
             assert!(text.iter().any(|line| line == wanted), "{wanted}\n{text:#?}");
         }
