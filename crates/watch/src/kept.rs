@@ -8,13 +8,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::look::{self, Look};
 use crate::state::{StateDir, StateError, failed, open_dir};
+use crate::sys::{self, Writer};
 use crate::text::Sha256;
 
 /// How deep a directory is gone through; what lies deeper is not counted, and removed by name where it can be.
@@ -22,6 +23,8 @@ const DEPTH_MAX: usize = 64;
 /// How many entries of a directory are counted; one with more counts as too large.
 const ENTRIES_MAX: usize = 10_000;
 
+/// How long whoever writes what was moved away has for it. Meanwhile nothing of it is taken that was not shown.
+const WRITING: Duration = Duration::from_secs(2);
 /// The part of the quarantine that one place may fill: whoever floods one does not drive out what others have left.
 const SHARES: u64 = 4;
 /// How names begin beside places that are on another file system, where no copy was possible.
@@ -39,7 +42,7 @@ pub(crate) struct Kept {
     next: u64,
     trash: VecDeque<String>,
     /// What was moved here, and is not a copy of ours yet.
-    fresh: Vec<String>,
+    fresh: Vec<(String, Instant)>,
 }
 
 #[derive(Debug)]
@@ -156,7 +159,7 @@ impl Kept {
     ) -> Result<Option<PathBuf>, Errno> {
         let new = self.name(called, &scene.place);
         match self.rename(dir, name, &new) {
-            Ok(()) => self.fresh.push(new.clone()),
+            Ok(()) => self.fresh.push((new.clone(), Instant::now())),
             // Another file system, or no room for one more name in ours.
             Err(Errno::XDEV | Errno::NOSPC | Errno::DQUOT) => match self.copy_out(dir, name, &new, scene)? {
                 Left::Copied => {}
@@ -184,10 +187,34 @@ impl Kept {
     }
 
     /// Makes what was moved here since ours. Called once the place is right again, and before anybody is told of a copy.
+    ///
+    /// Whoever is just writing a file writes it to its end, for a moment: it may be the owner, and all there is of the work.
     pub(crate) fn make_ours(&mut self) {
-        for new in std::mem::take(&mut self.fresh) {
+        for (new, since) in std::mem::take(&mut self.fresh) {
+            match since.elapsed() < WRITING && self.is_being_written(&new) {
+                true => self.fresh.push((new, since)),
+                false => self.copy_moved(&new),
+            }
+        }
+    }
+
+    /// Does the same for all that is left, when there is no later.
+    pub(crate) fn make_all_ours(&mut self) {
+        for (new, _) in std::mem::take(&mut self.fresh) {
             self.copy_moved(&new);
         }
+    }
+
+    /// When there is something to be made ours.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        const AGAIN: Duration = Duration::from_millis(100);
+        (!self.fresh.is_empty()).then(|| Instant::now() + AGAIN)
+    }
+
+    fn is_being_written(&self, new: &str) -> bool {
+        let look = look::look(self.dir.as_fd(), new.as_ref());
+        let file = look.ok().flatten().filter(|look| look::is_regular(&look.stat)).and_then(|look| look.file);
+        file.is_some_and(|file| sys::writer_of(&file) != Writer::Absent)
     }
 
     /// Puts a copy in the place of a file that was moved here: the attacker may have its inode open, or by another name, and

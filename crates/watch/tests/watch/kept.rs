@@ -47,6 +47,8 @@ fn a_kept_file_is_a_copy_that_nobody_else_has_open() {
     let inode = fs::metadata(world.evil()).unwrap().ino();
     fs::rename(world.evil(), world.settings()).unwrap();
     let copy = copy_of(&running, &world.settings());
+    // Who may be just writing it has a moment for that.
+    wait("it is ours", || fs::metadata(&copy).is_ok_and(|meta| meta.ino() != inode));
     open.write_all(b"more evil\n").unwrap();
     assert_eq!(fs::read_to_string(world.out.join("again")).unwrap(), "evil\nmore evil\n", "the control");
     assert_eq!(fs::read_to_string(&copy).unwrap(), "evil\n");
@@ -56,6 +58,23 @@ fn a_kept_file_is_a_copy_that_nobody_else_has_open() {
         (meta.nlink(), meta.permissions().mode() & 0o777, meta.uid()),
         (1, 0o600, rustix::process::geteuid().as_raw())
     );
+    running.stop();
+}
+
+/// A shell makes a file, and then writes it: what is taken away in between must not be all that is kept.
+#[test]
+fn what_is_just_being_written_is_kept_whole() {
+    let world = World::new();
+    let running = begin(&world, world.options());
+    let new = world.home.join("tools/new");
+    let mut file = File::create(&new).unwrap();
+    wait("taken away", || !new.exists());
+    let copy = copy_of(&running, &new);
+    file.write_all(b"the owner's work\n").unwrap();
+    drop(file);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(fs::read_to_string(&copy).unwrap(), "the owner's work\n");
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     running.stop();
 }
 
