@@ -219,18 +219,21 @@ impl Kept {
 
     /// Puts a copy in the place of a file that was moved here: the attacker may have its inode open, or by another name, and
     /// would go on writing it. One that is too large, or cannot be read, stays; nobody takes it unseen.
-    fn copy_moved(&self, new: &str) {
+    fn copy_moved(&mut self, new: &str) {
         let here = self.dir.as_fd();
         let Ok(Some(Look { stat, file: Some(file), .. })) = look::look(here, new.as_ref()) else { return };
         if !look::is_regular(&stat) || stat.stx_size > self.copy_max {
             return;
         }
         let copy = format!("{new}.copy");
-        let is_whole =
-            matches!(look::read(&file, self.copy_max), Ok(Some(bytes)) if write(here, copy.as_ref(), &bytes).is_ok());
+        let Ok(Some(bytes)) = look::read(&file, self.copy_max) else { return };
+        let is_whole = write(here, copy.as_ref(), &bytes).is_ok();
         if !is_whole || rustix::fs::renameat(here, &copy, here, new).is_err() {
             // What was moved is still there, under its name.
             rustix::fs::unlinkat(here, &copy, AtFlags::empty()).ok();
+        } else if let Some(item) = self.items.iter_mut().find(|item| item.name == new) {
+            // It may have been written since it was moved.
+            item.size = item.size.max(bytes.len() as u64).min(self.bytes_max / SHARES);
         }
     }
 

@@ -194,3 +194,24 @@ fn a_directory_called_deleted_is_found_and_brought_back() {
     assert!(!world.home.join("config/agent (deleted)").exists());
     running.stop();
 }
+
+/// A directory that stands where a file is protected: what is in it is not the watch's to take away.
+#[test]
+fn a_directory_at_the_place_of_a_file_keeps_what_is_in_it() {
+    let world = World::new();
+    let path = world.home.join("config/agent");
+    let place = Place { path: path.clone(), kind: PlaceKind::File, content: Compare::Whole };
+    let running = Running::begin(world.options(), vec![place], Box::new(Whole), || {});
+    std::thread::sleep(Duration::from_millis(300));
+    fs::write(path.join("more"), "the owner's\n").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(world.settings().exists() && path.join("more").exists());
+    // The control: it is watched itself.
+    fs::rename(&path, world.out.join("away")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !path.is_dir() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    running.stop();
+}
