@@ -190,8 +190,12 @@ impl Kept {
     ///
     /// Whoever is just writing a file writes it to its end, for a moment: it may be the owner, and all there is of the work.
     pub(crate) fn make_ours(&mut self) {
-        for (new, since) in std::mem::take(&mut self.fresh) {
-            match since.elapsed() < WRITING && self.is_being_written(&new) {
+        const WRITERS_MAX: usize = 64;
+        let fresh = std::mem::take(&mut self.fresh);
+        // The attack: so many of them that looking after them takes all the time.
+        let is_few = fresh.len() <= WRITERS_MAX;
+        for (new, since) in fresh {
+            match is_few && since.elapsed() < WRITING && writer(self.dir.as_fd(), new.as_ref()) != Writer::Absent {
                 true => self.fresh.push((new, since)),
                 false => self.copy_moved(&new),
             }
@@ -209,12 +213,6 @@ impl Kept {
     pub(crate) fn due(&self) -> Option<Instant> {
         const AGAIN: Duration = Duration::from_millis(100);
         (!self.fresh.is_empty()).then(|| Instant::now() + AGAIN)
-    }
-
-    fn is_being_written(&self, new: &str) -> bool {
-        let look = look::look(self.dir.as_fd(), new.as_ref());
-        let file = look.ok().flatten().filter(|look| look::is_regular(&look.stat)).and_then(|look| look.file);
-        file.is_some_and(|file| sys::writer_of(&file) != Writer::Absent)
     }
 
     /// Puts a copy in the place of a file that was moved here: the attacker may have its inode open, or by another name, and
@@ -245,6 +243,9 @@ impl Kept {
             .as_ref()
             .filter(|aside| rustix::fs::renameat_with(dir, name, &aside.dir, &hidden, RenameFlags::NOREPLACE).is_ok());
         let (dir, name) = aside.map_or((dir, name), |aside| (aside.dir.as_fd(), OsStr::new(&hidden)));
+        if let Some(aside) = aside.filter(|_| is_written_for_long(dir, name)) {
+            return Ok(Left::Aside(aside.path.join(&hidden)));
+        }
         let mut limit = Limit { bytes: self.copy_max, entries: ENTRIES_MAX };
         let copied = copy(dir, name, self.dir.as_fd(), new.as_ref(), 0, &mut limit);
         if let Ok(copied @ (Copied::Whole | Copied::Nothing)) = copied {
@@ -277,6 +278,24 @@ impl Kept {
         let place: String = Sha256::of(place.as_os_str().as_bytes()).hex().chars().take(PLACE).collect();
         self.next += 1;
         format!("{now:014}-{:06}-{}-{place}-{plain}", self.next, std::process::id())
+    }
+}
+
+fn writer(dir: BorrowedFd<'_>, name: &OsStr) -> Writer {
+    let look = look::look(dir, name).ok().flatten().filter(|look| look::is_regular(&look.stat));
+    look.and_then(|look| look.file).map_or(Writer::Absent, |file| sys::writer_of(&file))
+}
+
+/// Waits a moment for whoever is writing a file, as a shell does that has just made it; answers whether it takes longer.
+fn is_written_for_long(dir: BorrowedFd<'_>, name: &OsStr) -> bool {
+    const MOMENT: Duration = Duration::from_millis(50);
+    let began = Instant::now();
+    loop {
+        match writer(dir, name) {
+            Writer::Absent => return false,
+            said if began.elapsed() >= MOMENT => return said == Writer::Present,
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
     }
 }
 

@@ -159,6 +159,13 @@ fn what_is_too_large_for_another_file_system_is_set_aside() {
     assert_eq!(copy.parent(), Some(world.home.as_path()));
     assert_eq!(fs::read_to_string(copy.join("large")).unwrap(), large);
     assert!(!new.exists());
+    // So does what somebody is just writing.
+    let slow = world.home.join("tools/slow");
+    let mut file = File::create(&slow).unwrap();
+    let copy = copy_of(&running, &slow);
+    file.write_all(b"the owner's work\n").unwrap();
+    assert_eq!(fs::read_to_string(&copy).unwrap(), "the owner's work\n");
+    assert_eq!(copy.parent(), Some(world.home.as_path()));
     // What has no content has no copy, and none is named.
     let fifo = world.home.join("tools/fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
