@@ -119,7 +119,8 @@ fn nothing_leaks_and_nothing_stays_written_while_covered_names_are_replaced() {
         let policy = world.policy("deny = [\"**/.env\", \"secrets\"]");
         let ended = besiege(&world, &policy);
         for output in &ended {
-            assert!(!says(output, "SECRET"), "{who:?}: {}", String::from_utf8_lossy(&output.stderr));
+            let shown = [&output.stdout, &output.stderr].map(|out| String::from_utf8_lossy(out));
+            assert!(!says(output, "SECRET"), "{who:?}: {shown:?}");
         }
         let past = ended.iter().filter(|output| says(output, "replaced from outside")).count();
         assert!(past > 0, "{who:?}: the moment was never met, so this test shows nothing");

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use mantlet_ledger::escape;
 
+use crate::baseline::BaselineError;
 use crate::error::Error;
-use crate::look;
 use crate::record::{Is, Record};
 use crate::report::Report;
+use crate::standing::{Budget, Standing, Stood, memory};
 use crate::text::Sha256;
 use crate::watch::{Heard, Node, Watch};
 
@@ -19,9 +19,6 @@ use crate::watch::{Heard, Node, Watch};
 const TEXT_MAX: usize = 256 * 1024;
 /// How many lines of a difference are shown.
 const LINES_MAX: usize = 400;
-
-/// What stands at paths, and the beginning of what is shown of it.
-type Standing = BTreeMap<PathBuf, (Record, Option<Vec<u8>>)>;
 
 /// How one path differs from the baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +31,8 @@ pub struct Diff {
     pub before: Option<String>,
     /// The hash of what is there.
     pub after: Option<String>,
+    /// A hash of all that would be signed of what is there: content, attributes, and what a judge makes of it.
+    pub now: String,
     /// For texts: lines that go (`-`) and come (`+`), for the rest what differs in words; escaped.
     pub lines: Vec<String>,
 }
@@ -44,61 +43,65 @@ impl Watch {
     /// # Errors
     /// When a path is not protected or cannot be looked at.
     pub fn differences(&mut self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
-        let held = self.as_it_stands();
-        let found = self.differences_now(paths);
-        self.hold_again(held);
-        found
-    }
-
-    fn differences_now(&self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
         let mut all = Vec::new();
-        for path in paths {
-            let path = self.protected(path)?;
-            let now = self.scan(&path)?;
-            all.extend(self.diff(&path, &now));
+        for path in self.tops(paths)? {
+            all.extend(self.diff(&path, &self.scan(&path)?)?);
         }
         Ok(all)
     }
 
-    /// Makes what stands at these places the baseline, signs it, and shows what has become different by that.
-    ///
-    /// What is accepted is what is read at this moment: a caller that has shown [`Watch::differences`] before compares
-    /// both, since somebody may have been quick in between.
+    /// Makes what stands at these places the baseline, signs it, and shows what has become different by that: when it is
+    /// what was shown before, each path with its [`Diff::now`], and nothing else.
     ///
     /// # Errors
-    /// When a path is not protected, cannot be looked at, or the baseline cannot be written. Nothing is accepted then.
-    pub fn accept(&mut self, paths: &[PathBuf]) -> Result<Vec<Diff>, Error> {
+    /// When something else stands there than was shown, a path is not protected or cannot be looked at, or the baseline
+    /// cannot be written. Nothing is accepted then.
+    pub fn accept(&mut self, paths: &[PathBuf], shown: &BTreeMap<PathBuf, String>) -> Result<Vec<Diff>, Error> {
+        let tops = self.tops(paths)?;
+        let mut nodes = self.nodes.clone();
         let mut all = Vec::new();
-        for path in paths {
-            let path = self.protected(path)?;
-            self.accept_ways(&path);
-            let mut old: BTreeMap<PathBuf, Record> = BTreeMap::new();
-            let below: Vec<PathBuf> = self.below(&path).map(|(at, _)| at.clone()).collect();
-            for at in below {
-                // Our lock is no state that anybody accepted.
-                self.unlock(&at)?;
-                if let Some(node) = self.nodes.remove(&at) {
-                    self.watches.forget(&at, node.watched.map(|(_, _, wd)| wd));
-                    old.insert(at, node.record);
-                }
-            }
-            let taken = self.take(&path);
-            let now: Standing = self.below(&path).map(|(at, node)| (at.clone(), (node.record.clone(), None))).collect();
-            let new = std::mem::take(&mut self.nodes);
-            // The difference is told against what was; afterwards what is new counts.
-            self.nodes = old.into_iter().map(|(at, record)| (at, Node::new(record))).collect();
-            all.extend(self.diff(&path, &now));
-            let old = std::mem::replace(&mut self.nodes, new);
-            if let Err(error) = taken {
-                self.nodes.retain(|at, _| !at.starts_with(&path));
-                self.nodes.extend(old);
-                return Err(error);
-            }
-            self.standing.retain(|at, _| !at.starts_with(&path));
-            self.pace.forget(&path);
+        for path in &tops {
+            let now = self.scan(path)?;
+            all.extend(self.diff(path, &now)?);
+            nodes.retain(|at, _| !at.starts_with(path));
+            nodes.extend(now.into_iter().map(|(at, stood)| {
+                let node = self.nodes.get(&at).map_or_else(|| Node::new(Record::absent()), Node::clone);
+                (at, Node { record: stood.record, stamp: None, lock: None, ..node })
+            }));
         }
-        self.sign()?;
+        let found: BTreeMap<PathBuf, String> = all.iter().map(|diff| (diff.path.clone(), diff.now.clone())).collect();
+        if let Some(path) = other(&found, shown) {
+            return Err(Error::Changed { path });
+        }
+        self.sign_as(&nodes)?;
+        let old = std::mem::replace(&mut self.nodes, nodes);
+        self.settle_in(old, &tops);
         Ok(all)
+    }
+
+    /// Goes on with what was accepted.
+    fn settle_in(&mut self, old: BTreeMap<PathBuf, Node>, tops: &[PathBuf]) {
+        let mut locked = Vec::new();
+        for (at, node) in old {
+            if !self.nodes.contains_key(&at) {
+                self.watches.forget(&at, node.watched.map(|(_, _, wd)| wd));
+            } else if node.lock.is_some() && tops.iter().any(|top| at.starts_with(top)) {
+                locked.push(at);
+            }
+        }
+        for top in tops {
+            self.standing.retain(|at, _| !at.starts_with(top));
+            self.pace.forget(top);
+            self.hold_ways(top);
+        }
+        for at in locked {
+            self.pace.forget(&at);
+            // Where the lock cannot be taken off, the next look finds it, and says so.
+            self.apply(&at).ok();
+        }
+        self.unsigned_since = None;
+        // What is new is watched from the next sweep on, which reads whatever has no stamp.
+        self.sweep_soon();
     }
 
     /// Makes this the content of a protected file, and signs it: for a change that was undone before it could be
@@ -108,15 +111,40 @@ impl Watch {
     /// When the path is no protected file, the content is too large to be kept, or it cannot be written.
     pub fn accept_content(&mut self, path: &Path, content: &[u8], report: &mut dyn Report) -> Result<(), Error> {
         let path = self.protected(path)?;
-        self.accept_ways(&path);
         let failed = |why: &str| Error::Look { path: path.clone(), why: why.into() };
         if content.len() as u64 > self.options.copy_max {
             return Err(failed("it is larger than what is kept"));
         }
-        let old = self.nodes.get(&path).map_or_else(Record::absent, |node| node.record.clone());
+        if self.judged(&path).is_some_and(|given| !self.content.may_be_replaced(&given)) {
+            return Err(failed("an earlier copy of a database would break it"));
+        }
+        let before = self.nodes.get(&path).cloned();
+        let old = before.as_ref().map_or_else(Record::absent, |node| node.record.clone());
         if !old.is_regular() && old.is != Is::Absent {
             return Err(failed("it is no file"));
         }
+        let record = self.record_with(&path, &old, content)?;
+        if self.dir_of(&path).is_err() {
+            self.hold_ways(&path);
+        }
+        let node = before.clone().unwrap_or_else(|| Node::new(Record::absent()));
+        self.nodes.insert(path.clone(), Node { record, stamp: None, lock: None, ..node });
+        // The record that was asked for is signed, whatever somebody writes there in between.
+        let applied = self.apply_content(&path, content).map_err(|why| failed(&why.0));
+        let done = applied.and_then(|()| Ok(self.sign()?));
+        if done.is_err() {
+            match before {
+                Some(node) => drop(self.nodes.insert(path.clone(), Node { stamp: None, ..node })),
+                None => drop(self.nodes.remove(&path)),
+            }
+            self.check(&path, Heard::now("rescan"), report);
+        }
+        self.pace.forget(&path);
+        done
+    }
+
+    /// The record of a file that has this content, and else what the old one says.
+    fn record_with(&self, path: &Path, old: &Record, content: &[u8]) -> Result<Record, Error> {
         let attributes = old.attributes.clone().unwrap_or_else(|| crate::record::Attributes {
             mode: 0o600,
             uid: rustix::process::geteuid().as_raw(),
@@ -124,18 +152,18 @@ impl Watch {
             nlink: 1,
             ..Default::default()
         });
-        let sha256 = self.store.put(content)?;
-        let record = Record { is: Is::File { sha256, size: content.len() as u64 }, attributes: Some(attributes) };
-        self.nodes.entry(path.clone()).or_insert_with(|| Node::new(Record::absent())).record = record;
-        let applied = self.apply(&path).map_err(|why| failed(&why.0)).and_then(|()| self.take(&path));
-        if applied.is_err()
-            && let Some(node) = self.nodes.get_mut(&path)
-        {
-            node.record = old;
-            self.check(&path, Heard::now("rescan"), report);
-        }
-        applied?;
-        Ok(self.sign()?)
+        let (sha256, size) = (self.store.put(content)?, content.len() as u64);
+        let failed = |e: std::io::Error| Error::Look { path: path.to_owned(), why: e.to_string() };
+        let judged = self.judged_as(path, &memory(content).map_err(failed)?, Some(content), (sha256, size))?;
+        Ok(Record { is: judged.unwrap_or(Is::File { sha256, size }), attributes: Some(attributes) })
+    }
+
+    /// The real paths that the owner names, without those that are below others.
+    fn tops(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        let mut all = paths.iter().map(|path| self.protected(path)).collect::<Result<Vec<PathBuf>, Error>>()?;
+        all.sort_unstable();
+        all.dedup_by(|path, before| path.starts_with(before));
+        Ok(all)
     }
 
     /// The real path of one that the owner names.
@@ -160,8 +188,9 @@ impl Watch {
     /// Takes what stands at a path, and below it, into the baseline in memory, and watches it.
     pub(crate) fn take(&mut self, path: &Path) -> Result<(), Error> {
         let mut open = vec![path.to_owned()];
+        let mut budget = Budget::new();
         while let Some(path) = open.pop() {
-            let Some((found, record)) = self.record_at(&path)? else {
+            let Some((found, record)) = self.record_at(&path, &mut budget)? else {
                 self.nodes.insert(path, Node::new(Record::absent()));
                 continue;
             };
@@ -180,59 +209,27 @@ impl Watch {
         Ok(())
     }
 
-    fn record_at(&self, path: &Path) -> Result<Option<(look::Found, Record)>, Error> {
-        let failed = |e: rustix::io::Errno| Error::Look { path: path.to_owned(), why: e.to_string() };
-        let dir = match self.dir_of(path) {
-            Ok(dir) => dir,
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-            Err(e) => return Err(failed(e)),
-        };
-        let Some(name) = path.file_name() else { return Ok(None) };
-        let found = look::find(dir.as_fd(), name, u64::MAX).map_err(failed)?;
-        if found.look.is_none() {
-            return Ok(None);
-        }
-        let record = self.record_of(path, &found)?;
-        Ok(Some((found, record)))
-    }
-
-    /// Goes through what stands at a path and below it.
-    fn scan(&self, path: &Path) -> Result<Standing, Error> {
-        let mut all = Standing::new();
-        let mut open = vec![path.to_owned()];
-        while let Some(path) = open.pop() {
-            let Some((found, record)) = self.record_at(&path)? else {
-                all.insert(path, (Record::absent(), None));
-                continue;
-            };
-            if record.is == Is::Directory {
-                open.extend(self.names(&path, usize::MAX, |_| true).unwrap_or_default());
-            }
-            let file = found.look.as_ref().and_then(|look| look.file.as_ref()).filter(|_| record.is_regular());
-            let bytes = file.and_then(|file| look::read(file, TEXT_MAX as u64).ok().flatten());
-            all.insert(path, (record, bytes));
-        }
-        Ok(all)
-    }
-
-    fn diff(&self, path: &Path, now: &Standing) -> Vec<Diff> {
-        let absent = (Record::absent(), None);
+    fn diff(&self, path: &Path, now: &Standing) -> Result<Vec<Diff>, Error> {
+        let absent = Stood { record: Record::absent(), bytes: None };
         let mut paths: Vec<&PathBuf> = now.keys().collect();
         paths.extend(self.below(path).map(|(at, _)| at).filter(|at| !now.contains_key(*at)));
         paths.sort_unstable();
         let diffs = paths.into_iter().filter_map(|at| {
-            let (new, bytes) = now.get(at).unwrap_or(&absent);
-            let old = self.nodes.get(at).map_or(&absent.0, |node| &node.record);
+            let Stood { record: new, bytes } = now.get(at).unwrap_or(&absent);
+            let old = self.nodes.get(at).map_or(&absent.record, |node| &node.record);
             let mut what: Vec<&'static str> = old.differences(new).iter().map(|what| what.word()).collect();
             if what.is_empty() && old.sha256() != new.sha256() {
                 what.push("written");
             }
-            (!what.is_empty()).then(|| Diff {
-                path: at.clone(),
-                what,
-                before: old.sha256().as_ref().map(Sha256::hex),
-                after: new.sha256().as_ref().map(Sha256::hex),
-                lines: self.lines(old, new, bytes.as_deref()),
+            (!what.is_empty()).then(|| {
+                Ok(Diff {
+                    path: at.clone(),
+                    what,
+                    before: old.sha256().as_ref().map(Sha256::hex),
+                    after: new.sha256().as_ref().map(Sha256::hex),
+                    now: digest(new)?,
+                    lines: self.lines(old, new, bytes.as_deref()),
+                })
             })
         });
         diffs.collect()
@@ -268,6 +265,21 @@ impl Watch {
         }
         lines
     }
+}
+
+/// The hash by which a content is named in differences, in hex.
+pub fn content_hash(content: &[u8]) -> String {
+    Sha256::of(content).hex()
+}
+
+fn digest(record: &Record) -> Result<String, Error> {
+    let text = serde_json::to_vec(record).map_err(BaselineError::Encode)?;
+    Ok(Sha256::of(&text).hex())
+}
+
+/// A path of which both do not say the same.
+fn other(one: &BTreeMap<PathBuf, String>, two: &BTreeMap<PathBuf, String>) -> Option<PathBuf> {
+    one.keys().chain(two.keys()).find(|path| one.get(*path) != two.get(*path)).cloned()
 }
 
 /// The lines between what both texts begin and end with.

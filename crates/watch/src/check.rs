@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
+use crate::kept::{Aside, Scene};
 use crate::look::{self, Found};
 use crate::record::{Is, Record, What};
 use crate::report::Report;
@@ -196,8 +197,9 @@ impl Watch {
         // A database that is judged grows.
         const JUDGED_MAX: u64 = 1 << 30;
         match &wanted.is {
-            Is::File { size, .. } | Is::Unreadable { size } => self.store.max().max(*size),
+            Is::File { size, .. } => self.store.max().max(*size),
             Is::Judged { size, .. } => JUDGED_MAX.max(*size),
+            // One that was too large to be read at first is no smaller now.
             _ => self.store.max(),
         }
     }
@@ -238,13 +240,27 @@ impl Watch {
         let known = self.nodes.get(path).and_then(|node| {
             node.watched.map(|(dev, ino, _)| look::Stamp { dev, ino, mount: 0, size: 0, ctime: (0, 0) })
         });
-        let job = Job { dir, name, wanted, found, known, content, in_place };
+        let scene = self.scene(path);
+        let job = Job { dir, name, wanted, found, known, content, in_place, scene: &scene };
         let lock = path.parent().and_then(|parent| self.set_lock(parent, None));
         let undone = Hands { store: &self.store, kept: &mut self.kept }.undo(&job);
         if let Some(parent) = path.parent().filter(|_| lock.is_some()) {
             self.set_lock(parent, lock);
         }
         undone
+    }
+
+    /// From where something at a path is taken away.
+    pub(crate) fn scene(&self, path: &Path) -> Scene {
+        let tree = path.ancestors().filter(|at| self.spots.get(*at).is_some_and(|spot| spot.is_tree)).last();
+        // Beside the outermost tree no name is compared.
+        let top = tree.unwrap_or(path);
+        let beside = self.dir_of(top).ok().zip(top.parent());
+        Scene {
+            place: self.spot_of(path).map_or(path, |(place, _)| place).to_owned(),
+            is_tree: tree.is_some(),
+            aside: beside.map(|(dir, path)| Aside { dir, path: path.to_owned() }),
+        }
     }
 
     /// Locks a directory of ours or takes its lock, so that something in it can be put back. Answers how it was locked.

@@ -41,4 +41,10 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// What stands there is not what was shown.
+    #[error("{path:?} is not what was shown: it has changed meanwhile, and nothing was accepted\nhint: look again")]
+    Changed {
+        /// The path.
+        path: PathBuf,
+    },
 }

@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod say;
 mod spots;
+mod standing;
 mod state;
 mod status;
 mod store;
@@ -31,7 +32,7 @@ mod watch;
 mod watches;
 mod ways;
 
-pub use accept::Diff;
+pub use accept::{Diff, content_hash};
 pub use baseline::BaselineError;
 pub use content::{Content, ContentError, Difference, Restored, Whole};
 pub use error::Error;

@@ -78,6 +78,10 @@ pub(crate) fn is_regular(stat: &Statx) -> bool {
     u32::from(stat.stx_mode) & TYPE == REGULAR
 }
 
+pub(crate) fn is_symlink(stat: &Statx) -> bool {
+    u32::from(stat.stx_mode) & TYPE == SYMLINK
+}
+
 pub(crate) fn is_mount(stat: &Statx) -> bool {
     stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
 }

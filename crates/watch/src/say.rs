@@ -66,6 +66,7 @@ impl Watch {
 
     pub(crate) fn say_change(&mut self, path: &Path, first: First, heard: Heard, report: &mut dyn Report) {
         self.undone += 1;
+        self.kept.make_ours();
         let change = Change {
             before: self.before(path),
             after: first.found.sha256().as_ref().map(Sha256::hex),
@@ -86,6 +87,7 @@ impl Watch {
         report: &mut dyn Report,
     ) {
         self.undone += 1;
+        self.kept.make_ours();
         let culprit = self.culprit(path);
         let change = Change { culprit, copy: copy.as_deref().map(text), ..entry(path, what, "undone", heard) };
         self.told.tell(change, report);

@@ -194,24 +194,54 @@ impl Watch {
         })
     }
 
-    /// Makes a place what is wanted there, without asking whether it differs.
+    /// Makes a place what is wanted there, without asking whether it differs. The content of what is judged stays.
     pub(crate) fn apply(&mut self, path: &Path) -> Result<(), Stands> {
+        let is_judged = matches!(self.wanted(path).is, Is::Judged { .. });
+        self.put(path, if is_judged { Puts::WhatStands } else { Puts::Record })
+    }
+
+    /// Makes a place what is wanted there, with this as its content.
+    pub(crate) fn apply_content(&mut self, path: &Path, content: &[u8]) -> Result<(), Stands> {
+        self.put(path, Puts::This(content))
+    }
+
+    fn put(&mut self, path: &Path, puts: Puts<'_>) -> Result<(), Stands> {
         let wanted = self.wanted(path);
         let name = path.file_name().ok_or_else(|| Stands("it has no name".into()))?;
         let dir = self.dir_of(path)?;
         let most = self.most(&wanted);
         let found = look::find(dir.as_fd(), name, most)?;
-        let content = match (&wanted.is, &found.look) {
-            (Is::Judged { .. }, Some(Look { file: Some(file), .. })) => look::read(file, self.store.max())?,
+        let content = match (&puts, &found.look) {
+            (Puts::This(content), _) => Some(content.to_vec()),
+            (Puts::WhatStands, Some(Look { file: Some(file), .. })) => look::read(file, self.store.max())?,
             _ => None,
         };
-        let job = Job { dir: dir.as_fd(), name, wanted: &wanted, found: &found, known: None, content, in_place: false };
+        let (dir_fd, scene) = (dir.as_fd(), self.scene(path));
+        let (wanted, found) = (&wanted, &found);
+        let job = Job { dir: dir_fd, name, wanted, found, known: None, content, in_place: false, scene: &scene };
         Hands { store: &self.store, kept: &mut self.kept }.undo(&job)?;
         let found = look::find(dir.as_fd(), name, most)?;
         self.settle(path, &found, None);
+        let is_same = wanted.sha256() == found.record.sha256();
+        if let Some(node) = self.nodes.get_mut(path).filter(|_| !is_same) {
+            // Somebody has written there since, or it is the judge who says what matters: it is looked at again.
+            node.stamp = None;
+            self.hot.insert(path.to_owned());
+        }
         let differs = wanted.attributes != found.record.attributes;
-        if differs { Err(Stands("its attributes did not stay".into())) } else { Ok(()) }
+        match puts {
+            _ if differs => Err(Stands("its attributes did not stay".into())),
+            Puts::This(_) if !is_same => Err(Stands("it was changed as soon as it was put there".into())),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Which content is put in a place.
+enum Puts<'a> {
+    Record,
+    WhatStands,
+    This(&'a [u8]),
 }
 
 /// Whether a change time is so old that no change after the look can have the same one.

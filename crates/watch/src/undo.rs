@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, Stat
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use crate::kept::Kept;
+use crate::kept::{Kept, Scene};
 use crate::look::{self, Found, Look};
 use crate::record::{Attributes, Is, Record};
 use crate::store::Store;
@@ -48,6 +48,7 @@ pub(crate) struct Job<'a> {
     pub(crate) content: Option<Vec<u8>>,
     /// Whether the inode should stay, where that is safe: a database that is in use is not to be swapped.
     pub(crate) in_place: bool,
+    pub(crate) scene: &'a Scene,
 }
 
 /// What undoing works with.
@@ -66,27 +67,27 @@ impl Hands<'_> {
             return Ok(None);
         }
         match &job.wanted.is {
-            Is::Absent => self.take_away(job).map(Some),
+            Is::Absent => self.take_away(job),
             Is::File { .. } | Is::Judged { .. } => self.file(job),
             Is::Directory | Is::Way => self.directory(job),
             Is::Symlink { target } => self.symlink(job, target),
             Is::Other { kind } => self.special(job, *kind),
             Is::Unreadable { .. } => {
-                Err(Stands("the file cannot be read by this user, so that there is no copy".into()))
+                Err(Stands("the file is too large or cannot be read by this user, so that there is no copy".into()))
             }
         }
     }
 
-    fn take_away(&mut self, job: &Job<'_>) -> Result<PathBuf, Stands> {
+    fn take_away(&mut self, job: &Job<'_>) -> Result<Option<PathBuf>, Stands> {
         if let Some(look) = &job.found.look {
             free(look);
         }
-        self.take(job.dir, job.name, job.name).map_err(at("move it away"))
+        self.take(job, job.name).map_err(at("move it away"))
     }
 
-    fn take(&mut self, dir: BorrowedFd<'_>, name: &OsStr, called: &OsStr) -> Result<PathBuf, Errno> {
-        match self.kept.take(dir, name, called) {
-            Err(Errno::PERM) if free_dir(dir) => self.kept.take(dir, name, called),
+    fn take(&mut self, job: &Job<'_>, name: &OsStr) -> Result<Option<PathBuf>, Errno> {
+        match self.kept.take(job.dir, name, job.name, job.scene) {
+            Err(Errno::PERM) if free_dir(job.dir) => self.kept.take(job.dir, name, job.name, job.scene),
             other => other,
         }
     }
@@ -150,30 +151,35 @@ impl Hands<'_> {
                 }
             };
             if look::is_directory(&there) {
-                copy = Some(self.take(job.dir, job.name, job.name).map_err(at("move the directory away"))?);
+                copy = self.take(job, job.name).map_err(at("move the directory away"))?;
                 continue;
             }
             if let Some(look) = &job.found.look {
                 free(look);
             }
             match rustix::fs::renameat_with(job.dir, temporary, job.dir, job.name, RenameFlags::EXCHANGE) {
-                Ok(()) => return self.put_by(job, temporary).map(Some),
+                Ok(()) => return self.put_by(job, temporary),
                 Err(Errno::NOENT) => {}
                 Err(Errno::PERM) if free_dir(job.dir) => {}
                 // A file system that cannot exchange: what stood there is taken away first.
-                Err(Errno::INVAL) => copy = Some(self.take(job.dir, job.name, job.name).map_err(at("move it away"))?),
+                Err(Errno::INVAL) => copy = self.take(job, job.name).map_err(at("move it away"))?,
                 Err(e) => return Err(at("replace it")(e)),
             }
         }
         Err(Stands("somebody else was faster each time".into()))
     }
 
-    /// Keeps what was exchanged out; it must not stay where it is in any case.
-    fn put_by(&mut self, job: &Job<'_>, temporary: &OsStr) -> Result<PathBuf, Stands> {
-        self.take(job.dir, temporary, job.name).or_else(|e| {
-            crate::kept::remove(job.dir, temporary, 0, None).map_err(at("remove what stood there"))?;
-            Ok(PathBuf::from(format!("(not kept: {})", std::io::Error::from(e))))
-        })
+    /// Keeps what was exchanged out. Where it cannot be kept it stays beside its place; where the names there are compared as
+    /// well, it gets its own back: nothing is lost by us.
+    fn put_by(&mut self, job: &Job<'_>, temporary: &OsStr) -> Result<Option<PathBuf>, Stands> {
+        match (self.take(job, temporary), &job.scene.aside) {
+            (Ok(copy), _) => Ok(copy),
+            (Err(_), Some(aside)) if !job.scene.is_tree => Ok(Some(aside.path.join(temporary))),
+            (Err(e), _) => {
+                rustix::fs::renameat_with(job.dir, temporary, job.dir, job.name, RenameFlags::EXCHANGE)?;
+                Err(at("keep what stands there")(e))
+            }
+        }
     }
 
     fn directory(&mut self, job: &Job<'_>) -> Result<Option<PathBuf>, Stands> {
@@ -187,7 +193,7 @@ impl Hands<'_> {
                 let fixed = if look.file.is_some() { fix(look, &wanted) } else { reopen(job, look, &wanted) };
                 return fixed.map(|()| None);
             }
-            copy = Some(self.take_away(job)?);
+            copy = self.take_away(job)?;
         }
         let made = match rustix::fs::mkdirat(job.dir, job.name, Mode::RWXU) {
             Err(Errno::PERM) if free_dir(job.dir) => rustix::fs::mkdirat(job.dir, job.name, Mode::RWXU),
@@ -223,7 +229,7 @@ impl Hands<'_> {
             return Err(Stands("a socket or a device is not made again".into()));
         }
         let mode = job.wanted.attributes.as_ref().map_or(0o600, |a| a.mode);
-        let copy = if job.found.look.is_some() { Some(self.take_away(job)?) } else { None };
+        let copy = if job.found.look.is_some() { self.take_away(job)? } else { None };
         let made = rustix::fs::mknodat(job.dir, job.name, FileType::Fifo, Mode::from_raw_mode(mode), 0);
         made.map_err(at("make the FIFO")).map(|()| copy)
     }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::content::{Difference, Restored};
-use crate::error::Error;
 use crate::look::{self, Found};
 use crate::record::{Is, Record, What};
 use crate::text::Sha256;
@@ -173,29 +172,6 @@ impl Watch {
             // Tried again by the next look.
             self.store.put(&bytes).ok();
         }
-    }
-
-    /// The record of what stands there now, with copies of it in the store.
-    pub(crate) fn record_of(&self, path: &Path, found: &Found) -> Result<Record, Error> {
-        let mut record = found.record.clone();
-        let Some(file) = found.look.as_ref().and_then(|look| look.file.as_ref()) else { return Ok(record) };
-        let Is::File { sha256, size } = record.is else { return Ok(record) };
-        let failed = |why: &dyn ToString| Error::Look { path: path.to_owned(), why: why.to_string() };
-        if size <= self.store.max() && !self.store.has(sha256, size) {
-            let bytes = look::read(file, self.store.max()).map_err(|e| failed(&e))?;
-            if let Some(bytes) = bytes.filter(|bytes| Sha256::of(bytes) == sha256) {
-                self.store.put(&bytes)?;
-            }
-        }
-        if let Some(given) = self.judged(path) {
-            rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0)).map_err(|e| failed(&e))?;
-            // What the judge cannot read is compared whole, until the owner accepts something it can.
-            if let Ok(snapshot) = self.content.snapshot(&given, file) {
-                let snapshot = snapshot.map(|bytes| self.store.put(&bytes)).transpose()?;
-                record.is = Is::Judged { sha256, size, snapshot };
-            }
-        }
-        Ok(record)
     }
 }
 

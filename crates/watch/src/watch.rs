@@ -40,7 +40,7 @@ pub(crate) enum Lock {
 }
 
 /// One path of the baseline, and what is known of it now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) record: Record,
     /// Where nothing has differed since: only with it a look without reading counts.
@@ -343,6 +343,7 @@ impl Watch {
             self.rescan_at = now + self.options.rescan;
         }
         self.rescan_slice(report);
+        self.kept.make_ours();
         self.kept.empty_trash(now + Duration::from_millis(5));
         if self.unsigned_since.is_some_and(|since| since.elapsed() >= Duration::from_secs(1))
             && let Err(error) = self.sign()
@@ -423,14 +424,24 @@ impl Watch {
 
     /// Signs the baseline as it is in memory.
     pub(crate) fn sign(&mut self) -> Result<(), BaselineError> {
-        let on_the_way = self.ways.iter().filter(|(path, _)| !self.nodes.contains_key(*path));
-        let ways: Vec<(&Path, Record)> =
-            on_the_way.filter_map(|(path, way)| way.record().map(|record| (path.as_path(), record))).collect();
-        let nodes = self.nodes.iter().map(|(path, node)| (path.as_path(), &node.record));
-        let all: Vec<(&Path, &Record)> = nodes.chain(ways.iter().map(|(path, record)| (*path, record))).collect();
-        baseline::write(&self.state, &self.key, &all)?;
+        self.sign_as(&self.nodes)?;
         self.unsigned_since = None;
         Ok(())
+    }
+
+    /// Looks at everything that has no stamp at the next turn.
+    pub(crate) fn sweep_soon(&mut self) {
+        self.sweep_at = Instant::now();
+    }
+
+    /// Signs and writes these records, and the ways.
+    pub(crate) fn sign_as(&self, nodes: &BTreeMap<PathBuf, Node>) -> Result<(), BaselineError> {
+        let on_the_way = self.ways.iter().filter(|(path, _)| !nodes.contains_key(*path));
+        let ways: Vec<(&Path, Record)> =
+            on_the_way.filter_map(|(path, way)| way.record().map(|record| (path.as_path(), record))).collect();
+        let nodes = nodes.iter().map(|(path, node)| (path.as_path(), &node.record));
+        let all: Vec<(&Path, &Record)> = nodes.chain(ways.iter().map(|(path, record)| (*path, record))).collect();
+        baseline::write(&self.state, &self.key, &all)
     }
 
     fn drop_copies(&self) -> Result<(), StateError> {

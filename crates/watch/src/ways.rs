@@ -11,6 +11,7 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags, RenameFlags, ResolveFlags, Statx};
 use rustix::io::Errno;
 
+use crate::kept::Scene;
 use crate::look::{self, Found};
 use crate::record::{Attributes, Is, Record, What};
 use crate::report::Report;
@@ -33,6 +34,11 @@ impl Way {
     pub(crate) fn new(record: Option<&Record>) -> Way {
         let record = record.filter(|r| matches!(r.is, Is::Way | Is::Directory));
         Way { fd: None, was: record.and_then(|r| r.attributes.clone()), id: None, wd: None }
+    }
+
+    /// Whether a file system was mounted there, where that is known.
+    pub(crate) fn was_mount(&self) -> Option<bool> {
+        self.was.as_ref().map(|was| was.mount)
     }
 
     /// What the baseline keeps of it.
@@ -101,55 +107,33 @@ impl Watch {
         }
     }
 
-    /// Makes every way what stands there, for a look that changes nothing; answers what was held, for [`Watch::hold_again`].
-    pub(crate) fn as_it_stands(&mut self) -> Vec<(PathBuf, Option<Arc<OwnedFd>>)> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let paths: Vec<PathBuf> = self.ways.keys().cloned().collect();
-        let mut held = Vec::new();
-        for path in paths {
-            let fd = match path.parent().zip(path.file_name()) {
-                None => rustix::fs::openat(rustix::fs::CWD, "/", flags, Mode::empty()).ok(),
-                Some((parent, name)) => self.ways.get(parent).and_then(|way| way.fd.as_ref()).and_then(|parent| {
-                    // What is no directory holds nothing, and is a change of its own.
-                    rustix::fs::openat(parent, name, flags, Mode::empty()).ok()
-                }),
-            };
-            if let Some(way) = self.ways.get_mut(&path) {
-                held.push((path, std::mem::replace(&mut way.fd, fd.map(Arc::new))));
-            }
-        }
-        held
-    }
-
-    /// Ends what [`Watch::as_it_stands`] began.
-    pub(crate) fn hold_again(&mut self, held: Vec<(PathBuf, Option<Arc<OwnedFd>>)>) {
-        for (path, fd) in held {
-            if let Some(way) = self.ways.get_mut(&path) {
-                way.fd = fd;
-            }
-        }
-    }
-
-    /// Takes the ways above and below a place as they stand: its owner accepts it so.
-    pub(crate) fn accept_ways(&mut self, place: &Path) {
+    /// Holds what stands on the ways to a place, and below it, which its owner has accepted, or is about to write in. Nothing
+    /// is put right: where a way ends, or is none, it is not held, and the next look says so.
+    pub(crate) fn hold_ways(&mut self, place: &Path) {
         let is_near = |way: &&PathBuf| place.starts_with(way) || way.starts_with(place);
         let near: Vec<PathBuf> = self.ways.keys().filter(is_near).cloned().collect();
-        for path in near {
-            let Some((parent, name)) = path.parent().zip(path.file_name()) else {
-                self.check_root();
+        for at in near {
+            let Some((up, name)) = at.parent().zip(at.file_name()) else {
+                // Without the root nothing below is held.
+                drop(self.check_root());
                 continue;
             };
-            let parent = self.ways.get(parent).and_then(|way| way.fd.clone());
-            let stat = parent.as_ref().and_then(|parent| look::stat(parent.as_fd(), name).ok().flatten());
-            match (parent, stat.filter(look::is_directory)) {
-                (Some(parent), Some(stat)) if self.ways.get(&path).is_some_and(|way| way.id != Some(id(&stat))) => {
-                    if let Some(way) = self.ways.get_mut(&path).filter(|way| way.id.is_some()) {
-                        way.was = None;
-                    }
-                    self.adopt(&path, parent.as_fd(), name).ok();
-                }
-                (Some(_), Some(_)) => {}
-                _ => self.lose(&path),
+            let Some(way) = self.ways.get(&at) else { continue };
+            let up = self.ways.get(up).and_then(|up| up.fd.clone());
+            let stat = up.as_ref().and_then(|up| look::stat(up.as_fd(), name).ok().flatten());
+            if way.id.is_some() && way.id == stat.as_ref().map(id) {
+                continue;
+            }
+            let is_way = |stat: &Statx| {
+                look::is_directory(stat) && way.was_mount().is_none_or(|was| was == look::is_mount(stat))
+            };
+            let can_be_held = stat.as_ref().is_some_and(is_way);
+            let was = way.was.clone().filter(|_| way.id.is_none());
+            if let Some(way) = self.ways.get_mut(&at).filter(|_| can_be_held) {
+                way.was = was;
+            }
+            if !can_be_held || up.is_none_or(|up| self.adopt(&at, up.as_fd(), name).is_err()) {
+                self.lose(&at);
             }
         }
     }
@@ -160,6 +144,11 @@ impl Watch {
             self.lose(path);
             return State::Fine;
         };
+        if self.nodes.get(path).is_some_and(|node| node.record.is == Is::Absent) {
+            // A directory that nobody accepted is taken away, and not held: it would be brought back as one that was moved.
+            self.lose(path);
+            return State::Fine;
+        }
         let stat = match look::stat(parent.as_fd(), name) {
             Ok(stat) => stat,
             Err(e) => return State::Stands(What::Replaced, e.into()),
@@ -225,8 +214,9 @@ impl Watch {
         }
         let mut copy = None;
         if stat.is_some() {
-            match self.kept.take(parent, name, name) {
-                Ok(kept) => copy = Some(kept),
+            let scene = self.scene(path);
+            match self.kept.take(parent, name, name, &scene) {
+                Ok(kept) => copy = kept,
                 Err(e) => return State::Stands(What::Replaced, e.into()),
             }
         }
@@ -268,8 +258,9 @@ impl Watch {
         let attributes = self.ways.get(path).and_then(|way| way.was.clone());
         let wanted = Record { is: Is::Way, attributes };
         let found = Found { record: Record::absent(), look: None };
-        let job =
-            Job { dir: parent, name, wanted: &wanted, found: &found, known: None, content: None, in_place: false };
+        let (scene, content) = (self.scene(path), None);
+        let (wanted, found) = (&wanted, &found);
+        let job = Job { dir: parent, name, wanted, found, known: None, content, in_place: false, scene: &scene };
         Hands { store: &self.store, kept: &mut self.kept }.undo(&job)?;
         self.adopt(path, parent, name)
     }
@@ -324,7 +315,8 @@ impl Watch {
             let left: Vec<OsString> = names.filter(|n| n.as_bytes().starts_with(TEMPORARY.as_bytes())).collect();
             for name in left {
                 // One that cannot be moved harms nobody: it is not what anybody reads.
-                self.kept.take(dir.as_fd(), &name, &name).ok();
+                let scene = Scene { place: path.clone(), is_tree: false, aside: None };
+                self.kept.take(dir.as_fd(), &name, &name, &scene).ok();
             }
         }
     }
@@ -334,7 +326,11 @@ impl Watch {
 fn whereabouts(fd: &OwnedFd) -> Option<PathBuf> {
     let stat = look::stat_of(fd).ok()?;
     let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    (stat.stx_nlink > 0 && !path.as_os_str().as_bytes().ends_with(b" (deleted)")).then_some(path)
+    // The kernel says "x (deleted)", and anybody may call a directory so. Not every file system counts names down to none.
+    let is_said_deleted = path.as_os_str().as_bytes().ends_with(b" (deleted)");
+    let is_there =
+        || look::stat(rustix::fs::CWD, path.as_os_str()).is_ok_and(|at| at.is_some_and(|at| id(&at) == id(&stat)));
+    (stat.stx_nlink > 0 && (!is_said_deleted || is_there())).then_some(path)
 }
 
 /// Renames a directory back. What is renamed is compared with what is held: the attacker may put another in its place.

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::hold::{self, Hold};
 use super::line::Shown;
-use super::{Source, run as running, status};
+use super::{Source, copy, run as running, status};
 use crate::REFUSED;
 use crate::install::question;
 use crate::policy_cmd::{json_text, print, tell};
@@ -171,11 +171,8 @@ fn accept(source: &Source, args: &Accept) -> anyhow::Result<ExitCode> {
     if !args.yes && !is_wanted()? {
         return Ok(ExitCode::from(REFUSED));
     }
-    // Somebody may have been quick while the owner read.
-    if hold.differences(&paths)? != before {
-        bail!("it has changed again meanwhile\nhint: call again");
-    }
-    let taken = hold.accept(&paths)?;
+    // Somebody may have been quick while the owner read: what was shown is taken, or nothing.
+    let taken = hold.accept(&paths, &before)?;
     tell(&format!("accepted: {} paths", taken.len()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -190,7 +187,8 @@ fn accept_kept(source: &Source, hold: &mut Hold, paths: &[PathBuf], yes: bool) -
             tell(&format!("{} is as the baseline says, and nothing was undone", shown(path)))?;
             continue;
         };
-        let new = std::fs::read(&copy).with_context(|| format!("the copy in {copy:?} is gone"))?;
+        let new = copy::read(&copy)?;
+        let sha256 = mantlet_watch::content_hash(&new);
         let old = std::fs::read(path).unwrap_or_default();
         let (old, new) = (String::from_utf8_lossy(&old), String::from_utf8_lossy(&new));
         let diff = mantlet_policy::unified(&old, &new, path);
@@ -198,7 +196,7 @@ fn accept_kept(source: &Source, hold: &mut Hold, paths: &[PathBuf], yes: bool) -
         if !yes && !is_wanted()? {
             return Ok(ExitCode::from(REFUSED));
         }
-        hold.accept_content(path, &copy)?;
+        hold.accept_content(path, &copy, sha256)?;
         tell(&format!("accepted: {}", shown(path)))?;
         code = ExitCode::SUCCESS;
     }
@@ -246,12 +244,8 @@ fn held(source: &Source, args: &HoldArgs) -> anyhow::Result<ExitCode> {
     if !diffs.is_empty() {
         print(&text(&diffs))?;
         if args.yes || is_wanted()? {
-            // Somebody may have been quick while the owner read.
-            if hold.differences(&[])? != diffs {
-                bail!("it has changed again meanwhile: it is undone\nhint: call again");
-            }
             let paths: Vec<PathBuf> = diffs.iter().map(|diff| diff.path.clone()).collect();
-            hold.accept(&paths)?;
+            hold.accept(&paths, &diffs)?;
         } else {
             tell(if hold.is_running() { "it is undone" } else { "the next watch undoes it" })?;
             // Whatever the command said: what it did does not stay.

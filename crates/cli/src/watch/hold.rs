@@ -1,5 +1,6 @@
 //! The watch held by its owner: what Mantlet itself changes, or a command that the owner runs, is taken and not undone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use anyhow::{Context as _, bail};
 use mantlet_ledger::Change;
 use mantlet_watch::Watch;
 
-use super::Source;
 use super::line::{self, Answer, Ask, Line, Shown};
 use super::run;
 use super::teller::Teller;
-use super::watching::{accepted, content, open};
+use super::watching::{accepted, open};
+use super::{Source, copy};
 
 /// A watch that stays away until this is dropped.
 pub(crate) enum Hold {
@@ -31,10 +32,10 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Takes places as they stand.
+    /// Takes places as they stand, when that is what was shown.
     ///
     /// The attack: a policy that names less, which nobody has looked at. What it leaves out would be signed away.
-    fn accept(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
+    fn accept(&mut self, paths: &[PathBuf], shown: &BTreeMap<PathBuf, String>) -> anyhow::Result<Vec<Shown>> {
         self.source.must_stay_usable(paths)?;
         if let Some(policy) = self.source.loaded.file.clone()
             && !paths.contains(&policy)
@@ -42,7 +43,7 @@ impl Own {
         {
             bail!("the policy differs from the baseline\nhint: mantlet watch diff {policy:?}, and accept it first");
         }
-        let taken = self.watch.accept(paths)?;
+        let taken = self.watch.accept(paths, shown)?;
         for diff in &taken {
             self.teller.own(accepted(diff, "its owner, while no watch ran"));
         }
@@ -96,24 +97,27 @@ impl Hold {
         }
     }
 
-    /// Takes places as they stand.
-    pub(crate) fn accept(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<Shown>> {
+    /// Takes places as they stand, when that is what these differences show.
+    pub(crate) fn accept(&mut self, paths: &[PathBuf], diffs: &[Shown]) -> anyhow::Result<Vec<Shown>> {
+        let seen = diffs.iter().map(|diff| (diff.path.clone(), diff.now.clone())).collect();
         match self {
-            Hold::Running(line) => shown(line.ask(&Ask::Accept { paths: paths.to_vec() })?),
-            Hold::Own(own) => own.accept(paths),
+            Hold::Running(line) => shown(line.ask(&Ask::Accept { paths: paths.to_vec(), shown: seen })?),
+            Hold::Own(own) => own.accept(paths, &seen),
             Hold::Nothing => Ok(Vec::new()),
         }
     }
 
-    /// Makes what another file holds the content of a place.
-    pub(crate) fn accept_content(&mut self, path: &Path, from: &Path) -> anyhow::Result<()> {
+    /// Makes what another file holds the content of a place, when it has this hash.
+    pub(crate) fn accept_content(&mut self, path: &Path, from: &Path, sha256: String) -> anyhow::Result<()> {
         match self {
-            Hold::Running(line) => match line.ask(&Ask::AcceptContent { path: path.into(), from: from.into() })? {
-                Answer::Done => Ok(()),
-                other => bail!("{}", refusal(other)),
-            },
+            Hold::Running(line) => {
+                match line.ask(&Ask::AcceptContent { path: path.into(), from: from.into(), sha256 })? {
+                    Answer::Done => Ok(()),
+                    other => bail!("{}", refusal(other)),
+                }
+            }
             Hold::Own(own) => {
-                own.watch.accept_content(path, &content(from)?, &mut own.teller)?;
+                own.watch.accept_content(path, &copy::read_shown(from, &sha256)?, &mut own.teller)?;
                 let path = mantlet_ledger::escape(path.as_os_str().as_encoded_bytes());
                 own.teller.own(Change { path, ..run::own("written", "accepted", "by its owner, while no watch ran") });
                 Ok(())
@@ -139,7 +143,8 @@ impl Hold {
     /// Takes what was changed in these files, where they are watched, with the directories that came or went with them. What
     /// else has changed is not taken along.
     pub(crate) fn settle(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
-        let diffs: Vec<PathBuf> = self.differences(&[])?.into_iter().map(|diff| diff.path).collect();
+        let found = self.differences(&[])?;
+        let diffs: Vec<PathBuf> = found.iter().map(|diff| diff.path.clone()).collect();
         let paths: Vec<PathBuf> = paths.iter().map(|path| real(path)).collect();
         let is_ours = |diff: &PathBuf| paths.iter().any(|path| path.starts_with(diff));
         let mut tops: Vec<PathBuf> = Vec::new();
@@ -153,7 +158,8 @@ impl Hold {
             bail!("the watch does not take this: {other:?} has changed as well\nhint: mantlet watch diff");
         }
         if !tops.is_empty() {
-            self.accept(&tops).context("the watch does not take this")?;
+            let below: Vec<Shown> = found.iter().filter(|diff| is_below(&diff.path)).cloned().collect();
+            self.accept(&tops, &below).context("the watch does not take this")?;
         }
         Ok(())
     }

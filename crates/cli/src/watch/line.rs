@@ -3,6 +3,7 @@
 //! The attack: a jail, or another user, that has its own change accepted. The socket's directory is 0700, the kernel says
 //! who connects, and whoever is in another pid namespace is turned away.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -37,17 +38,21 @@ pub(super) enum Ask {
         /// The places.
         paths: Vec<PathBuf>,
     },
-    /// To take places as they stand.
+    /// To take places as they stand, when that is what was shown.
     Accept {
         /// The places.
         paths: Vec<PathBuf>,
+        /// What was shown of each path that differs: [`Shown::now`].
+        shown: BTreeMap<PathBuf, String>,
     },
-    /// To make what is in another file the content of a place.
+    /// To make what is in another file the content of a place, when that is what was shown.
     AcceptContent {
         /// The place.
         path: PathBuf,
         /// The file that holds it.
         from: PathBuf,
+        /// The hash of the content that was shown.
+        sha256: String,
     },
 }
 
@@ -80,6 +85,8 @@ pub(crate) struct Shown {
     pub(crate) what: Vec<String>,
     /// The hash of what is there, where it has content.
     pub(crate) after: Option<String>,
+    /// A hash of everything that would be signed of it.
+    pub(crate) now: String,
     /// Lines that go and come, escaped.
     pub(crate) lines: Vec<String>,
 }
@@ -87,7 +94,7 @@ pub(crate) struct Shown {
 impl From<mantlet_watch::Diff> for Shown {
     fn from(diff: mantlet_watch::Diff) -> Shown {
         let what = diff.what.iter().map(|word| (*word).to_owned()).collect();
-        Shown { path: diff.path, what, after: diff.after, lines: diff.lines }
+        Shown { path: diff.path, what, after: diff.after, now: diff.now, lines: diff.lines }
     }
 }
 

@@ -2,6 +2,7 @@
 //! settings and databases of clients mean, and who is told.
 
 mod command;
+mod copy;
 mod hold;
 mod line;
 mod meaning;

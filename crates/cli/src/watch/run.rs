@@ -21,6 +21,8 @@ use super::teller::{Teller, say};
 pub(crate) const WORD: &str = "--watching";
 /// A watch that ends sooner than this did not work, and is not started again at once.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
+/// How long a watch that is told to end may take for it. A service manager waits ten times as long.
+const LONGEST_END: Duration = Duration::from_secs(8);
 
 /// How long a watch that cannot work is left alone before it is tried again.
 const REST: Duration = Duration::from_secs(5);
@@ -52,7 +54,7 @@ pub(super) fn supervise(mut source: Source, mut teller: Teller, signals: &OwnedF
             if wait(signals)? != Signal::CHILD.as_raw() {
                 // Closed, its line tells it to end: it settles what it has.
                 drop(line);
-                child.wait().context("cannot wait for the watch")?;
+                end(&mut child, LONGEST_END)?;
                 teller.close();
                 return Ok(ExitCode::SUCCESS);
             }
@@ -110,6 +112,21 @@ fn renewed(source: Source, teller: Teller) -> (Source, Teller) {
             (source, teller)
         }
     }
+}
+
+/// Waits for the end of a watch that was told to; one that does not end hangs on something, and is killed.
+fn end(child: &mut Child, longest: Duration) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while child.try_wait().context("cannot wait for the watch")?.is_none() {
+        if began.elapsed() >= longest {
+            say("the watch did not end, and is killed");
+            child.kill().context("cannot kill the watch")?;
+            child.wait().context("cannot wait for the watch")?;
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn start(source: &Source) -> anyhow::Result<(Child, ChildStdin)> {

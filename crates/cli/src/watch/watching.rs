@@ -4,7 +4,6 @@
 //! who asks must be quick, or hold it openly.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
@@ -14,10 +13,10 @@ use anyhow::Context as _;
 use mantlet_ledger::Change;
 use mantlet_watch::{Report as _, Watch};
 
-use super::Source;
 use super::line::{self, Answer, Ask, Line};
 use super::run::{SHORT, own, supervise, told};
 use super::teller::{Teller, say};
+use super::{Source, copy};
 
 /// The watching process. It ends when its supervisor wants it to, and takes its place when that was killed.
 pub(crate) fn watching(words: &[OsString]) -> anyhow::Result<ExitCode> {
@@ -106,11 +105,11 @@ fn answer(line: &mut Line, source: &Source, watch: &mut Watch, teller: &mut Tell
                 Answer::Done
             }
             Ask::Differences { paths } => differences(watch.differences(&named(watch, paths))),
-            Ask::Accept { paths } => {
+            Ask::Accept { paths, shown } => {
                 let paths = named(watch, paths);
                 match source.must_stay_usable(&paths) {
                     Ok(()) => {
-                        let done = watch.accept(&paths);
+                        let done = watch.accept(&paths, &shown);
                         for diff in done.iter().flatten() {
                             teller.own(accepted(diff, &by));
                         }
@@ -119,8 +118,9 @@ fn answer(line: &mut Line, source: &Source, watch: &mut Watch, teller: &mut Tell
                     Err(error) => Answer::Refused { why: format!("{error:#}") },
                 }
             }
-            Ask::AcceptContent { path, from } => {
-                match content(&from).and_then(|content| Ok(watch.accept_content(&path, &content, teller)?)) {
+            Ask::AcceptContent { path, from, sha256 } => {
+                let content = copy::read_shown(&from, &sha256);
+                match content.and_then(|content| Ok(watch.accept_content(&path, &content, teller)?)) {
                     Ok(()) => {
                         teller.own(Change {
                             path: mantlet_ledger::escape(path.as_os_str().as_encoded_bytes()),
@@ -157,14 +157,6 @@ pub(super) fn accepted(diff: &mantlet_watch::Diff, by: &str) -> Change {
         noticed: "owner".into(),
         ..own(diff.what.first().copied().unwrap_or("written"), "accepted", &format!("by {by}"))
     }
-}
-
-pub(super) fn content(from: &std::path::Path) -> anyhow::Result<Vec<u8>> {
-    const MOST: u64 = 64 << 20;
-    let file = std::fs::File::open(from).with_context(|| format!("cannot read {from:?}"))?;
-    let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes).with_context(|| format!("cannot read {from:?}"))?;
-    Ok(bytes)
 }
 
 /// What ends a turn of the watch: a connection, the supervisor's word, or its death.

@@ -127,9 +127,9 @@ fn nothing_in_a_jail_accepts() {
 }
 
 /// Speaks the line's own words to the socket: `python3 -c ASK SOCKET PATH FROM`.
-const ASK: &str = "import json, socket, sys\n\
+const ASK: &str = "import hashlib, json, socket, sys\n\
     s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile('rw')\n\
-    f.write(json.dumps({'ask': 'accept_content', 'path': sys.argv[2], 'from': sys.argv[3]}) + '\\n'); f.flush()\n\
+    f.write(json.dumps({'ask': 'accept_content', 'path': sys.argv[2], 'from': sys.argv[3], 'sha256': hashlib.sha256(open(sys.argv[3], 'rb').read()).hexdigest()}) + '\\n'); f.flush()\n\
     print(f.readline())";
 
 /// Whoever is in another pid namespace is turned away, even where the socket can be reached; so is another user.

@@ -16,5 +16,6 @@ mod killed;
 mod own;
 mod policy;
 mod signals;
+mod signed;
 mod tell;
 mod undone;

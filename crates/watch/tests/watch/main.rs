@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod kept;
 mod killed;
+mod owner;
 mod running;
 mod sys;
 mod tampering;

@@ -101,7 +101,7 @@ fn trial(case: &Case) -> Result<(Duration, String, String), String> {
     let took = wait_for(&world, &before, began);
     let (noticed, what) = {
         // What is undone is told afterwards.
-        let deadline = Instant::now() + Duration::from_secs(3);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while running.told.changes.lock().unwrap().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -109,7 +109,7 @@ fn trial(case: &Case) -> Result<(Duration, String, String), String> {
         changes.first().map(|c| (c.noticed.clone(), c.what.clone())).ok_or("nothing was told")?
     };
     let told = running.told.clone();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let is_overflown = || told.notices.lock().unwrap().contains(&Notice::Overflow);
     while case.when == When::Stalled && !is_overflown() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -125,7 +125,7 @@ fn trial(case: &Case) -> Result<(Duration, String, String), String> {
 
 /// Waits until everything is as before, and stays so for a moment.
 fn wait_for(world: &World, before: &BTreeMap<String, String>, began: Instant) -> Option<Duration> {
-    let deadline = began + Duration::from_secs(10);
+    let deadline = began + Duration::from_secs(60);
     while Instant::now() < deadline {
         if world.seen() == *before {
             let took = began.elapsed();

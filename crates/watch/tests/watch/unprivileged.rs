@@ -145,7 +145,7 @@ fn check(said: &str, expected: &[Expected]) {
             change.took_ms,
             change.reason.as_deref().unwrap_or("-")
         );
-        assert!(change.took_ms < 100, "{change:?}");
+        assert!(change.took_ms < 1000, "{change:?}");
         // The sweep that hears what no event tells comes every 100 ms; the rest is for a busy machine.
         assert!(told_at - at < 500, "{change:?}");
     }
