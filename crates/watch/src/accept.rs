@@ -137,9 +137,10 @@ impl Watch {
                 Some(node) => drop(self.nodes.insert(path.clone(), Node { stamp: None, ..node })),
                 None => drop(self.nodes.remove(&path)),
             }
-            self.check(&path, Heard::now("rescan"), report);
         }
         self.pace.forget(&path);
+        // What was done to it meanwhile is undone: to what holds now, or holds again.
+        self.check(&path, Heard::now("rescan"), report);
         done
     }
 

@@ -75,7 +75,9 @@ impl Watch {
 
     /// Whether a path is a directory whose names are all in the baseline.
     fn is_listed(&self, path: &Path) -> bool {
+        // Where a file is protected and a directory stands, nobody has said what is in it.
         self.nodes.get(path).is_some_and(|node| node.record.is == Is::Directory)
+            && self.spot_of(path).is_some_and(|(_, spot)| spot.is_tree)
     }
 
     fn check_listing(&mut self, path: &Path, heard: Heard, report: &mut dyn Report) {

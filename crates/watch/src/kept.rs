@@ -8,13 +8,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::look::{self, Look};
 use crate::state::{StateDir, StateError, failed, open_dir};
+use crate::sys::{self, Writer};
 use crate::text::Sha256;
 
 /// How deep a directory is gone through; what lies deeper is not counted, and removed by name where it can be.
@@ -22,6 +23,8 @@ const DEPTH_MAX: usize = 64;
 /// How many entries of a directory are counted; one with more counts as too large.
 const ENTRIES_MAX: usize = 10_000;
 
+/// How long whoever writes what was moved away has for it. Meanwhile nothing of it is taken that was not shown.
+const WRITING: Duration = Duration::from_secs(2);
 /// The part of the quarantine that one place may fill: whoever floods one does not drive out what others have left.
 const SHARES: u64 = 4;
 /// How names begin beside places that are on another file system, where no copy was possible.
@@ -39,7 +42,7 @@ pub(crate) struct Kept {
     next: u64,
     trash: VecDeque<String>,
     /// What was moved here, and is not a copy of ours yet.
-    fresh: Vec<String>,
+    fresh: Vec<(String, Instant)>,
 }
 
 #[derive(Debug)]
@@ -156,7 +159,7 @@ impl Kept {
     ) -> Result<Option<PathBuf>, Errno> {
         let new = self.name(called, &scene.place);
         match self.rename(dir, name, &new) {
-            Ok(()) => self.fresh.push(new.clone()),
+            Ok(()) => self.fresh.push((new.clone(), Instant::now())),
             // Another file system, or no room for one more name in ours.
             Err(Errno::XDEV | Errno::NOSPC | Errno::DQUOT) => match self.copy_out(dir, name, &new, scene)? {
                 Left::Copied => {}
@@ -184,26 +187,51 @@ impl Kept {
     }
 
     /// Makes what was moved here since ours. Called once the place is right again, and before anybody is told of a copy.
+    ///
+    /// Whoever is just writing a file writes it to its end, for a moment: it may be the owner, and all there is of the work.
     pub(crate) fn make_ours(&mut self) {
-        for new in std::mem::take(&mut self.fresh) {
+        const WRITERS_MAX: usize = 64;
+        let fresh = std::mem::take(&mut self.fresh);
+        // The attack: so many of them that looking after them takes all the time.
+        let is_few = fresh.len() <= WRITERS_MAX;
+        for (new, since) in fresh {
+            match is_few && since.elapsed() < WRITING && writer(self.dir.as_fd(), new.as_ref()) != Writer::Absent {
+                true => self.fresh.push((new, since)),
+                false => self.copy_moved(&new),
+            }
+        }
+    }
+
+    /// Does the same for all that is left, when there is no later.
+    pub(crate) fn make_all_ours(&mut self) {
+        for (new, _) in std::mem::take(&mut self.fresh) {
             self.copy_moved(&new);
         }
     }
 
+    /// When there is something to be made ours.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        const AGAIN: Duration = Duration::from_millis(100);
+        (!self.fresh.is_empty()).then(|| Instant::now() + AGAIN)
+    }
+
     /// Puts a copy in the place of a file that was moved here: the attacker may have its inode open, or by another name, and
     /// would go on writing it. One that is too large, or cannot be read, stays; nobody takes it unseen.
-    fn copy_moved(&self, new: &str) {
+    fn copy_moved(&mut self, new: &str) {
         let here = self.dir.as_fd();
         let Ok(Some(Look { stat, file: Some(file), .. })) = look::look(here, new.as_ref()) else { return };
         if !look::is_regular(&stat) || stat.stx_size > self.copy_max {
             return;
         }
         let copy = format!("{new}.copy");
-        let is_whole =
-            matches!(look::read(&file, self.copy_max), Ok(Some(bytes)) if write(here, copy.as_ref(), &bytes).is_ok());
+        let Ok(Some(bytes)) = look::read(&file, self.copy_max) else { return };
+        let is_whole = write(here, copy.as_ref(), &bytes).is_ok();
         if !is_whole || rustix::fs::renameat(here, &copy, here, new).is_err() {
             // What was moved is still there, under its name.
             rustix::fs::unlinkat(here, &copy, AtFlags::empty()).ok();
+        } else if let Some(item) = self.items.iter_mut().find(|item| item.name == new) {
+            // It may have been written since it was moved.
+            item.size = item.size.max(bytes.len() as u64).min(self.bytes_max / SHARES);
         }
     }
 
@@ -215,6 +243,9 @@ impl Kept {
             .as_ref()
             .filter(|aside| rustix::fs::renameat_with(dir, name, &aside.dir, &hidden, RenameFlags::NOREPLACE).is_ok());
         let (dir, name) = aside.map_or((dir, name), |aside| (aside.dir.as_fd(), OsStr::new(&hidden)));
+        if let Some(aside) = aside.filter(|_| is_written_for_long(dir, name)) {
+            return Ok(Left::Aside(aside.path.join(&hidden)));
+        }
         let mut limit = Limit { bytes: self.copy_max, entries: ENTRIES_MAX };
         let copied = copy(dir, name, self.dir.as_fd(), new.as_ref(), 0, &mut limit);
         if let Ok(copied @ (Copied::Whole | Copied::Nothing)) = copied {
@@ -247,6 +278,24 @@ impl Kept {
         let place: String = Sha256::of(place.as_os_str().as_bytes()).hex().chars().take(PLACE).collect();
         self.next += 1;
         format!("{now:014}-{:06}-{}-{place}-{plain}", self.next, std::process::id())
+    }
+}
+
+fn writer(dir: BorrowedFd<'_>, name: &OsStr) -> Writer {
+    let look = look::look(dir, name).ok().flatten().filter(|look| look::is_regular(&look.stat));
+    look.and_then(|look| look.file).map_or(Writer::Absent, |file| sys::writer_of(&file))
+}
+
+/// Waits a moment for whoever is writing a file, as a shell does that has just made it; answers whether it takes longer.
+fn is_written_for_long(dir: BorrowedFd<'_>, name: &OsStr) -> bool {
+    const MOMENT: Duration = Duration::from_millis(50);
+    let began = Instant::now();
+    loop {
+        match writer(dir, name) {
+            Writer::Absent => return false,
+            said if began.elapsed() >= MOMENT => return said == Writer::Present,
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
     }
 }
 

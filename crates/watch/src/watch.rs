@@ -247,6 +247,7 @@ impl Watch {
         if self.unsigned_since.is_some() {
             self.sign()?;
         }
+        self.kept.make_all_ours();
         self.told.finish(report);
         Ok(())
     }
@@ -289,7 +290,16 @@ impl Watch {
         let hot = (!self.hot.is_empty()).then_some(self.hot_at);
         let signing = self.unsigned_since.map(|since| since + Duration::from_secs(1));
         let pending = self.pending.values().min().copied();
-        let dues = [pending, Some(self.sweep_at), Some(self.rescan_at), hot, signing, self.pace.due(), self.told.due()];
+        let dues = [
+            pending,
+            Some(self.sweep_at),
+            Some(self.rescan_at),
+            hot,
+            signing,
+            self.pace.due(),
+            self.told.due(),
+            self.kept.due(),
+        ];
         let due = dues.into_iter().flatten().min().unwrap_or(self.sweep_at);
         due.saturating_duration_since(Instant::now())
     }

@@ -54,7 +54,7 @@ pub(super) fn supervise(mut source: Source, mut teller: Teller, signals: &OwnedF
             if wait(signals)? != Signal::CHILD.as_raw() {
                 // Closed, its line tells it to end: it settles what it has.
                 drop(line);
-                end(&mut child, LONGEST_END)?;
+                end(&mut child)?;
                 teller.close();
                 return Ok(ExitCode::SUCCESS);
             }
@@ -115,18 +115,25 @@ fn renewed(source: Source, teller: Teller) -> (Source, Teller) {
 }
 
 /// Waits for the end of a watch that was told to; one that does not end hangs on something, and is killed.
-fn end(child: &mut Child, longest: Duration) -> anyhow::Result<()> {
+fn end(child: &mut Child) -> anyhow::Result<()> {
+    if !has_ended(child, LONGEST_END)? {
+        say("the watch did not end, and is killed");
+        child.kill().context("cannot kill the watch")?;
+        // One that a debugger holds, or a disk, is gone later, and changes nothing any more.
+        has_ended(child, SHORT)?;
+    }
+    Ok(())
+}
+
+fn has_ended(child: &mut Child, longest: Duration) -> anyhow::Result<bool> {
     let began = Instant::now();
     while child.try_wait().context("cannot wait for the watch")?.is_none() {
         if began.elapsed() >= longest {
-            say("the watch did not end, and is killed");
-            child.kill().context("cannot kill the watch")?;
-            child.wait().context("cannot wait for the watch")?;
-            return Ok(());
+            return Ok(false);
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    Ok(true)
 }
 
 fn start(source: &Source) -> anyhow::Result<(Child, ChildStdin)> {

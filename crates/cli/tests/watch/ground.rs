@@ -31,6 +31,8 @@ pub(crate) fn is_alone(test: &str) -> bool {
     crate::common::programs();
     let status = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--"])
+        // Root's records of installs would be everybody's.
+        .args(["sh", "-c", "mount -t tmpfs none /var/lib && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(ALONE, std::process::id().to_string())

@@ -32,7 +32,7 @@ fn what_a_held_command_changes_is_taken_with_yes() {
             if is_running {
                 until("it is undone", || text(keys(&world)) == before);
             } else {
-                drop(Watching::begin(&world));
+                assert!(Watching::begin(&world).stop().success());
                 assert_eq!(text(keys(&world)), before, "{who:?}: the next start undoes it");
             }
             let taken = watch(&world, &["hold", "--yes", "--", "/bin/sh", "-c", line]);
@@ -42,7 +42,7 @@ fn what_a_held_command_changes_is_taken_with_yes() {
             assert_eq!(text(keys(&world)), new, "{who:?} {is_running}");
             assert!(!of(&changes(&world), &keys(&world), "accepted").is_empty(), "{who:?} {is_running}");
             drop(watching.take());
-            drop(Watching::begin(&world));
+            assert!(Watching::begin(&world).stop().success());
             assert_eq!(text(keys(&world)), new, "{who:?} {is_running}: after a start");
         }
         let other = watch(&world, &["hold", "--", "/bin/sh", "-c", "exit 7"]);

@@ -28,10 +28,11 @@ fn what_mantlet_itself_changes_stays() {
             let before = text(&settings);
             let run = |words: &[&str]| {
                 let done = world.mantlet(words);
-                assert_eq!(code(&done), 0, "{who:?} {is_running} {words:?}: {}", err(&done));
+                let differs = || crate::common::out(&watch(&world, &["diff"]));
+                assert_eq!(code(&done), 0, "{who:?} {is_running} {words:?}: {}{}", err(&done), differs());
                 std::thread::sleep(Duration::from_millis(400));
                 if !is_running {
-                    drop(Watching::begin(&world));
+                    assert!(Watching::begin(&world).stop().success());
                 }
             };
             run(&["allow", "--yes", "--read", "/opt"]);
@@ -68,7 +69,7 @@ fn what_differed_before_is_not_taken_along() {
         let refused = world.mantlet(&["allow", "--yes", "--read", "/opt"]);
         assert!(code(&refused) == 125 && err(&refused).contains("mantlet watch diff"), "{who:?}: {}", err(&refused));
         assert!(!text(world.policy()).contains("/opt"), "{who:?}");
-        drop(Watching::begin(&world));
+        assert!(Watching::begin(&world).stop().success());
         assert_eq!(text(world.policy()), policy, "{who:?}");
     }
 }

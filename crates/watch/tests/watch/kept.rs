@@ -47,6 +47,8 @@ fn a_kept_file_is_a_copy_that_nobody_else_has_open() {
     let inode = fs::metadata(world.evil()).unwrap().ino();
     fs::rename(world.evil(), world.settings()).unwrap();
     let copy = copy_of(&running, &world.settings());
+    // Who may be just writing it has a moment for that.
+    wait("it is ours", || fs::metadata(&copy).is_ok_and(|meta| meta.ino() != inode));
     open.write_all(b"more evil\n").unwrap();
     assert_eq!(fs::read_to_string(world.out.join("again")).unwrap(), "evil\nmore evil\n", "the control");
     assert_eq!(fs::read_to_string(&copy).unwrap(), "evil\n");
@@ -56,6 +58,23 @@ fn a_kept_file_is_a_copy_that_nobody_else_has_open() {
         (meta.nlink(), meta.permissions().mode() & 0o777, meta.uid()),
         (1, 0o600, rustix::process::geteuid().as_raw())
     );
+    running.stop();
+}
+
+/// A shell makes a file, and then writes it: what is taken away in between must not be all that is kept.
+#[test]
+fn what_is_just_being_written_is_kept_whole() {
+    let world = World::new();
+    let running = begin(&world, world.options());
+    let new = world.home.join("tools/new");
+    let mut file = File::create(&new).unwrap();
+    wait("taken away", || !new.exists());
+    let copy = copy_of(&running, &new);
+    file.write_all(b"the owner's work\n").unwrap();
+    drop(file);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(fs::read_to_string(&copy).unwrap(), "the owner's work\n");
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     running.stop();
 }
 
@@ -140,6 +159,13 @@ fn what_is_too_large_for_another_file_system_is_set_aside() {
     assert_eq!(copy.parent(), Some(world.home.as_path()));
     assert_eq!(fs::read_to_string(copy.join("large")).unwrap(), large);
     assert!(!new.exists());
+    // So does what somebody is just writing.
+    let slow = world.home.join("tools/slow");
+    let mut file = File::create(&slow).unwrap();
+    let copy = copy_of(&running, &slow);
+    file.write_all(b"the owner's work\n").unwrap();
+    assert_eq!(fs::read_to_string(&copy).unwrap(), "the owner's work\n");
+    assert_eq!(copy.parent(), Some(world.home.as_path()));
     // What has no content has no copy, and none is named.
     let fifo = world.home.join("tools/fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();

@@ -86,7 +86,10 @@ fn judged(world: &World) -> (std::path::PathBuf, Running) {
     let path = world.home.join("judged.conf");
     fs::write(&path, "color=red\nhook=none\n").unwrap();
     let place = Place { path: path.clone(), kind: PlaceKind::File, content: Compare::Judged };
-    (path, Running::begin(world.options(), vec![place], Box::new(Lines), || {}))
+    let mut options = world.options();
+    // A writer that sleeps on a busy machine sleeps long.
+    options.patience = Duration::from_millis(300);
+    (path, Running::begin(options, vec![place], Box::new(Lines), || {}))
 }
 
 #[test]

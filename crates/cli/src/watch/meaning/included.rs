@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mantlet_clients::watched::Settings;
 use mantlet_watch::ContentError;
+use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 
 use super::content::read;
@@ -24,7 +25,9 @@ pub(super) fn included(settings: &Settings, file: &Path) -> Result<Vec<PathBuf>,
     let mut found = BTreeSet::new();
     let mut open = vec![file.to_owned()];
     while let Some(at) = open.pop() {
-        let Ok(reading) = File::open(&at) else { continue };
+        // A FIFO in its place would hang whoever opens it.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let Ok(reading) = rustix::fs::open(&at, flags, Mode::empty()).map(File::from) else { continue };
         let bytes = read(&reading)?;
         let text = std::str::from_utf8(&bytes).map_err(text::wrong)?;
         let Some(value) = text::read(text, settings.syntax)? else { continue };
