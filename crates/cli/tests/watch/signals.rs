@@ -53,8 +53,9 @@ fn a_stopped_watch_goes_on() {
         let world = world("stopped", who);
         let watching = Watching::begin(&world);
         let watcher = watching.watcher();
-        for signal in [Signal::STOP, Signal::TSTP] {
-            kill(watcher, signal);
+        // Not SIGTSTP: it stops nobody in an orphaned process group, as where the tests have no terminal.
+        for _ in 0..2 {
+            kill(watcher, Signal::STOP);
             assert_undoes(&world);
         }
         assert_eq!(watching.watcher(), watcher, "{who:?}");
