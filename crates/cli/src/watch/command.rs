@@ -283,8 +283,10 @@ fn unit(kind: &str) -> anyhow::Result<ExitCode> {
     let wanted_by = if kind == "user" { "default.target" } else { "multi-user.target" };
     // Mixed: where the supervisor was killed, the rest is killed at once as well, and all starts again.
     // No NoNewPrivileges: sendmail and notify-send may need theirs.
+    // The system's manager sets no HOME, below which policy and state are.
+    let home = if kind == "user" { "" } else { "Environment=HOME=%h\n" };
     print(&format!(
-        "[Unit]\nDescription=Mantlet: protected files\n\n[Service]\nExecStart=\"{own}\" watch run\nKillMode=mixed\nRestart=always\nRestartSec=1\n\
+        "[Unit]\nDescription=Mantlet: protected files\n\n[Service]\n{home}ExecStart=\"{own}\" watch run\nKillMode=mixed\nRestart=always\nRestartSec=1\n\
          OOMScoreAdjust=-500\n\n[Install]\nWantedBy={wanted_by}\n"
     ))
 }
