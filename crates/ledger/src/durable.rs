@@ -28,6 +28,16 @@ impl Mark {
         rustix::fs::openat(dir, MARK_NAME, flags, Mode::RUSR | Mode::WUSR).map(Mark)
     }
 
+    /// Forgets what was synced, where there is a mark: a disk may have no room for another file.
+    pub(crate) fn forget_in(dir: impl AsFd) -> rustix::io::Result<()> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::openat(dir, MARK_NAME, flags, Mode::empty()) {
+            Ok(mark) => Mark(mark).forget(),
+            Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Returns when `file` (whose inode is `ino`) is on the disk up to `end`.
     pub(crate) fn wait(&self, file: &OwnedFd, path: &Path, ino: u64, end: u64) -> Result<(), AppendError> {
         let failed = |e: Errno| AppendError::Sync { path: path.into(), source: e.into() };
@@ -68,7 +78,7 @@ impl Mark {
     }
 
     /// Forgets what was synced: a new file may have the inode number of an old one.
-    pub(crate) fn forget(&self) -> rustix::io::Result<()> {
+    fn forget(&self) -> rustix::io::Result<()> {
         lock::take(&self.0)?;
         let result = self.set(0, 0);
         lock::give(&self.0);

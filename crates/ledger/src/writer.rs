@@ -284,9 +284,8 @@ impl Writer {
                 return Ok(false);
             }
         }
-        self.open_mark()?;
         // It may have the inode number of a file that was synced.
-        self.mark.as_ref().map_or(Ok(()), Mark::forget).map_err(|e| self.failed(e))?;
+        Mark::forget_in(&self.dir).map_err(|e| self.failed(e))?;
         Ok(true)
     }
 
@@ -373,7 +372,7 @@ fn open_file(dir: &OwnedFd, path: &Path) -> Result<(OwnedFd, Stat), OpenError> {
     };
     if is_made {
         // It may have the inode number of one that was removed, up to where that was synced.
-        Mark::open(dir).and_then(|mark| mark.forget()).map_err(failed)?;
+        Mark::forget_in(dir).map_err(failed)?;
     }
     let stat = rustix::fs::fstat(&file).map_err(failed)?;
     let why = if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {

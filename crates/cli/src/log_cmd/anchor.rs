@@ -22,7 +22,7 @@ const MOST: u64 = 64 << 20;
 /// Keep the newest entry's hash elsewhere
 ///
 /// Somebody who can write your files can cut the end off the ledger, and nothing in it tells. A hash that lies where they
-/// cannot write does: `mantlet log verify` compares. Without --anchor, where [ledger] in the policy says.
+/// cannot write does: `mantlet log verify` compares. Without --anchor, where the section `ledger` of the policy says.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AnchorArgs {
     /// Where: file:/path (another disk, another user's) or git:/path (each one a commit); repeatable

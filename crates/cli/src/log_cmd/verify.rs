@@ -18,7 +18,7 @@ use super::anchor;
 /// your key; only what is kept elsewhere shows that.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// Compare with the hashes kept there: file:/path or git:/path; repeatable. Without it, where [ledger] in the policy says
+    /// Compare with the hashes kept there: file:/path or git:/path; repeatable. Without it, where the section `ledger` of the policy says
     #[arg(long, value_name = "WHERE", value_parser = anchor::anchor)]
     anchor: Vec<Anchor>,
     /// The public key that all checkpoints must be of, in hex, or a file that holds it
