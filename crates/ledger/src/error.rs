@@ -136,3 +136,16 @@ pub enum AppendError {
         source: std::io::Error,
     },
 }
+
+impl AppendError {
+    /// Whether the disk had no room for the entry, which a policy may take. Nothing else is that.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let full = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded];
+        match self {
+            AppendError::Short { .. } => true,
+            AppendError::Write { source, .. } | AppendError::NoRoom { source, .. } => full.contains(&source.kind()),
+            _ => false,
+        }
+    }
+}

@@ -45,7 +45,7 @@ pub(crate) fn begin(plan: &Plan, state: &State) -> Result<(Writer, Option<String
     let mut ledger = open(plan, state)?;
     match ledger.reserve() {
         Ok(()) => Ok((ledger, None)),
-        Err(e) if plan.evidence.runs_when_full => {
+        Err(e) if plan.evidence.runs_when_full && e.is_full() => {
             Ok((ledger, Some(format!("this call could not be sure to be told of: {e}"))))
         }
         Err(e) => Err(e.to_string()),

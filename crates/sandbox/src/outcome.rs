@@ -256,11 +256,12 @@ impl Ending {
     pub(crate) fn conclude(mut self, plan: &Plan, ledger: Result<&mut Writer, String>, began: Instant) -> Outcome {
         let mechanisms = self.tier.map(|tier| mechanisms(tier, &self.facts, plan)).unwrap_or_default();
         let entry = self.entry(plan, &mechanisms, milliseconds(began));
-        let written =
-            ledger.and_then(|l| l.append(&entry).map_err(|e| format!("the ledger could not be written: {e}")));
-        if let Err(why) = written {
+        let written = ledger
+            .map_err(|why| (why, false))
+            .and_then(|l| l.append(&entry).map_err(|e| (format!("the ledger could not be written: {e}"), e.is_full())));
+        if let Err((why, is_full)) = written {
             self.facts.notes.push(why.clone());
-            if plan.evidence.runs_when_full {
+            if plan.evidence.runs_when_full && is_full {
                 // The policy's own word; the note is for the person.
                 return self.told(plan, began);
             }
